@@ -1,0 +1,54 @@
+# Every target sets up the virtual environment by itself: `make ablation` works in a fresh clone.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help ablation smoke test lint lab bench figures clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 12
+
+ablation: $(STAMP) ## the paper's six ablation rows on synthetic clips, then the table beside the paper's
+	@$(BIN)/feelvos-lab ablate run experiments/components.yml $(if $(SEEDS),--seeds $(SEEDS)) $(if $(WORKERS),--workers $(WORKERS))
+
+smoke: $(STAMP) ## the same six rows, too small to mean anything: does it all run?
+	@$(BIN)/feelvos-lab ablate run experiments/smoke.yml
+
+test: lint ## ruff and pytest
+	@$(BIN)/python -m pytest -q
+
+lint: $(STAMP) ## ruff, and the rules for notebooks
+	@$(BIN)/ruff check -q .
+	@$(BIN)/python -m feelvos_lab.nbtools lint notebooks/*.ipynb
+
+lab: $(STAMP) ## JupyterLab on a copy of the notebooks in work/
+	@mkdir -p work/.originals
+	@for book in notebooks/*.ipynb; do \
+	  name=$$(basename "$$book"); \
+	  if [ ! -e "work/$$name" ] || cmp -s "work/$$name" "work/.originals/$$name"; then \
+	    cp "$$book" "work/$$name"; cp "$$book" "work/.originals/$$name"; \
+	  elif ! cmp -s "$$book" "work/.originals/$$name"; then \
+	    echo "work/$$name: yours is kept, though notebooks/$$name is newer"; \
+	  fi; \
+	done
+	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) work
+
+bench: $(STAMP) ## speed and memory, each against a floor measured in the same run
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+figures: $(STAMP) ## draw the ablation's table and figure again from the records
+	@$(BIN)/feelvos-lab ablate report experiments/components.yml
+
+clean: ## remove the environment and caches; runs, results and work/ stay
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One stamp: a changed pyproject.toml or constraints.txt installs again.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || \
+	  { echo "feelvos_lab needs Python 3.10 or newer, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1); try make PYTHON=python3.12" >&2; exit 1; }
+	@echo "installing into $(VENV) (a few minutes, once) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,video]"
+	@touch $@
