@@ -1,0 +1,130 @@
+"""The one data type of the project: a video with the masks of its objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor
+
+from feelvos_lab.data.images import PALETTE, object_ids, read_mask, write_mask
+from feelvos_lab.data.lazy import LazyFrames, LazyMasks, numbered_files
+from feelvos_lab.data.video import VideoFrames
+from feelvos_lab.errors import LabError
+
+__all__ = [
+    "PALETTE",
+    "Clip",
+    "FrameSource",
+    "LazyFrames",
+    "LazyMasks",
+    "check_clip",
+    "read_folder",
+    "read_mask",
+    "read_video",
+    "write_mask",
+]
+
+
+class FrameSource(Protocol):
+    """Anything that has a length and gives one frame by its index: a tensor, or files read when asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video and its masks.
+
+    Shapes: `frames[t]` is uint8 RGB (3, H, W); `masks[t]` is int64 (H, W) holding 0 for the background, object ids
+    1 … 254, and 255 where nobody labelled a pixel. Both may be tensors with a leading time axis or lazy sources.
+    `masks` is as long as `frames`, or holds the first frame's mask alone (a clip to segment that nobody annotated).
+    """
+
+    name: str
+    frames: FrameSource  # T × (3, H, W) uint8
+    masks: FrameSource  # T × (H, W) int64, or the first one only
+    object_ids: tuple[int, ...]  # ascending, without the background
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+def read_folder(folder: Path | str, mask_path: Path | str, name: str | None = None, *, step: int = 1) -> Clip:
+    """A folder of numbered jpg or png frames with the mask of its first frame; frames are read when asked for.
+
+    Args:
+        folder: holds 00000.jpg, 00001.jpg, … or names that end in such numbers.
+        mask_path: an indexed PNG or an 8-bit grey image of object ids, as `read_mask` takes.
+        name: of the clip; the folder's if not given.
+        step: distance of neighbouring frame numbers, such as 5 in YouTube-VOS.
+
+    Raises:
+        LabError: fewer than two frames, a missing number, sizes that differ, a mask that `read_mask` refuses or that
+            is empty.
+    """
+    folder, mask_path = Path(folder), Path(mask_path)
+    frames = LazyFrames(list(numbered_files(folder, endings=(".jpg", ".jpeg", ".png"), step=step).values()))
+    masks = LazyMasks([mask_path], frames=frames)
+    clip = Clip(name or folder.resolve().name, frames, masks, masks.object_ids)
+    check_clip(clip)
+    return clip
+
+
+def read_video(path: Path | str, mask_path: Path | str) -> Clip:
+    """A video file with the mask of its first frame; frames are decoded when asked for.
+
+    Needs PyAV, the extra `[video]`.
+
+    Raises:
+        LabError: PyAV is missing, a file that is no video, fewer than two frames, a mask of another size, one that
+            `read_mask` refuses or that is empty.
+    """
+    frames, mask = VideoFrames(Path(path)), read_mask(mask_path)
+    clip = Clip(Path(path).stem, frames, mask[None], object_ids(mask))
+    check_clip(clip)
+    return clip
+
+
+def check_clip(clip: Clip, *, late_objects: bool = False) -> None:
+    """Read the first frame and every mask of a clip and complain about what does not fit.
+
+    Args:
+        clip: to be checked; nothing is changed.
+        late_objects: a later mask may hold ids that the first one lacks, as in YouTube-VOS.
+
+    Raises:
+        LabError: fewer than two frames; a number of masks other than one or all; a frame that is not uint8 (3, H, W);
+            a mask of another size than its frame; an empty first mask; `object_ids` that differ from the ids of the
+            first mask, or a later mask with other ids.
+    """
+    what = f"clip {clip.name!r}"
+    if len(clip) < 2:
+        raise LabError(f"{what} has {len(clip)} frame, at least two are expected: the first carries the given mask")
+    if len(clip.masks) not in (1, len(clip)):
+        raise LabError(f"{what} has {len(clip)} frames, one mask or as many were expected, got {len(clip.masks)}")
+    frame = clip.frames[0]
+    if frame.ndim != 3 or frame.shape[0] != 3 or str(frame.dtype) != "torch.uint8":
+        raise LabError(f"frames of {what} must be uint8 (3, H, W), got {frame.dtype} {tuple(frame.shape)}")
+    size, ids = tuple(frame.shape[1:]), set(clip.object_ids)
+    for index in range(len(clip.masks)):
+        mask = clip.masks[index]
+        if tuple(mask.shape) != size:
+            raise LabError(f"mask {index} of {what} is {_by(mask.shape)}, its frame is {_by(size)}")
+        found = set(object_ids(mask))
+        if index == 0 and not found:
+            raise LabError(f"the first mask of {what} is empty: at least one object was expected")
+        if index == 0 and not late_objects and found != ids:
+            raise LabError(f"the first mask of {what} holds ids {sorted(found)}, its object ids are {sorted(ids)}")
+        if not found <= ids:
+            raise LabError(
+                f"mask {index} of {what} holds ids {sorted(found - ids)} that the first mask lacks: "
+                f"expected {sorted(ids)}"
+            )
+
+
+def _by(size: tuple[int, ...]) -> str:
+    return "×".join(map(str, reversed(size)))

@@ -1,0 +1,148 @@
+"""Frames and masks as image files; masks are indexed PNGs in the DAVIS colours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from feelvos_lab.data.writing import complete_file
+from feelvos_lab.errors import LabError
+
+VOID = 255  # a pixel that nobody labelled: neither background nor object
+MAX_OBJECTS = 32  # more ids than this in one mask are the grey levels of an interpolated one
+
+
+def _palette() -> NDArray[np.uint8]:
+    """The colour map of PASCAL VOC: bits 0, 3, 6 of an id lead red, bits 1, 4, 7 green, bits 2, 5 blue."""
+    ids, colours = np.arange(256), np.zeros((256, 3), dtype=np.uint8)
+    for bit in range(8):
+        colours[:, bit % 3] |= ((ids >> bit & 1) << (7 - bit // 3)).astype(np.uint8)
+    return colours
+
+
+PALETTE = _palette()  # (256, 3) RGB, the colour of each id
+
+
+def read_frame(path: Path | str, *, height: int = 0) -> Tensor:
+    """A frame's pixels, scaled to a height by antialiased bilinear interpolation where `height` is not 0.
+
+    Shapes: an image file → uint8 RGB (3, H, W), the width in proportion and rounded.
+
+    Raises:
+        LabError: a file that is missing, damaged or no image.
+    """
+    with _opened(path) as image:
+        pixels = _scaled(image.convert("RGB"), height, Image.Resampling.BILINEAR)
+        return torch.from_numpy(np.array(pixels)).permute(2, 0, 1).contiguous()  # (3, H, W)
+
+
+def read_mask(path: Path | str, *, binary: bool = False, height: int = 0) -> Tensor:
+    """A mask's object ids, scaled to a height by nearest neighbour where `height` is not 0.
+
+    The file is an indexed PNG, whose indices are the ids, or an 8-bit grey image of ids 1 … 254. In an indexed one
+    255 is void; a grey one of 0 and 255 alone is black and white and holds object 1.
+
+    Args:
+        path: the image file.
+        binary: all ids are merged to object 1, as DAVIS-2016 is evaluated.
+        height: 0 keeps the size.
+
+    Returns:
+        int64 (H, W): 0 for the background, 255 for void, an object id otherwise.
+
+    Raises:
+        LabError: a file that is missing, damaged or no image; an RGB mask; an interpolated one.
+    """
+    with _opened(path) as image:
+        if image.mode not in ("1", "L", "P"):
+            raise LabError(
+                f"mask {path} must be an indexed or an 8-bit grey image whose pixels are object ids, "
+                f"got one of mode {image.mode}"
+            )
+        indexed = image.mode == "P"
+        labels = np.array(image if indexed else image.convert("L"))  # (H, W), before any scaling
+        ids = np.unique(labels)
+        if len(ids) > MAX_OBJECTS + 2:
+            raise LabError(
+                f"mask {path} holds {len(ids)} ids, expected at most {MAX_OBJECTS}: "
+                "an interpolated mask? Scale masks by nearest neighbour"
+            )
+        if not indexed and VOID in ids and not set(ids.tolist()) <= {0, VOID}:
+            raise LabError(
+                f"mask {path} is grey and holds 255 (white) beside the ids {_listed(ids[(ids > 0) & (ids < VOID)])}, "
+                "expected ids 1 to 254, or black and white alone: an interpolated mask?"
+            )
+        if binary or not indexed:
+            labels = np.where(labels > 0, 1, 0).astype(np.uint8) if binary or VOID in ids else labels
+        image = _scaled(Image.fromarray(labels), height, Image.Resampling.NEAREST)
+        return torch.from_numpy(np.array(image).astype(np.int64))  # (H, W)
+
+
+def write_mask(path: Path | str, labels: Tensor) -> None:
+    """Write object ids as an indexed PNG in the DAVIS colours, complete or not at all; missing folders are made.
+
+    Shapes: `labels` of integers 0 … 255, (H, W).
+
+    Raises:
+        LabError: another shape, values that do not fit, or a file that cannot be written.
+    """
+    if labels.ndim != 2:
+        raise LabError(f"a mask to write must have shape (H, W), got {tuple(labels.shape)}")
+    if labels.is_floating_point() or labels.min() < 0 or labels.max() > 255:
+        raise LabError(
+            f"a mask to write must hold integers 0 to 255, got {labels.dtype} {labels.min()} to {labels.max()}"
+        )
+    image = Image.fromarray(labels.cpu().numpy().astype(np.uint8), mode="L")
+    image.putpalette(PALETTE.tobytes())
+    with complete_file(path) as unfinished:
+        image.save(unfinished, format="PNG")
+
+
+def image_size(path: Path | str) -> tuple[int, int]:
+    """Height and width of an image file, from its header.
+
+    Raises:
+        LabError: a file that is missing or no image.
+    """
+    with _opened(path) as image:
+        return image.height, image.width
+
+
+def object_ids(labels: Tensor) -> tuple[int, ...]:
+    """The ids of a mask, ascending, without background and void."""
+    return tuple(i for i in labels.unique().tolist() if i not in (0, VOID))
+
+
+def scaled_size(size: tuple[int, int], height: int) -> tuple[int, int]:
+    """Height and width scaled to `height`, the width in proportion and rounded; 0 keeps both."""
+    return (height, max(1, round(size[1] * height / size[0]))) if height else size
+
+
+def _scaled(image: Image.Image, height: int, how: Image.Resampling) -> Image.Image:
+    tall, wide = scaled_size((image.height, image.width), height)
+    return image if (wide, tall) == image.size else image.resize((wide, tall), how)
+
+
+@contextmanager
+def _opened(path: Path | str) -> Iterator[Image.Image]:
+    """The image, with any complaint of the reader turned into one sentence."""
+    try:
+        with Image.open(path) as image:
+            yield image
+    except LabError:
+        raise
+    except FileNotFoundError as error:
+        raise LabError(f"{path} is missing: an image was expected") from error
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow's ways to say that a file is damaged
+        raise LabError(f"{path} cannot be read as an image: {str(error).splitlines()[0]}") from error
+
+
+def _listed(ids: NDArray[np.uint8]) -> str:
+    return ", ".join(map(str, ids[:4])) + (", …" if len(ids) > 4 else "")
