@@ -1,0 +1,102 @@
+"""One run in a process of its own: execute the worker notebook with papermill, then end with its kernel.
+
+    python -m feelvos_lab.ablate.child RUN_FOLDER      # holds plan.json, written by run.py
+
+A process a run, because papermill changes process-wide state and a kernel that dies should take nothing along. The
+kernel is reached through files in a folder of its own, not through TCP ports: parallel kernels that pick ports at the
+same moment collide ("Address already in use").
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from feelvos_lab.ablate.records import FAILURE, PLAN, read_json, write_json
+from feelvos_lab.errors import LabError
+
+
+def check_injection(parameters: dict[str, Any]) -> None:
+    """Hold papermill to its word: the cell it will inject must mean these very values and types.
+
+    Raises:
+        LabError: a value that changes on its way, such as a tuple, which would arrive as text.
+    """
+    from papermill.translators import PythonTranslator
+
+    injected = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in ast.parse(PythonTranslator.codify(parameters)).body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    for name, value in parameters.items():
+        if name not in injected or repr(injected[name]) != repr(value):
+            raise LabError(f"{name} = {value!r} would reach the notebook as {injected.get(name)!r}")
+
+
+def execute(folder: Path) -> None:
+    """Run the planned notebook; its executed copy is `folder/notebook.ipynb`.
+
+    Raises:
+        LabError: a parameter that papermill would change.
+        papermill.PapermillExecutionError: a cell raised.
+    """
+    import papermill
+    from jupyter_client.manager import AsyncKernelManager
+
+    planned = read_json(folder / PLAN)
+    check_injection(planned["parameters"])
+    with tempfile.TemporaryDirectory(prefix="feelvos-") as sockets:  # a short path: sockets allow 107 characters
+
+        class SocketKernelManager(AsyncKernelManager):
+            def __init__(self, **settings: Any) -> None:
+                super().__init__(**settings)
+                self.transport, self.ip = "ipc", f"{sockets}/kernel"
+                self.connection_file = f"{sockets}/kernel.json"
+
+        papermill.execute_notebook(
+            planned["notebook"],
+            str(folder / "notebook.ipynb"),
+            parameters=planned["parameters"],
+            kernel_name="python3",
+            kernel_manager_class=SocketKernelManager,
+            progress_bar=False,
+            start_timeout=120,
+        )
+
+
+def _end_with_parent(parent: int) -> None:
+    """Stop this process when the one that started it is gone, so that no run goes on unseen."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def main(folder: Path) -> int:
+    """Execute the run in `folder`; 1 and a `failed.json` when a cell raised."""
+    import papermill
+
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not one in the user's home
+    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    try:
+        execute(folder)
+    except papermill.PapermillExecutionError as error:
+        message = next((line for line in str(error.evalue).splitlines() if line.strip()), "")
+        write_json(folder / FAILURE, {"error": f"{error.ename}: {message}".removeprefix("LabError: ")})
+        return 1
+    except LabError as error:
+        write_json(folder / FAILURE, {"error": str(error)})
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
