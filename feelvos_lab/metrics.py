@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.writing import complete_file
@@ -102,7 +103,7 @@ def frame_scores(predicted: Iterable[ArrayLike], clip: Clip) -> list[dict[str, A
     for frame, labels in enumerate(predicted):
         count += 1
         if 0 < frame < len(clip) - 1:
-            rows += _one_frame(np.asarray(labels), np.asarray(clip.masks[frame]), clip, frame)
+            rows += _one_frame(_array(labels), _array(clip.masks[frame]), clip, frame)
     if count != len(clip):
         raise LabError(f"clip {clip.name!r} has {len(clip)} frames, but {count} predicted masks came")
     return rows
@@ -151,8 +152,12 @@ def write_scores(rows: Sequence[dict[str, Any]], folder: Path | str) -> None:
     )
 
 
+def _array(values: ArrayLike) -> NDArray[Any]:
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+
+
 def _pair(prediction: ArrayLike, truth: ArrayLike) -> tuple[Mask, Mask]:
-    prediction, truth = np.asarray(prediction, dtype=bool), np.asarray(truth, dtype=bool)
+    prediction, truth = _array(prediction).astype(bool, copy=False), _array(truth).astype(bool, copy=False)
     if prediction.shape != truth.shape or truth.ndim != 2:
         raise LabError(f"two masks of one size (H, W) were expected, got {prediction.shape} and {truth.shape}")
     return prediction, truth
@@ -181,19 +186,21 @@ def _contour(mask: Mask) -> Mask:
 def _count_near(contour: Mask, other: Mask, *, radius: int) -> int:
     """How many pixels of `contour` lie within `radius` of a pixel of `other`.
 
-    A disk is a stack of 2 radius + 1 horizontal runs, and a run holds a pixel of `other` if the number of them up to
-    its end exceeds that before its start: no dilated image is made, only the contour's pixels are looked at.
+    A disk is a stack of 2 radius + 1 horizontal runs, and a run holds a pixel of `other` if more of them come up to
+    its end than before its start: no dilated image is made, only the contour's pixels are looked at.
     """
     together = np.count_nonzero(contour & other)
     y, x = np.nonzero(contour & ~other)
-    height, width = other.shape
-    upto = np.zeros((height + 2 * radius, width + 2 * radius + 1), np.int32)  # upto[y, x]: pixels left of x
-    upto[radius : height + radius, radius + 1 : width + radius + 1] = other
-    np.cumsum(upto, axis=1, out=upto)
+    margin = radius + 1
+    stride = other.shape[1] + 2 * margin
+    padded = np.zeros((other.shape[0] + 2 * margin, stride), dtype=bool)
+    padded[margin:-margin, margin:-margin] = other
+    upto = np.cumsum(padded, dtype=np.int32)  # pixels of `other` from the first one to here, row after row
     near = np.zeros(len(y), dtype=bool)
     for dy in range(-radius, radius + 1):
         reach = math.isqrt(radius * radius - dy * dy)
-        near |= upto[y + (radius + dy), x + (radius + reach + 1)] > upto[y + (radius + dy), x + (radius - reach)]
+        centre = (y + (margin + dy)) * stride + (x + margin)
+        near |= upto[centre + reach] > upto[centre - (reach + 1)]
     return together + int(np.count_nonzero(near))
 
 
@@ -201,14 +208,15 @@ def _one_frame(labels: NDArray[Any], truth: NDArray[Any], clip: Clip, frame: int
     where = f"frame {frame} of clip {clip.name!r}"
     if labels.shape != truth.shape:
         raise LabError(f"the predicted mask of {where} has shape {labels.shape}, its truth {truth.shape}")
-    strange = sorted(set(np.unique(labels).tolist()) - {0, *clip.object_ids})
-    if strange:
-        raise LabError(f"the predicted mask of {where} holds ids {strange}, expected 0 and {list(clip.object_ids)}")
-    rows = []
+    rows, known = [], np.count_nonzero(labels == 0)
     for object_id in clip.object_ids:
         prediction, mask = labels == object_id, truth == object_id
+        known += np.count_nonzero(prediction)
         j, f = region_similarity(prediction, mask), contour_accuracy(prediction, mask)
         rows.append({"clip": clip.name, "object": object_id, "frame": frame, "J": j, "F": f})
+    if known != labels.size:
+        strange = sorted(set(np.unique(labels).tolist()) - {0, *clip.object_ids})
+        raise LabError(f"the predicted mask of {where} holds ids {strange}, expected 0 and {list(clip.object_ids)}")
     return rows
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from feelvos_lab.data.images import PALETTE, object_ids, read_mask, write_mask
@@ -83,7 +84,8 @@ def read_video(path: Path | str, mask_path: Path | str) -> Clip:
         LabError: PyAV is missing, a file that is no video, fewer than two frames, a mask of another size, one that
             `read_mask` refuses or that is empty.
     """
-    frames, mask = VideoFrames(Path(path)), read_mask(mask_path)
+    mask = read_mask(mask_path)
+    frames = VideoFrames(Path(path))
     clip = Clip(Path(path).stem, frames, mask[None], object_ids(mask))
     check_clip(clip)
     return clip
@@ -107,7 +109,7 @@ def check_clip(clip: Clip, *, late_objects: bool = False) -> None:
     if len(clip.masks) not in (1, len(clip)):
         raise LabError(f"{what} has {len(clip)} frames, one mask or as many were expected, got {len(clip.masks)}")
     frame = clip.frames[0]
-    if frame.ndim != 3 or frame.shape[0] != 3 or str(frame.dtype) != "torch.uint8":
+    if frame.ndim != 3 or frame.shape[0] != 3 or frame.dtype != torch.uint8:
         raise LabError(f"frames of {what} must be uint8 (3, H, W), got {frame.dtype} {tuple(frame.shape)}")
     size, ids = tuple(frame.shape[1:]), set(clip.object_ids)
     for index in range(len(clip.masks)):

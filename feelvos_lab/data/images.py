@@ -67,22 +67,23 @@ def read_mask(path: Path | str, *, binary: bool = False, height: int = 0) -> Ten
                 f"got one of mode {image.mode}"
             )
         indexed = image.mode == "P"
-        labels = np.array(image if indexed else image.convert("L"))  # (H, W), before any scaling
-        ids = np.unique(labels)
-        if len(ids) > MAX_OBJECTS + 2:
+        image = image if indexed else image.convert("L")
+        values = [value for value, count in enumerate(image.histogram()) if count]
+        ids = [value for value in values if value not in (0, VOID)]
+        if len(ids) > MAX_OBJECTS:
             raise LabError(
-                f"mask {path} holds {len(ids)} ids, expected at most {MAX_OBJECTS}: "
-                "an interpolated mask? Scale masks by nearest neighbour"
+                f"mask {path} holds {len(ids)} ids, expected at most {MAX_OBJECTS}: an interpolated mask "
+                "(masks must be scaled by nearest neighbour)?"
             )
-        if not indexed and VOID in ids and not set(ids.tolist()) <= {0, VOID}:
+        if not indexed and ids and VOID in values:
             raise LabError(
-                f"mask {path} is grey and holds 255 (white) beside the ids {_listed(ids[(ids > 0) & (ids < VOID)])}, "
+                f"mask {path} is grey and holds 255 (white) beside the ids {_listed(ids)}, "
                 "expected ids 1 to 254, or black and white alone: an interpolated mask?"
             )
-        if binary or not indexed:
-            labels = np.where(labels > 0, 1, 0).astype(np.uint8) if binary or VOID in ids else labels
-        image = _scaled(Image.fromarray(labels), height, Image.Resampling.NEAREST)
-        return torch.from_numpy(np.array(image).astype(np.int64))  # (H, W)
+        labels = np.array(_scaled(image, height, Image.Resampling.NEAREST))  # (H, W)
+        if binary or (not indexed and VOID in values):
+            labels = labels > 0
+        return torch.from_numpy(labels.astype(np.int64))
 
 
 def write_mask(path: Path | str, labels: Tensor) -> None:
@@ -99,7 +100,7 @@ def write_mask(path: Path | str, labels: Tensor) -> None:
         raise LabError(
             f"a mask to write must hold integers 0 to 255, got {labels.dtype} {labels.min()} to {labels.max()}"
         )
-    image = Image.fromarray(labels.cpu().numpy().astype(np.uint8), mode="L")
+    image = Image.fromarray(labels.cpu().numpy().astype(np.uint8))
     image.putpalette(PALETTE.tobytes())
     with complete_file(path) as unfinished:
         image.save(unfinished, format="PNG")
@@ -116,8 +117,14 @@ def image_size(path: Path | str) -> tuple[int, int]:
 
 
 def object_ids(labels: Tensor) -> tuple[int, ...]:
-    """The ids of a mask, ascending, without background and void."""
-    return tuple(i for i in labels.unique().tolist() if i not in (0, VOID))
+    """The ids of a mask, ascending, without background and void.
+
+    Raises:
+        LabError: labels that are not integers, or are negative.
+    """
+    if labels.is_floating_point() or (labels.numel() and labels.min() < 0):
+        raise LabError(f"a mask must hold object ids, integers from 0, got {labels.dtype} from {labels.min()}")
+    return tuple(i for i in labels.flatten().bincount().nonzero().flatten().tolist() if i not in (0, VOID))
 
 
 def scaled_size(size: tuple[int, int], height: int) -> tuple[int, int]:
@@ -144,5 +151,5 @@ def _opened(path: Path | str) -> Iterator[Image.Image]:
         raise LabError(f"{path} cannot be read as an image: {str(error).splitlines()[0]}") from error
 
 
-def _listed(ids: NDArray[np.uint8]) -> str:
+def _listed(ids: list[int]) -> str:
     return ", ".join(map(str, ids[:4])) + (", …" if len(ids) > 4 else "")
