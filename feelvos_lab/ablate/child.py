@@ -81,6 +81,9 @@ def _end_with_parent(parent: int) -> None:
 
 def main(folder: Path) -> int:
     """Execute the run in `folder`; 1 and a `failed.json` when a cell raised."""
+    # jsonschema, below papermill, compiles a grammar of web addresses when imported: two seconds that no notebook
+    # needs. It does without where the package is not to be had.
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
     import papermill
 
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not one in the user's home

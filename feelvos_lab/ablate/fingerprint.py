@@ -24,24 +24,24 @@ SOURCES = ("config.py", "data/*.py", "model/*.py", "checkpoint.py", "train.py", 
 HARMLESS = ("model/naive.py",)  # the loop twins, which only tests call
 
 
-def number_sources(package: Path = PACKAGE) -> list[Path]:
-    """The library's files that can change a number, sorted."""
+def number_sources(package: Path | None = None) -> list[Path]:
+    """The library's files that can change a number, sorted; `package` is another copy of its folder."""
+    package = PACKAGE if package is None else package
     found = {path for pattern in SOURCES for path in package.glob(pattern)}
     return sorted(found - {package / name for name in HARMLESS})
 
 
-def fingerprint(notebook: Path, parameters: Mapping[str, Any], digest: str, *, package: Path = PACKAGE) -> str:
+def fingerprint(notebook: Path, parameters: Mapping[str, Any], digest: str) -> str:
     """16 hexadecimal digits that differ when the run's number could.
 
     Args:
         notebook: the worker that will run.
         parameters: what is injected into it, without the output folder.
         digest: the variant's, which holds the preset's values too.
-        package: the folder of the library's sources.
     """
     parts = [json.dumps(dict(parameters), sort_keys=True), digest]
     parts += [_meaning(code) for code in worker_code(notebook)]
-    parts += [f"{path.relative_to(package)}:{_file_meaning(path, path.stat())}" for path in number_sources(package)]
+    parts += [f"{path.relative_to(PACKAGE)}:{_file_meaning(path)}" for path in number_sources()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -52,7 +52,8 @@ def worker_code(notebook: Path) -> list[str]:
     return [source(cell) for cell in cells[: last + 1]]
 
 
-def _file_meaning(path: Path, stat: Any) -> str:
+def _file_meaning(path: Path) -> str:
+    stat = path.stat()
     return _cached_meaning(path, stat.st_mtime_ns, stat.st_size)
 
 

@@ -13,17 +13,19 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 import feelvos_lab
-from feelvos_lab.config import Config
 from feelvos_lab.errors import LabError
+
+if TYPE_CHECKING:  # a run's process reads records without waiting for pandas
+    import pandas as pd
+
+    from feelvos_lab.config import Config
 
 SCHEMA = 1
 RECORD, FAILURE, PLAN = "record.json", "failed.json", "plan.json"
-PACKAGES = ("feelvos_lab", "torch", "torchvision", "timm", "numpy", "scipy", "pandas")
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "pandas")
 
 
 def write_record(
@@ -103,7 +105,11 @@ def environment() -> dict[str, Any]:
     commit, dirty = _git()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB, on macOS bytes
     return {
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "versions": {
+            "python": platform.python_version(),
+            "feelvos_lab": feelvos_lab.__version__,
+            **{name: _version(name) for name in PACKAGES},
+        },
         "commit": commit,
         "dirty": dirty,
         "device": torch.cuda.get_device_name() if cuda else f"cpu ({platform.machine()})",
