@@ -1,0 +1,143 @@
+"""Checkpoints: safetensors with the configuration inside, and the training state to resume from.
+
+Nothing is pickled. A file is written beside its place and moved there when complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from feelvos_lab.config import Config, configure
+from feelvos_lab.errors import LabError
+from feelvos_lab.model.feelvos import Feelvos
+
+_FORMAT = "feelvos_lab checkpoint 1"
+_STATE = "feelvos_lab training state 1"
+
+
+def save_checkpoint(path: Path, model: Feelvos, config: Config, **notes: str) -> None:
+    """Write the weights and the configuration to one file.
+
+    A frozen backbone whose weights come from a package is left out: it is the same for everybody.
+    """
+    tensors = {name: t.contiguous() for name, t in model.state_dict().items() if not _comes_from_package(name, config)}
+    _write(path, tensors, {"format": _FORMAT, **_described(config), **notes})
+
+
+def load_checkpoint(path: Path, *, device: str | torch.device = "cpu") -> tuple[Feelvos, Config]:
+    """Read a model, in evaluation mode, and its configuration.
+
+    Raises:
+        LabError: no such file, not a checkpoint of this project, truncated, or tensors that do not fit.
+    """
+    tensors, notes = _read(path, expected=_FORMAT)
+    config = _configured(notes, path)
+    model = Feelvos(config.model)
+    wanted = {name for name in model.state_dict() if not _comes_from_package(name, config)}
+    if wanted != set(tensors):
+        odd = sorted(wanted ^ set(tensors))[0]
+        raise LabError(f"checkpoint {path} does not fit its own configuration: tensor {odd} is missing or too much")
+    for name, tensor in tensors.items():
+        if model.state_dict()[name].shape != tensor.shape:
+            shapes = tuple(model.state_dict()[name].shape), tuple(tensor.shape)
+            raise LabError(f"checkpoint {path}: tensor {name} must have shape {shapes[0]}, has {shapes[1]}")
+    model.load_state_dict(tensors, strict=False)
+    return model.eval().to(device), config
+
+
+class TrainingState:
+    """Weights, optimizer slots, step and history in `folder`; without a folder nothing is kept."""
+
+    def __init__(self, folder: Path | None, config: Config, seed: int) -> None:
+        self.path = None if folder is None else Path(folder) / "state.safetensors"
+        self.config, self.seed = config, seed
+
+    def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, list[dict[str, float]]]:
+        """Fill model and optimizer from the state, if there is one; returns the next step and the history so far.
+
+        Raises:
+            LabError: the state is truncated, or of another configuration or seed.
+        """
+        if self.path is None or not self.path.exists():
+            return 0, []
+        tensors, notes = _read(self.path, expected=_STATE)
+        if notes["digest"] != self.config.digest() or int(notes["seed"]) != self.seed:
+            raise LabError(
+                f"{self.path} belongs to configuration {notes['digest']} seed {notes['seed']}, expected "
+                f"{self.config.digest()} seed {self.seed}; use another folder or delete it"
+            )
+        model.load_state_dict({n[6:]: t for n, t in tensors.items() if n.startswith("model/")})
+        groups = optimizer.state_dict()
+        slots: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith("optimizer/"):
+                _, index, slot = name.split("/")
+                slots.setdefault(int(index), {})[slot] = tensor
+        optimizer.load_state_dict({"state": slots, "param_groups": groups["param_groups"]})
+        return int(notes["step"]), json.loads(notes["history"])
+
+    def save(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, history: list[dict[str, float]]
+    ) -> None:
+        """Keep everything that the next step depends on."""
+        if self.path is None:
+            return
+        tensors = {f"model/{name}": t.contiguous() for name, t in model.state_dict().items()}
+        for index, slots in optimizer.state_dict()["state"].items():
+            for slot, value in slots.items():
+                if isinstance(value, Tensor):
+                    tensors[f"optimizer/{index}/{slot}"] = value.contiguous()
+        notes = {"format": _STATE, **_described(self.config), "seed": str(self.seed), "step": str(step)}
+        _write(self.path, tensors, {**notes, "history": json.dumps(history)})
+
+
+def _comes_from_package(name: str, config: Config) -> bool:
+    return name.startswith("backbone.") and config.model.freeze_backbone and config.model.pretrained == "package"
+
+
+def _described(config: Config) -> dict[str, str]:
+    return {"preset": config.preset, "config": json.dumps(config.flat()), "digest": config.digest()}
+
+
+def _configured(notes: dict[str, str], path: Path) -> Config:
+    settings: dict[str, Any] = json.loads(notes["config"])
+    config = configure(notes["preset"], **settings)
+    if config.digest() != notes["digest"]:
+        raise LabError(
+            f"checkpoint {path} was edited: digest {notes['digest']}, its configuration has {config.digest()}"
+        )
+    return config
+
+
+def _write(path: Path, tensors: dict[str, Tensor], notes: dict[str, str]) -> None:
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        save_file(tensors, partial, metadata=notes)
+        os.replace(partial, path)
+    except OSError as error:
+        raise LabError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _read(path: Path, *, expected: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    path = Path(path)
+    if not path.is_file():
+        raise LabError(f"no checkpoint at {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            notes = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except SafetensorError as error:
+        raise LabError(f"{path} is truncated or no safetensors file: {error}") from error
+    if notes.get("format") != expected:
+        raise LabError(f"{path} must be a {expected!r}, its format is {notes.get('format', 'unnamed')!r}")
+    return tensors, notes

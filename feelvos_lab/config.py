@@ -1,0 +1,245 @@
+"""Every setting of a model, a training and its data: frozen, typed, and refused when misspelt.
+
+A configuration starts from a preset and takes flat overrides, since no two groups share a name:
+
+    config = configure("reduced", previous_matching="global", steps=500)
+
+The presets are `dataclasses.replace` of one another, so `difference("reduced", "full")` says in a few lines
+how the model that trains on two cores departs from the paper's.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import typing
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal
+
+from feelvos_lab.errors import LabError
+
+Preset = Literal["smoke", "reduced", "real", "full"]
+PRESETS: tuple[str, ...] = typing.get_args(Preset)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network. The defaults are the paper's; see the table of names in the README."""
+
+    backbone: str = "xception65"  # any timm model with `features_only`
+    pretrained: Literal["none", "package"] = "none"  # "package": ImageNet weights from a Python package
+    freeze_backbone: bool = False  # its weights and its batch-norm statistics stay as they came
+    deepest_stride: int = 16  # features of a greater stride are not computed
+    context_dim: int = 256  # ASPP channels
+    context_rates: tuple[int, ...] = (6, 12, 18)  # ASPP dilations, in cells of the deepest stride
+    low_level_dim: int = 48
+    decoder_dim: int = 256
+    embedding_dim: int = 100
+    first_matching: Literal["global", "none"] = "global"
+    previous_matching: Literal["local", "global", "none"] = "local"
+    previous_mask: bool = True  # the previous frame's prediction is a cue of the head
+    radius: int = 15  # local window: (2 radius + 1)² cells of the stride-4 grid
+    head_layers: int = 4
+    head_kernel: int = 7
+    head_dim: int = 256
+    cue_skip: bool = False  # the head's logit starts as a weighted sum of the cues; not in the paper
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the network is trained. The defaults are the paper's."""
+
+    steps: int = 200_000
+    batch_size: int = 48  # clips a step: 3 on each of the paper's 16 GPUs
+    unroll: int = 1  # query frames a clip; from the second on the model sees its own predictions
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = 0.0007
+    momentum: float = 0.9  # sgd only
+    poly_power: float = 0.9
+    weight_decay: float = 4e-5
+    clip_norm: float = 5.0
+    hard_fraction: float = 0.15  # of the pixels, those with the highest loss
+    hard_anneal_steps: int = 100_000  # from all pixels to `hard_fraction` of them
+    mask_damage: float = 0.0  # probability that the previous mask is damaged in training
+    reference_pixels: int = 1024  # at most so many first-frame pixels an object, in training
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which clips, and how large. `root` is where a published data set was unpacked; shapes need none."""
+
+    data: Literal["shapes", "davis-2016", "davis-2017"] = "davis-2017"
+    root: str = ""
+    height: int = 465  # of the training crops
+    width: int = 465
+    test_height: int = 480  # frames are scaled to this height for testing; 0 keeps them
+    clips: int = 0  # training clips; 0: all there are
+    test_clips: int = 0  # clips scored; 0: all there are
+    hold_out: int = 0  # the last train sequences of a published set, kept back for validation
+    frames: int = 0  # frames of a synthetic clip
+    max_step: int = 1  # largest distance in frames between previous and query frame
+    jitter: float = 0.0  # strength of the colour jitter in training
+    scale: float = 1.3  # training crops are enlarged by a factor in [1, scale]
+    paste: float = 0.0  # probability that an object of another clip is pasted in
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run's settings, complete: the preset is only where they started."""
+
+    preset: str
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+
+    def flat(self) -> dict[str, Any]:
+        """All settings by name, without their groups."""
+        return {**asdict(self.model), **asdict(self.train), **asdict(self.data)}
+
+    def digest(self) -> str:
+        """Eight hexadecimal digits that differ when any setting differs; the preset's name does not count."""
+        text = json.dumps(self.flat(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+_FULL = Config("full")
+_REDUCED = Config(
+    "reduced",
+    model=replace(
+        _FULL.model,
+        backbone="test_byobnet",
+        context_dim=64,
+        context_rates=(1, 2),
+        low_level_dim=32,
+        decoder_dim=48,
+        embedding_dim=24,
+        radius=4,
+        head_layers=3,
+        head_kernel=7,
+        head_dim=32,
+        cue_skip=True,
+    ),
+    train=replace(
+        _FULL.train,
+        steps=800,
+        batch_size=4,
+        unroll=2,
+        optimizer="adamw",
+        learning_rate=0.003,
+        hard_anneal_steps=400,
+        mask_damage=0.5,
+    ),
+    data=replace(
+        _FULL.data,
+        data="shapes",
+        height=96,
+        width=128,
+        test_height=0,
+        clips=64,
+        test_clips=16,
+        frames=16,
+        max_step=2,
+        scale=1.0,
+    ),
+)
+_PRESETS = {
+    "full": _FULL,
+    "reduced": _REDUCED,
+    "smoke": replace(
+        _REDUCED,
+        preset="smoke",
+        train=replace(_REDUCED.train, steps=12, batch_size=2, hard_anneal_steps=6),
+        data=replace(_REDUCED.data, height=64, width=64, clips=4, test_clips=2, frames=6),
+    ),
+    "real": replace(
+        _FULL,
+        preset="real",
+        model=replace(
+            _FULL.model,
+            backbone="tf_efficientnet_lite0",
+            pretrained="package",
+            freeze_backbone=True,
+            context_dim=128,
+            context_rates=(3, 6),
+            low_level_dim=48,
+            decoder_dim=96,
+            embedding_dim=64,
+            radius=10,
+            head_layers=3,
+            head_dim=64,
+            cue_skip=True,
+        ),
+        train=replace(_REDUCED.train, steps=600, batch_size=2, learning_rate=0.001, hard_anneal_steps=300),
+        data=replace(
+            _FULL.data, data="davis-2016", height=240, width=320, test_height=240, max_step=3, jitter=0.3, paste=0.5
+        ),
+    ),
+}
+
+
+def configure(preset: str, **overrides: Any) -> Config:
+    """The preset's configuration with some settings changed by name.
+
+    Args:
+        preset: one of `PRESETS`.
+        overrides: any field of `ModelConfig`, `TrainConfig` or `DataConfig`.
+
+    Raises:
+        LabError: an unknown preset or name ("did you mean"), a value of another type, or one out of range.
+    """
+    if preset not in _PRESETS:
+        raise LabError(f"unknown preset {preset!r}{_did_you_mean(preset, PRESETS)}; there are: {', '.join(PRESETS)}")
+    config = _PRESETS[preset]
+    known = {f.name: group for group in ("model", "train", "data") for f in fields(getattr(config, group))}
+    changed: dict[str, dict[str, Any]] = {"model": {}, "train": {}, "data": {}}
+    for name, value in overrides.items():
+        if name not in known:
+            raise LabError(f"unknown setting {name!r}{_did_you_mean(name, known)}")
+        group = known[name]
+        changed[group][name] = _checked(name, value, type(getattr(config, group)))
+    return replace(config, **{group: replace(getattr(config, group), **values) for group, values in changed.items()})
+
+
+def difference(preset: str, other: str) -> dict[str, tuple[Any, Any]]:
+    """The settings in which two presets differ: name → (value in `preset`, value in `other`)."""
+    ours, theirs = configure(preset).flat(), configure(other).flat()
+    return {name: (value, theirs[name]) for name, value in ours.items() if value != theirs[name]}
+
+
+def _did_you_mean(name: str, known: typing.Iterable[str]) -> str:
+    near = difflib.get_close_matches(str(name), list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _checked(name: str, value: Any, group: type) -> Any:
+    """`value`, once its type is the field's; ints are welcome where a float is expected, nothing else is bent."""
+    wanted = typing.get_type_hints(group)[name]
+    if typing.get_origin(wanted) is Literal:
+        choices = typing.get_args(wanted)
+        if value not in choices:
+            raise LabError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+        return value
+    if wanted == tuple[int, ...]:
+        if not isinstance(value, (tuple, list)) or not all(type(v) is int and v > 0 for v in value):
+            raise LabError(f"{name} must be a list of positive integers, got {value!r}")
+        return tuple(value)
+    if wanted is float and type(value) is int:
+        value = float(value)
+    if type(value) is not wanted:
+        hint = _number_hint(value) if wanted in (int, float) else ""
+        raise LabError(f"{name} must be {wanted.__name__}, got {type(value).__name__} {value!r}{hint}")
+    if wanted in (int, float) and not value >= 0:
+        raise LabError(f"{name} must not be negative, got {value!r}")
+    return value
+
+
+def _number_hint(value: Any) -> str:
+    """Say why YAML's `1e-4` is text: its floats need a dot."""
+    if not isinstance(value, str):
+        return ""
+    try:
+        number = float(value)
+    except ValueError:
+        return ""
+    return f" (in YAML write {number!r} with a dot, such as {number:.1e}, and no quotes)"

@@ -1,0 +1,137 @@
+"""Training samples: a reference frame, a previous frame and the query frames that follow it (paper §4).
+
+All randomness of a sample comes from the generators passed in, so step n of a resumed training sees what step n of
+the uninterrupted one saw.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from feelvos_lab.config import DataConfig
+from feelvos_lab.data.clip import Clip
+
+IGNORE = 255  # a label that no loss counts and no matching sees
+_TRIES = 10  # crops drawn until one shows enough of an object
+
+
+class Sample(NamedTuple):
+    """One training sample. Time runs: reference, previous, query 1 … query U."""
+
+    frames: Tensor  # (2 + U, 3, H, W) float in [0, 1]
+    labels: Tensor  # (2 + U, H, W) int64: 0 background, 1 … K − 1 objects of the reference, or IGNORE
+    num_objects: int  # K
+
+
+def draw_sample(clips: list[Clip], *, config: DataConfig, unroll: int, rng: np.random.Generator) -> Sample:
+    """A sample from a random clip, with an object of another clip pasted in with probability `config.paste`.
+
+    The reference frame is cropped, flipped and coloured on its own; previous and query frames together.
+    torch's global generator drives torchvision's transforms: seed it for repeatable samples.
+    """
+    sample = _draw_plain(clips, config=config, unroll=unroll, rng=rng)
+    if len(clips) > 1 and rng.uniform() < config.paste:
+        sample = paste_object(sample, _draw_plain(clips, config=config, unroll=unroll, rng=rng), rng=rng)
+    return sample
+
+
+def _draw_plain(clips: list[Clip], *, config: DataConfig, unroll: int, rng: np.random.Generator) -> Sample:
+    augment = _Augment(config)
+    least = max(1, config.height * config.width // 500)  # pixels of an object that a crop must show
+    for attempt in range(_TRIES):
+        clip = clips[rng.integers(len(clips))]
+        step = int(rng.integers(1, config.max_step + 1))
+        step = min(step, max(1, (len(clip) - 1) // (unroll + 1)))
+        start = int(rng.integers(0, max(1, len(clip) - step * unroll - step + 1)))
+        times = [min(start + step * i, len(clip) - 1) for i in range(unroll + 1)]
+        if rng.uniform() < 0.5:
+            times.reverse()
+        chosen = int(rng.integers(len(clip)))
+        reference, reference_labels = augment([clip.frames[chosen]], [clip.masks[chosen]])
+        frames, labels = augment([clip.frames[t] for t in times], [clip.masks[t] for t in times])
+        present = [i for i in clip.object_ids if (reference_labels == i).sum() >= least]
+        if (present and any((labels == i).sum() >= least for i in present)) or attempt == _TRIES - 1:
+            break
+    every = torch.cat([reference_labels, labels])  # (2 + U, H, W)
+    indexed = torch.zeros_like(every)
+    for index, object_id in enumerate(present, start=1):
+        indexed[every == object_id] = index
+    indexed[every == IGNORE] = IGNORE
+    return Sample(torch.cat([reference, frames]), indexed, len(present) + 1)
+
+
+class _Augment:
+    """Joint transforms of some frames and masks: the same crop, flip and colours for all of one call."""
+
+    def __init__(self, config: DataConfig) -> None:
+        self.size, self.scale = (config.height, config.width), config.scale
+        jitter = config.jitter
+        steps: list[v2.Transform] = [v2.RandomHorizontalFlip(0.5)]
+        if jitter:
+            steps.append(v2.ColorJitter(jitter, jitter, jitter, jitter / 6))
+        self.rest = v2.Compose([*steps, v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True)])
+
+    def __call__(self, frames: list[Tensor], masks: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """T frames (3, H', W') uint8 and masks (H', W') → (T, 3, H, W) float in [0, 1] and (T, H, W) int64."""
+        images, labels = tv_tensors.Image(torch.stack(frames)), tv_tensors.Mask(torch.stack(masks))
+        height, width = images.shape[-2:]
+        least = max(self.size[0] / height, self.size[1] / width)
+        factor = least * float(torch.empty(1).uniform_(1.0, max(self.scale, 1.0)))
+        window = min(height, round(self.size[0] / factor)), min(width, round(self.size[1] / factor))
+        if window != (height, width) or window != self.size:
+            top = int(torch.randint(height - window[0] + 1, (1,)))
+            left = int(torch.randint(width - window[1] + 1, (1,)))
+            images, labels = (
+                v2.functional.resized_crop(x, top, left, *window, size=list(self.size), antialias=True)
+                for x in (images, labels)
+            )
+        images, labels = self.rest(images, labels)
+        return images.as_subclass(Tensor), labels.as_subclass(Tensor)
+
+
+def paste_object(sample: Sample, other: Sample, *, rng: np.random.Generator) -> Sample:
+    """`sample` with one object of `other` in front of it, in every frame, as a further object."""
+    if other.num_objects < 2:
+        return sample
+    chosen = other.labels == int(rng.integers(1, other.num_objects))  # (2 + U, H, W)
+    frames = torch.where(chosen[:, None], other.frames, sample.frames)
+    labels = torch.where(chosen, sample.num_objects, sample.labels)
+    return Sample(frames, labels, sample.num_objects + 1)
+
+
+def damage_labels(labels: Tensor, *, num_objects: int, rng: np.random.Generator) -> Tensor:
+    """A previous mask with the faults a prediction has: bent outlines, holes, and patches of a wrong object.
+
+    Args:
+        labels: (H, W) int64 with values 0 … K − 1 or IGNORE.
+
+    Returns:
+        A damaged copy (H, W).
+    """
+    height, width = labels.shape
+    bend = _smooth_noise(rng, 2, height, width, cells=5) * rng.uniform(0.0, 0.08)  # (2, H, W)
+    shift = torch.from_numpy(rng.normal(0, 0.02, (2, 1, 1))).float()
+    y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
+    grid = torch.stack([x, y], dim=-1) + 2 * (bend + shift).permute(1, 2, 0)  # (H, W, 2)
+    moved = F.grid_sample(
+        labels[None, None].float(), grid[None], mode="nearest", padding_mode="border", align_corners=True
+    )
+    damaged = moved[0, 0].long()  # (H, W)
+    for wrong in (0, int(rng.integers(0, num_objects))):  # holes, then patches
+        if rng.uniform() < 0.4:
+            patch = _smooth_noise(rng, 1, height, width, cells=7)[0] > rng.uniform(0.8, 1.6)
+            damaged[patch] = wrong
+    return damaged
+
+
+def _smooth_noise(rng: np.random.Generator, channels: int, height: int, width: int, *, cells: int) -> Tensor:
+    """Normal noise on a coarse grid, enlarged smoothly: (channels, H, W)."""
+    coarse = torch.from_numpy(rng.normal(0, 1, (1, channels, cells, cells))).float()
+    return F.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=True)[0]

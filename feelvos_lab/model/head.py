@@ -1,0 +1,81 @@
+"""The dynamic segmentation head: the same small network for every object, one logit map each (paper §3.5).
+
+Letters: B clips, K objects counting the background, O objects of all clips together, C features, M cue maps.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from feelvos_lab.errors import LabError
+
+
+class SeparableLayer(nn.Module):
+    """Depthwise k×k and pointwise convolution, each followed by ReLU; no norm, as in the official code."""
+
+    def __init__(self, in_dim: int, out_dim: int, *, kernel: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(in_dim, in_dim, kernel, padding=kernel // 2, groups=in_dim)
+        self.pointwise = nn.Conv2d(in_dim, out_dim, 1)
+        nn.init.normal_(self.depthwise.weight, std=0.5 / kernel)
+        with torch.no_grad():
+            self.depthwise.weight[:, :, kernel // 2, kernel // 2] += 1.0
+        nn.init.kaiming_normal_(self.pointwise.weight)
+        nn.init.zeros_(self.depthwise.bias)
+        nn.init.zeros_(self.pointwise.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(O, in_dim, h, w) → (O, out_dim, h, w)."""
+        return self.pointwise(self.depthwise(x).relu()).relu()
+
+    def shared(self, features: Tensor, cues: Tensor, owner: Tensor) -> Tensor:
+        """`self(cat([features[owner], cues], 1))`, with the part that a clip's objects share computed once a clip.
+
+        features (B, C, h, w), cues (O, M, h, w), owner (O,) → (O, out_dim, h, w).
+        """
+        split = features.shape[1]
+        parts = []
+        for x, channels in ((features, slice(None, split)), (cues, slice(split, None))):
+            weight, bias = self.depthwise.weight[channels], self.depthwise.bias[channels]
+            x = F.conv2d(x, weight, bias, padding=self.depthwise.padding, groups=len(weight)).relu()
+            parts.append(F.conv2d(x, self.pointwise.weight[:, channels]))
+        return (parts[0][owner] + parts[1] + self.pointwise.bias.view(1, -1, 1, 1)).relu()
+
+
+class SegmentationHead(nn.Module):
+    """Features and one object's cue maps → that object's logit map, for all objects at once.
+
+    Args:
+        features_dim: C, the features that all objects of a clip share.
+        cues: M, how many cue maps an object has; at least 1, or the objects could not be told apart.
+        skip: adds a learned weighted sum of the cue maps to the logit. It starts as a nearest-neighbour classifier,
+            so the signal that is there before training is not lost. The paper's head has no such sum.
+    """
+
+    def __init__(
+        self, features_dim: int, *, cues: int, layers: int, kernel: int, dim: int, skip: tuple[float, ...] | None
+    ) -> None:
+        super().__init__()
+        if cues < 1:
+            raise LabError("the head needs at least one cue, got a model with every matching and the mask switched off")
+        self.layers = nn.Sequential(
+            *(SeparableLayer(features_dim + cues if i == 0 else dim, dim, kernel=kernel) for i in range(layers))
+        )
+        self.logit = nn.Conv2d(dim, 1, 1)
+        nn.init.normal_(self.logit.weight, std=0.01)
+        nn.init.zeros_(self.logit.bias)
+        self.skip = None
+        if skip is not None:
+            self.skip = nn.Conv2d(cues, 1, 1, bias=False)
+            with torch.no_grad():
+                self.skip.weight.copy_(torch.tensor(skip).view(1, cues, 1, 1))
+
+    def forward(self, features: Tensor, cues: Tensor, owner: Tensor) -> Tensor:
+        """features (B, C, h, w), cues (O, M, h, w), owner (O,) the clip of each object → logits (O, h, w)."""
+        x = self.layers[0].shared(features, cues, owner)  # (O, dim, h, w)
+        logits = self.logit(self.layers[1:](x))  # (O, 1, h, w)
+        if self.skip is not None:
+            logits = logits + self.skip(cues)
+        return logits[:, 0]  # (O, h, w)

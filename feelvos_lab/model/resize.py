@@ -1,0 +1,38 @@
+"""Resizing by the rules of the official code, where corner pixels map to corner pixels (align_corners=True)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def stride4_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of the stride-4 grid of an H×W frame: (H − 1) // 4 + 1, so 480×854 gives 120×214."""
+    return (size[0] - 1) // 4 + 1, (size[1] - 1) // 4 + 1
+
+
+def resize_bilinear(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, C, h, w) → (B, C, *size), bilinear, corners aligned."""
+    if tuple(x.shape[-2:]) == tuple(size):
+        return x
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+
+
+def resize_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Nearest neighbour with aligned corners: (…, H, W) → (…, *size) of the same type.
+
+    Row i of the output is row ⌊i (H − 1) / (h − 1) + ½⌋ of the input, in float32 as in TensorFlow's
+    `resize_nearest_neighbor(align_corners=True)`; torch's own `nearest` samples elsewhere.
+    """
+    rows = _nearest_index(labels.shape[-2], size[0], labels.device)
+    columns = _nearest_index(labels.shape[-1], size[1], labels.device)
+    return labels[..., rows[:, None], columns]
+
+
+def _nearest_index(n_in: int, n_out: int, device: torch.device) -> Tensor:
+    if n_out == 1:
+        return torch.zeros(1, dtype=torch.int64, device=device)
+    scale = torch.tensor((n_in - 1) / (n_out - 1), dtype=torch.float32)
+    index = torch.floor(torch.arange(n_out, dtype=torch.float32) * scale + 0.5)
+    return index.long().clamp(max=n_in - 1).to(device)
