@@ -49,7 +49,7 @@ def region_similarity(prediction: ArrayLike, truth: ArrayLike) -> float:
     """
     prediction, truth = _pair(prediction, truth)
     union = np.count_nonzero(prediction | truth)
-    return np.count_nonzero(prediction & truth) / union if union else 1.0
+    return float(np.count_nonzero(prediction & truth) / union) if union else 1.0
 
 
 def contour_accuracy(prediction: ArrayLike, truth: ArrayLike, *, tolerance: float = 0.008) -> float:
@@ -76,7 +76,7 @@ def contour_accuracy(prediction: ArrayLike, truth: ArrayLike, *, tolerance: floa
         return float(length == true_length)
     precision = _count_near(contour, true_contour, radius=radius) / length
     recall = _count_near(true_contour, contour, radius=radius) / true_length
-    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
 
 
 def frame_scores(predicted: Iterable[ArrayLike], clip: Clip) -> list[dict[str, Any]]:
@@ -125,8 +125,15 @@ def score_masks(predicted: Iterable[ArrayLike], clip: Clip) -> list[dict[str, An
     Raises:
         LabError: as `frame_scores`.
     """
-    scores = frame_scores(predicted, clip)
-    return [_summary([row for row in scores if row["object"] == object_id]) for object_id in clip.object_ids]
+    return summarise(frame_scores(predicted, clip))
+
+
+def summarise(scores: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What `score_masks` returns, from what `frame_scores` returned, of one clip or of several."""
+    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for row in scores:
+        groups.setdefault((row["clip"], row["object"]), []).append(row)
+    return [_summary(clip, object_id, rows) for (clip, object_id), rows in groups.items()]
 
 
 def write_scores(rows: Sequence[dict[str, Any]], folder: Path | str) -> None:
@@ -220,11 +227,10 @@ def _one_frame(labels: NDArray[Any], truth: NDArray[Any], clip: Clip, frame: int
     return rows
 
 
-def _summary(scores: list[dict[str, Any]]) -> dict[str, Any]:
-    summary = {"clip": scores[0]["clip"], "object": scores[0]["object"]}
+def _summary(clip: str, object_id: int, scores: list[dict[str, Any]]) -> dict[str, Any]:
     values = {measure: np.array([row[measure] for row in scores]) for measure in ("J", "F")}
     j, f = float(values["J"].mean()), float(values["F"].mean())
-    summary |= {"J": j, "F": f, "JF": (j + f) / 2}
+    summary: dict[str, Any] = {"clip": clip, "object": object_id, "J": j, "F": f, "JF": (j + f) / 2}
     for measure, series in values.items():
         summary |= {f"{measure}_recall": float((series > 0.5).mean()), f"{measure}_decay": _decay(series)}
     return summary | {"frames": len(scores)}
