@@ -9,12 +9,18 @@ pixel is then evaluated again, with gradient, as a plain sum of squares. So grad
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 from feelvos_lab.errors import LabError
+from feelvos_lab.model.nearest import nearest_anywhere, nearest_around
+
+
+_CHUNK = 2**18  # numbers held at once while distances are evaluated
 
 
 class Match(NamedTuple):
@@ -51,7 +57,10 @@ def local_matching(query: Tensor, previous: Tensor, labels: Tensor, *, num_objec
 def nearest_global(query: Tensor, reference: Tensor, labels: Tensor, *, num_objects: int) -> Match:
     """The nearest reference pixel of each object, anywhere in the frame."""
     _check(query, reference, labels, num_objects)
-    return _nearest(query, reference, labels, num_objects, None)
+    reference, labels = reference.reshape(len(reference), -1), labels.reshape(-1)  # (D, N), (N,)
+    with torch.no_grad():
+        index = nearest_anywhere(query, reference, labels, num_objects)
+    return _match(query, reference, index)
 
 
 def nearest_local(query: Tensor, previous: Tensor, labels: Tensor, *, num_objects: int, radius: int) -> Match:
@@ -61,13 +70,9 @@ def nearest_local(query: Tensor, previous: Tensor, labels: Tensor, *, num_object
     if radius < 0:
         raise LabError(f"radius must not be negative, got {radius}")
     _check(query, previous, labels, num_objects)
-    h, w = query.shape[1:]
-    rows = torch.arange(h, device=query.device)
-    columns = torch.arange(w, device=query.device)
-    far_rows = (rows[:, None] - rows).abs() > radius  # (h, h)
-    far_columns = (columns[:, None] - columns).abs() > radius  # (w, w)
-    outside = far_rows[:, None, :, None] | far_columns[None, :, None, :]  # (h, w, h, w)
-    return _nearest(query, previous, labels, num_objects, outside.reshape(h * w, h * w))
+    with torch.no_grad():
+        index = nearest_around(query, previous, labels, num_objects, radius)
+    return _match(query, previous.reshape(len(previous), -1), index)
 
 
 def sample_reference(labels: Tensor, *, max_per_object: int, generator: Generator) -> Tensor:
@@ -83,35 +88,55 @@ def sample_reference(labels: Tensor, *, max_per_object: int, generator: Generato
     return shuffled[order[kept]].sort().values
 
 
-def _nearest(query: Tensor, reference: Tensor, labels: Tensor, num_objects: int, outside: Tensor | None) -> Match:
-    h, w = query.shape[1:]
-    q, r = query.reshape(len(query), -1).t(), reference.reshape(len(reference), -1).t()  # (M, D), (N, D)
-    labels = labels.reshape(-1)
-    with torch.no_grad():
-        distance = pairwise_sq_dist(q, r)
-        if outside is not None:
-            distance = distance.masked_fill(outside, torch.inf)
-        index = torch.full((num_objects, h * w), -1, device=query.device)
-        for k in range(num_objects):
-            mine = (labels == k).nonzero().squeeze(1)
-            if len(mine):
-                smallest, at = distance[:, mine].min(1)
-                index[k] = torch.where(smallest.isinf(), -1, mine[at])
-    found = index >= 0
-    objects, pixels = found.nonzero(as_tuple=True)
-    sq = (q[pixels] - r[index[found]]).square().sum(1)
-    sq_distance = torch.full((num_objects, h * w), torch.inf, dtype=query.dtype, device=query.device)
-    sq_distance = sq_distance.index_put((objects, pixels), sq)
-    return Match(sq_distance.reshape(num_objects, h, w), index.reshape(num_objects, h, w))
+def _match(query: Tensor, reference: Tensor, index: Tensor) -> Match:
+    sq = _SquaredDistanceTo.apply(query.reshape(len(query), -1), reference, index.flatten(1))  # (K, M)
+    return Match(sq.reshape(index.shape), index)
+
+
+class _SquaredDistanceTo(torch.autograd.Function):
+    """‖q_p − r_i(p)‖² for chosen pixels i: (D, M), (D, N), (K, M) → (K, M), inf where i is -1.
+
+    Autograd by itself would keep K·M differences of D numbers; here only a chunk of them exists at a time.
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, query: Tensor, reference: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(query, reference, index)
+        sq = query.new_full(index.shape, torch.inf)
+        for part, difference in _differences(query, reference, index):
+            sq[:, part] = difference.square_().sum(2)
+        return sq.masked_fill_(index < 0, torch.inf)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        query, reference, index = ctx.saved_tensors
+        grad_query, grad_reference = torch.zeros_like(query.t()), torch.zeros_like(reference.t())  # (M, D), (N, D)
+        grad = (2 * grad).masked_fill_(index < 0, 0)
+        for part, difference in _differences(query, reference, index):
+            difference *= grad[:, part, None]
+            grad_query[part] = difference.sum(0)
+            pixels = index[:, part].clamp(min=0).reshape(-1)
+            grad_reference.index_add_(0, pixels, difference.flatten(0, 1), alpha=-1)
+        return grad_query.t(), grad_reference.t(), None
+
+
+def _differences(query: Tensor, reference: Tensor, index: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """q_p − r_i(p) for a chunk of pixels after another, (K, chunk, D); where i is -1 it means nothing."""
+    if not (index >= 0).any():
+        return
+    q, r = query.t().contiguous(), reference.t().contiguous()  # (M, D), (N, D)
+    step = max(1, _CHUNK // (len(index) * len(query)))
+    for start in range(0, len(q), step):
+        part = slice(start, start + step)
+        yield part, q[part] - r[index[:, part].clamp(min=0)]  # (K, chunk, D)
 
 
 def _check(query: Tensor, reference: Tensor, labels: Tensor, num_objects: int) -> None:
     if query.dim() != 3:
         raise LabError(f"expected query embeddings D×h×w, got {_by(query)}")
     if len(reference) != len(query) or reference.dim() < 2 or reference.shape[1:] != labels.shape:
-        raise LabError(
-            f"expected {len(query)} reference channels over the labels' {_by(labels)}, got {_by(reference)}"
-        )
+        raise LabError(f"expected {len(query)} reference channels over the labels' {_by(labels)}, got {_by(reference)}")
     if query.dtype not in (torch.float32, torch.float64) or reference.dtype != query.dtype:
         raise LabError(f"expected float32 or float64 embeddings of one kind, got {query.dtype} and {reference.dtype}")
     if labels.is_floating_point() or labels.dtype == torch.bool:
