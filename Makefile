@@ -23,16 +23,7 @@ lint: $(STAMP) ## ruff, and the rules for notebooks
 	@$(BIN)/python -m feelvos_lab.nbtools lint notebooks/*.ipynb
 
 lab: $(STAMP) ## JupyterLab on a copy of the notebooks in work/
-	@mkdir -p work/.originals
-	@for book in notebooks/*.ipynb; do \
-	  name=$$(basename "$$book"); \
-	  if [ ! -e "work/$$name" ] || cmp -s "work/$$name" "work/.originals/$$name"; then \
-	    cp "$$book" "work/$$name"; cp "$$book" "work/.originals/$$name"; \
-	  elif ! cmp -s "$$book" "work/.originals/$$name"; then \
-	    echo "work/$$name: yours is kept, though notebooks/$$name is newer"; \
-	  fi; \
-	done
-	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) work
+	@$(BIN)/feelvos-lab start
 
 bench: $(STAMP) ## speed and memory, each against a floor measured in the same run
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done

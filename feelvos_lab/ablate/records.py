@@ -48,7 +48,7 @@ def write_record(
         split: which clips were scored.
         scores: one row an object with columns clip, object, J, F and JF, fractions in [0, 1].
         history: the training's, dicts with step and loss.
-        train_seconds: wall time of this session's training; a resumed one counts what it added.
+        train_seconds: wall time of the training, all its sessions together.
         test_seconds: wall time of inference and scoring together.
 
     Returns:
@@ -83,7 +83,7 @@ def write_record(
             for row in scores.itertuples()
         ],
         "history": {
-            "steps": len(losses),
+            "steps": int(history[-1]["step"]) if losses else 0,
             "first_loss": losses[0] if losses else None,
             "last_tenth_mean_loss": sum(tail) / len(tail) if tail else None,
         },
