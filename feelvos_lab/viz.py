@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from feelvos_lab import style
-from feelvos_lab.data.clip import PALETTE, Clip
+from feelvos_lab.data.clip import Clip
+from feelvos_lab.data.images import PALETTE
 from feelvos_lab.errors import LabError
 
 
@@ -41,19 +42,19 @@ def overlay(frame: Tensor, labels: Tensor, *, opacity: float = 0.5) -> np.ndarra
 
 @style.in_house_style
 def loss_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
-    """Training loss by step: every step in grey, the running mean of a twentieth of them in blue.
+    """Training loss by step: as it was logged in grey, a running mean over a tenth of the training in blue.
 
     Args:
-        history: one mapping a step with `step` and `loss`, as `train` returns it.
+        history: rows with `step` and `loss`, as `train` returns them.
 
     Raises:
         LabError: an empty history.
     """
     if not history:
-        raise LabError("a loss curve needs at least one step, got an empty history")
+        raise LabError("a loss curve needs at least one row, got an empty history")
     steps = np.array([row["step"] for row in history], dtype=float)
     losses = np.array([row["loss"] for row in history], dtype=float)
-    window = max(1, len(losses) // 20)
+    window = max(1, len(losses) // 10)
     sums = np.cumsum(np.concatenate([[0.0], losses]))
     means = (sums[window:] - sums[:-window]) / window  # at the last step of each window
     figure = style.new_figure(width=style.COLUMN, height=2.2)
@@ -63,7 +64,8 @@ def loss_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
     axes.set(title="Training loss", xlabel="step", ylabel="cross entropy, hardest pixels")
     axes.set_ylim(bottom=0)
     axes.margins(x=0.01)
-    note = f"grey: one step\nblue: mean of {window} steps" if window > 1 else "grey and blue: one step"
+    apart = int(steps[1] - steps[0]) if len(steps) > 1 else 1
+    note = f"grey: as logged\nblue: mean of {window * apart} steps" if window > 1 else "as logged"
     axes.text(0.98, 0.96, note, transform=axes.transAxes, ha="right", va="top", color=style.QUIET)
     return figure
 

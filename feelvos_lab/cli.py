@@ -1,0 +1,358 @@
+"""The command line: `feelvos-lab COMMAND --help`. Wrong input ends in one sentence and exit code 2.
+
+torch is imported inside the commands alone, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import ast
+import shlex
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from feelvos_lab.errors import LabError
+
+if TYPE_CHECKING:
+    from feelvos_lab.config import Config
+
+app = typer.Typer(
+    help="Learn, take apart and re-run FEELVOS, the video object segmentation.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+ablate_app = typer.Typer(help="Plan, run and report an ablation from its YAML file.", no_args_is_help=True)
+app.add_typer(ablate_app, name="ablate")
+
+
+class Feedback(str, Enum):
+    soft = "soft"
+    hard = "hard"
+
+
+class Overlay(str, Enum):
+    mp4 = "mp4"
+    gif = "gif"
+    none = "none"
+
+
+class Data(str, Enum):
+    shapes = "shapes"
+    davis_2016 = "davis-2016"
+    davis_2017 = "davis-2017"
+
+
+class Split(str, Enum):
+    train = "train"
+    validation = "validation"
+    test = "test"
+
+
+Out = Annotated[Path, typer.Option(help="Folder for the results; must be new or empty.")]
+DataRoot = Annotated[Path | None, typer.Option(help="Folder that holds JPEGImages, Annotations and ImageSets.")]
+Checkpoint = Annotated[Path | None, typer.Option(help="A model.safetensors; without it, the shipped one.")]
+Spec = Annotated[Path, typer.Argument(help="The ablation's YAML file.")]
+Seeds = Annotated[str | None, typer.Option(help="3 for 0, 1, 2, or a list such as 0,4; without it, the file's.")]
+Root = Annotated[Path, typer.Option(help="Folder of runs and results.")]
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a refusal.")] = False,
+) -> None:
+    """`--debug` is read by `main`, wherever it stands; here it is only explained."""
+
+
+@app.command()
+def train(
+    out: Out,
+    preset: Annotated[str, typer.Option(help="smoke, reduced, real or full.")] = "reduced",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    data_root: DataRoot = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="A setting, as name=value; may be repeated.")] = None,
+) -> None:
+    """Train a model: writes model.safetensors, its card model.json, and history.csv.
+
+    An interrupted training goes on where it stopped when the same command is given again.
+    """
+    from feelvos_lab.checkpoint import save_checkpoint
+    from feelvos_lab.config import configure
+    from feelvos_lab.lab import device
+    from feelvos_lab.output import writable_folder
+    from feelvos_lab.shipped import write_card
+    from feelvos_lab.train import train as run_training
+
+    settings = _settings(set_ or [])
+    config = configure(preset, **({"root": str(data_root)} if data_root else {}), **settings)
+    command = ["feelvos-lab", "train", "--preset", preset, "--seed", str(seed)]
+    command += ["--data-root", "DIR"] if data_root else []
+    command += [word for pair in set_ or [] for word in ("--set", pair)] + ["--out", "DIR"]
+    with writable_folder(out, resuming="state.safetensors"):
+        trained = run_training(config, seed=seed, folder=out, device=device(), progress=print)
+        _write_history(out / "history.csv", trained.history)
+        save_checkpoint(out / "model.safetensors", trained.model, config, seed=str(seed))
+        write_card(out / "model.safetensors", config=config, seed=seed, command=shlex.join(command))
+    (out / "state.safetensors").unlink(missing_ok=True)
+    print(f"the model is in {out / 'model.safetensors'}")
+
+
+@app.command()
+def segment(
+    video: Annotated[Path, typer.Argument(help="A video, or a folder of numbered jpg or png frames.")],
+    mask: Annotated[Path, typer.Option(help="The first frame's mask: an indexed PNG.")],
+    out: Out,
+    checkpoint: Checkpoint = None,
+    feedback: Annotated[Feedback, typer.Option(help="What the next frame sees of the last prediction.")] = (
+        Feedback.soft
+    ),
+    overlay: Annotated[Overlay, typer.Option(help="The film of the masks over the frames.")] = Overlay.mp4,
+) -> None:
+    """Carry the mask of the first frame through a video: writes one indexed PNG a frame, and a film."""
+    from feelvos_lab.infer import propagate
+    from feelvos_lab.movie import require_writer
+    from feelvos_lab.output import complete_folder, frame_names, read_clip, refuse_occupied, write_segmentation
+
+    refuse_occupied(out)
+    require_writer(overlay.value)
+    clip = read_clip(video, mask)
+    model, _, source = _model(checkpoint)
+    print(f"{clip.name}: {len(clip)} frames, objects {', '.join(map(str, clip.object_ids))}; model: {source}")
+    with complete_folder(out) as folder:
+        predictions = _counted(propagate(model, clip, feedback=feedback.value), len(clip))
+        write_segmentation(predictions, clip, folder, names=frame_names(clip), moving=overlay.value)
+    print(f"{len(clip)} masks{'' if overlay is Overlay.none else f' and overlay.{overlay.value}'} are in {out}")
+
+
+@app.command()
+def evaluate(
+    data: Annotated[Data, typer.Option(help="What to score on.")],
+    out: Out,
+    data_root: DataRoot = None,
+    checkpoint: Checkpoint = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="Score these masks instead: one folder a sequence, one indexed PNG a frame.")
+    ] = None,
+    split: Annotated[Split, typer.Option(help="test is the published val list of DAVIS.")] = Split.test,
+    height: Annotated[
+        int | None, typer.Option(min=0, help="Scale frames to it; 0: as published. Default: the model's.")
+    ] = None,
+) -> None:
+    """Score a model, or masks made elsewhere, beside the baseline that copies the first mask."""
+    from dataclasses import replace
+
+    from feelvos_lab.config import DataConfig, configure
+    from feelvos_lab.data.source import load_clips
+    from feelvos_lab.evaluate import copy_first_mask
+    from feelvos_lab.evaluate import evaluate as score_model
+    from feelvos_lab.metrics import write_scores
+    from feelvos_lab.output import complete_folder, refuse_occupied
+    from feelvos_lab.scoreboard import no_benchmark, score_predictions, table
+
+    refuse_occupied(out)
+    if predictions and (checkpoint or data is Data.shapes):
+        what = "a checkpoint" if checkpoint else "data shapes"
+        raise LabError(f"--predictions scores masks of a DAVIS set that were made elsewhere, it cannot go with {what}")
+    if predictions:
+        model, settings, source = None, DataConfig(data=data.value, test_height=height or 0), str(predictions)
+    else:
+        model, config, source = _model(checkpoint)
+        settings = config.data if data is Data.shapes else replace(config.data, test_clips=0)
+        if data is Data.shapes and settings.data != "shapes":
+            settings = configure("reduced").data
+        settings = replace(settings, data=data.value, **({} if height is None else {"test_height": height}))
+    clips = load_clips(replace(settings, root=str(data_root or "")), split=split.value)
+    print(f"{len(clips)} clips of {data.value}, split {split.value}; scored: {source}")
+    with complete_folder(out) as folder:
+        scores = (
+            score_predictions(predictions, clips, binary=data is Data.davis_2016)
+            if predictions
+            else score_model(model, clips, progress=print)
+        )
+        baseline = copy_first_mask(clips)
+        write_scores(scores.to_dict("records"), folder)
+        write_scores(baseline.to_dict("records"), folder / "copy_first_mask")
+    print(table(scores, baseline))
+    if sentence := no_benchmark(data.value, split=split.value, clips=clips, height=settings.test_height):
+        print(sentence)
+    print(f"the scores are in {out}")
+
+
+@ablate_app.command("plan")
+def ablate_plan(spec: Spec, seeds: Seeds = None, root: Root = Path("experiments")) -> None:
+    """Check the file, and show the runs that it asks for with their present states; nothing is started."""
+    from feelvos_lab.ablate import run
+    from feelvos_lab.ablate.spec import load_spec
+
+    for planned in run.plan(load_spec(spec), seeds=_seeds(seeds), root=root):
+        print(f"{planned.state:8}{planned.name:40}{planned.folder}")
+
+
+@ablate_app.command("run")
+def ablate_run(
+    spec: Spec,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Runs at the same time; without it, 2 on two cores.")
+    ] = None,
+    seeds: Seeds = None,
+    root: Root = Path("experiments"),
+) -> None:
+    """Make the runs that are missing, then write the report and print its table."""
+    from feelvos_lab.ablate import run
+    from feelvos_lab.ablate.spec import load_spec
+
+    loaded = load_spec(spec)
+    runs = run.run(loaded, workers=workers, seeds=_seeds(seeds), root=root, progress=print)
+    _print_report(loaded, root)
+    if any(planned.state != "ok" for planned in runs):
+        raise typer.Exit(1)
+
+
+@ablate_app.command("report")
+def ablate_report(spec: Spec, root: Root = Path("experiments")) -> None:
+    """Write the report from the records that are there, and print its table."""
+    from feelvos_lab.ablate.spec import load_spec
+
+    _print_report(load_spec(spec), root)
+
+
+@app.command()
+def doctor() -> None:
+    """Check the installation: one line a part, exit code 1 if something that is needed is missing."""
+    if not _examined():
+        raise typer.Exit(1)
+
+
+@app.command()
+def start(
+    desk: Annotated[Path, typer.Option(help="Where your copies live.")] = Path("work"),
+    lab: Annotated[bool, typer.Option(help="Open JupyterLab.")] = True,
+) -> None:
+    """Check the installation, copy the notebooks to work/ without overwriting yours, and open JupyterLab there."""
+    from feelvos_lab.start import NOTEBOOKS, copy_notebooks, open_lab
+
+    if not _examined():
+        raise typer.Exit(1)
+    for sentence in copy_notebooks(NOTEBOOKS, desk):
+        print(sentence)
+    print(f"your notebooks are in {desk}/; begin with 00_start_here.ipynb")
+    if lab and (status := open_lab(desk)):
+        raise typer.Exit(status)
+
+
+@app.command()
+def lint(notebooks: Annotated[list[Path], typer.Argument(help="Notebook files.")]) -> None:
+    """Say where notebooks break the rules of the house; exit code 1 if they do."""
+    from feelvos_lab.nbtools import lint as lint_notebook
+
+    problems = [f"{path}: {problem}" for path in notebooks for problem in lint_notebook(path)]
+    print("\n".join(problems) or "nothing to mend")
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def strip(notebooks: Annotated[list[Path], typer.Argument(help="Notebook files.")]) -> None:
+    """Remove outputs and execution counts from notebooks, in place."""
+    from feelvos_lab.nbtools import strip as strip_notebook
+
+    for path in notebooks:
+        if strip_notebook(path):
+            print(f"stripped {path}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; a refusal is one line on stderr and exit code 2, with `--debug` a traceback."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    try:
+        app([a for a in arguments if a != "--debug"], prog_name="feelvos-lab")
+    except LabError as error:
+        if debug:
+            raise
+        print(f"feelvos-lab: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _settings(pairs: list[str]) -> dict[str, Any]:
+    """`name=value` pairs; a value is a Python literal, true or false, or else text."""
+    settings = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise LabError(f"--set must be name=value, got {pair!r}")
+        if name in settings:
+            raise LabError(f"--set {name} is given twice")
+        settings[name] = {"true": True, "false": False}.get(text.lower()) if text.lower() in ("true", "false") else text
+        if isinstance(settings[name], str):
+            try:
+                settings[name] = ast.literal_eval(text)
+            except (ValueError, SyntaxError):
+                settings[name] = text
+    return settings
+
+
+def _seeds(text: str | None) -> tuple[int, ...] | None:
+    from feelvos_lab.ablate.spec import parse_seeds
+
+    return None if text is None else parse_seeds(text)
+
+
+def _model(checkpoint: Path | None) -> tuple[Any, Config, str]:
+    """The model of a checkpoint, its configuration, and where it came from, for a person to read."""
+    from feelvos_lab.checkpoint import load_checkpoint
+    from feelvos_lab.lab import device
+    from feelvos_lab.shipped import read_card, shipped_path, shipped_presets
+
+    if checkpoint is None:
+        preset = next((p for p in ("real", "reduced") if p in shipped_presets()), None)
+        if preset is None:
+            raise LabError("no checkpoint is shipped: train one with `feelvos-lab train`, then pass --checkpoint")
+        checkpoint = shipped_path(preset)
+        read_card(checkpoint)
+    model, config = load_checkpoint(checkpoint, device=device())
+    return model, config, f"{checkpoint} (preset {config.preset}, configuration {config.digest()})"
+
+
+def _counted(predictions: Any, total: int) -> Any:
+    """Pass predictions on, and tell on stderr's line how far they are, where somebody watches."""
+    for prediction in predictions:
+        if sys.stderr.isatty():
+            print(f"\rframe {prediction.frame + 1} of {total}", end="", file=sys.stderr, flush=True)
+        yield prediction
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+
+
+def _examined() -> bool:
+    from feelvos_lab.doctor import examine
+
+    findings = examine()
+    print("\n".join(finding.line() for finding in findings))
+    return all(finding.ok or not finding.needed for finding in findings)
+
+
+def _print_report(loaded: Any, root: Path) -> None:
+    from feelvos_lab.ablate import report
+
+    path = report.write_report(loaded, root=root)
+    print(report.table_text(loaded, root=root))
+    print(f"report: {path}")
+
+
+def _write_history(path: Path, history: list[dict[str, float]]) -> None:
+    import csv
+
+    from feelvos_lab.data.writing import complete_file
+
+    with complete_file(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=["step", "loss", "learning_rate", "seconds"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(history)
+
+
+if __name__ == "__main__":
+    main()

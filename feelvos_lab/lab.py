@@ -1,0 +1,140 @@
+"""What the notebooks call: begin, train or load a model, save a figure, write a record."""
+
+from __future__ import annotations
+
+import json
+import platform
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from matplotlib.figure import Figure
+
+import feelvos_lab
+from feelvos_lab.ablate.records import environment, write_record
+from feelvos_lab.checkpoint import load_checkpoint, save_checkpoint
+from feelvos_lab.config import Config, configure
+from feelvos_lab.data.writing import complete_file
+from feelvos_lab.errors import LabError
+from feelvos_lab.model.feelvos import Feelvos
+from feelvos_lab.shipped import sha256, shipped_path, why_not
+from feelvos_lab.train import train
+
+__all__ = ["begin", "device", "save_figure", "train_or_load", "write_record"]
+
+_SOURCES = {
+    "shapes": "synthetic clips, made from seeds; nothing is downloaded",
+    "davis-2016": "DAVIS-2016",
+    "davis-2017": "DAVIS-2017",
+}
+_made_with: dict[str, Any] = {}  # what the figures of this notebook were made with: filled in by begin, train_or_load
+
+
+def begin(*, preset: str, seed: int) -> Config:
+    """Seed Python, numpy and torch, and say in three lines with what this notebook runs.
+
+    Returns:
+        The preset's configuration, for later cells.
+
+    Raises:
+        LabError: an unknown preset, or a negative seed.
+    """
+    config = configure(preset)
+    if seed < 0:
+        raise LabError(f"seed must not be negative, got {seed}")
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # for cells that use the global generator
+    torch.manual_seed(seed)
+    _made_with.clear()
+    _made_with.update(preset=preset, seed=seed)
+    _let_figures_show()
+    versions = f"python {platform.python_version()}, torch {torch.__version__}, timm {timm.__version__}"
+    print(f"feelvos_lab {feelvos_lab.__version__} ({versions}), {_machine()}")
+    print(f"preset {preset} (configuration {config.digest()}), seed {seed}")
+    print(f"data: {_SOURCES[config.data.data]}{f' in {config.data.root}' if config.data.root else ''}")
+    return config
+
+
+def device() -> torch.device:
+    """Where models run: the first GPU if there is one, else the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def train_or_load(preset: str, *, seed: int = 0) -> Feelvos:
+    """The trained model of a preset: the shipped checkpoint where it is that model, else trained here and kept.
+
+    The shipped one counts if its sha256 is that of its card, and the card's configuration and seed are those asked
+    for. Else the reason is printed and the model is trained; training goes on where it was interrupted, and a
+    second call loads the result from `trained/` in the current folder.
+
+    Raises:
+        LabError: an unknown preset, or data that are not there.
+    """
+    config = configure(preset)
+    path, reason = shipped_path(preset), why_not(config, seed=seed)
+    if reason:
+        path = Path("trained") / f"{preset}-s{seed}-{config.digest()}" / "model.safetensors"
+        if not path.exists():
+            print(f"{reason}; training {config.train.steps} steps instead")
+            _train_into(path, config, seed)
+    model, _ = load_checkpoint(path, device=device())
+    _made_with.update(checkpoint_sha256=sha256(path))
+    print(f"model: {path.name} in {path.parent.name}/, sha256 {_made_with['checkpoint_sha256'][:12]}…")
+    return model
+
+
+def save_figure(fig: Figure, name: str, **parameters: Any) -> Figure:
+    """Keep a figure as `figures/<name>.png` (150 dpi), `.pdf` and `.json` in the current folder, a notebook's own.
+
+    The JSON holds the parameters, the preset and seed of `begin`, the sha256 of the model that `train_or_load` gave
+    (null without one), the project's commit, and whether its files differ from that (null outside a repository).
+
+    Args:
+        name: such as "03-global-map"; letters, digits, dots, hyphens and underscores.
+        parameters: whatever one needs to make the figure again.
+
+    Returns:
+        The figure itself, so that a cell which ends with this call shows it.
+
+    Raises:
+        LabError: a name that is no file name, or a folder that cannot be written.
+    """
+    if not name or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
+        raise LabError(f"a figure's name must be such as '03-global-map', got {name!r}")
+    made_with = {"preset": None, "seed": None, "checkpoint_sha256": None, **_made_with}
+    found = environment()
+    code = {key: found[key] for key in ("commit", "dirty", "versions")}
+    notes = {"name": name, "parameters": parameters, **made_with, **code}
+    with complete_file(Path("figures") / f"{name}.png") as unfinished:
+        fig.savefig(unfinished, dpi=150)
+    with complete_file(Path("figures") / f"{name}.pdf") as unfinished:
+        fig.savefig(unfinished, metadata={"CreationDate": None})
+    with complete_file(Path("figures") / f"{name}.json") as unfinished:
+        unfinished.write_text(json.dumps(notes, indent=1, default=str) + "\n", encoding="utf-8")
+    return fig
+
+
+def _train_into(path: Path, config: Config, seed: int) -> None:
+    trained = train(config, seed=seed, folder=path.parent, device=device(), progress=print)
+    save_checkpoint(path, trained.model, config, seed=str(seed))
+
+
+def _machine() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name(0)
+    return f"{torch.get_num_threads()} processor threads"
+
+
+def _let_figures_show() -> None:
+    """Teach IPython to draw a Figure that is not pyplot's; outside IPython there is nothing to teach."""
+    if "IPython" not in sys.modules:
+        return
+    from IPython import get_ipython
+    from IPython.core.pylabtools import select_figure_formats
+
+    if shell := get_ipython():
+        select_figure_formats(shell, {"png"}, bbox_inches=None)

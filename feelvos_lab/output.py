@@ -1,0 +1,140 @@
+"""Folders of results that are complete or not there, and the masks of a clip written into one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from feelvos_lab.data.clip import Clip, read_folder, read_video
+from feelvos_lab.data.images import write_mask
+from feelvos_lab.data.lazy import LazyFrames
+from feelvos_lab.errors import LabError
+from feelvos_lab.movie import open_movie
+from feelvos_lab.viz import overlay
+
+
+@contextmanager
+def complete_folder(path: Path | str) -> Iterator[Path]:
+    """A folder beside `path` to write into; it becomes `path` when the block ends, and is removed if it fails.
+
+    Missing parents are made, and removed again if the block fails.
+
+    Raises:
+        LabError: `path` is a file or holds something already, or the folder cannot be written.
+    """
+    path = Path(os.path.abspath(path))
+    refuse_occupied(path)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    made = _make_parents(path)
+    try:
+        _attempt(unfinished.mkdir, path)
+        yield unfinished
+        _attempt(lambda: os.replace(unfinished, path), path)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        for parent in made:
+            parent.rmdir()
+        raise
+
+
+def refuse_occupied(path: Path) -> None:
+    """Stop before anything is computed whose result would overwrite another.
+
+    Raises:
+        LabError: `path` is a file, or a folder that is not empty.
+    """
+    if path.is_dir() and any(path.iterdir()):
+        raise LabError(f"the output folder {path} holds files already, expected a new or an empty one")
+    if path.exists() and not path.is_dir():
+        raise LabError(f"the output {path} must be a folder, but there is a file of that name")
+
+
+@contextmanager
+def writable_folder(path: Path | str, *, resuming: str) -> Iterator[Path]:
+    """A folder to work in for long: what an interrupted run left there is gone on with; an unused one is removed.
+
+    Args:
+        resuming: the name of the file that an interrupted run leaves; the folder may hold it, and nothing else.
+
+    Raises:
+        LabError: `path` is a file, holds anything else, or cannot be written.
+    """
+    path = Path(os.path.abspath(path))
+    if not (path / resuming).is_file():
+        refuse_occupied(path)
+    made = [*([] if path.exists() else [path]), *_make_parents(path)]
+    try:
+        _attempt(lambda: path.mkdir(exist_ok=True), path)
+        _attempt(lambda: _try_writing(path), path)
+        yield path
+    except BaseException:
+        for folder in made:
+            if folder.exists() and not any(folder.iterdir()):
+                folder.rmdir()
+        raise
+
+
+def read_clip(video: Path, mask: Path) -> Clip:
+    """A clip to segment from a folder of frames or a video file, and its first mask.
+
+    Raises:
+        LabError: neither is there, or what `read_folder` and `read_video` refuse.
+    """
+    if not video.exists():
+        raise LabError(f"there is no {video}: a video or a folder of frames was expected")
+    return read_folder(video, mask) if video.is_dir() else read_video(video, mask)
+
+
+def frame_names(clip: Clip) -> list[str]:
+    """A name for each frame's mask: that of its file, or its number in five digits where it has none."""
+    if isinstance(clip.frames, LazyFrames):
+        return [path.stem for path in clip.frames.paths]
+    return [f"{t:05d}" for t in range(len(clip))]
+
+
+def write_segmentation(
+    predictions: Iterable[Any], clip: Clip, folder: Path, *, names: list[str], moving: str = "mp4"
+) -> int:
+    """Write each frame's mask as an indexed PNG when it is predicted, and the overlay as a film; keep none of them.
+
+    Args:
+        predictions: what `propagate` yields.
+        folder: must exist.
+        names: of the PNG files, without ending, one a frame.
+        moving: "mp4", "gif" or "none": the kind of `overlay.mp4` or `overlay.gif`.
+
+    Returns:
+        the number of frames written.
+    """
+    count = 0
+    with open_movie(folder / f"overlay.{moving}", kind=moving) as append:
+        for prediction in predictions:
+            write_mask(folder / f"{names[prediction.frame]}.png", prediction.labels)
+            if moving != "none":
+                append(overlay(clip.frames[prediction.frame], prediction.labels))
+            count += 1
+    return count
+
+
+def _make_parents(path: Path) -> list[Path]:
+    """Make the folders above `path`; those that were made, deepest first."""
+    missing = [parent for parent in path.parents if not parent.exists()]
+    _attempt(lambda: path.parent.mkdir(parents=True, exist_ok=True), path)
+    return missing
+
+
+def _try_writing(folder: Path) -> None:
+    probe = folder / f".probe.{os.getpid()}"
+    probe.touch()
+    probe.unlink()
+
+
+def _attempt(action: Any, path: Path) -> None:
+    try:
+        action()
+    except OSError as error:
+        raise LabError(f"cannot write to the output folder {path}: {error.strerror or error}") from error

@@ -1,0 +1,81 @@
+"""Scores for people: masks made elsewhere, the table beside the baseline, and what a number may be called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+from torch import Tensor
+
+from feelvos_lab.data.clip import Clip
+from feelvos_lab.data.images import read_mask
+from feelvos_lab.data.lazy import LazyFrames
+from feelvos_lab.errors import LabError
+from feelvos_lab.metrics import score_masks
+
+MEASURES = {"JF": "J&F", "J": "J", "F": "F"}
+OFFICIAL_VAL = {"davis-2016": 20, "davis-2017": 30}  # sequences of the published validation lists
+
+
+def score_predictions(folder: Path, clips: list[Clip], *, binary: bool) -> pd.DataFrame:
+    """Score indexed PNGs, `folder/<clip>/<frame>.png`; rows as those of `score_masks`.
+
+    Args:
+        binary: all ids of a mask are merged to object 1, as DAVIS-2016 is scored.
+
+    Raises:
+        LabError: a clip without a folder, a frame without a mask, or what `read_mask` and `score_masks` refuse.
+    """
+    return pd.DataFrame(
+        [row for clip in clips for row in score_masks(_read_masks(folder / clip.name, clip, binary), clip)]
+    )
+
+
+def table(scores: pd.DataFrame, baseline: pd.DataFrame) -> str:
+    """Percentages of every object beside those of copying the first mask, and the means over all objects."""
+    rows = [("clip", "object", *MEASURES.values(), *(f"copy {m}" for m in MEASURES.values()))]
+    both = scores.merge(baseline, on=["clip", "object"], suffixes=("", "_copy"), sort=False)
+    columns = [*MEASURES, *(f"{m}_copy" for m in MEASURES)]
+    for _, row in both.iterrows():
+        rows.append((row["clip"], str(row["object"]), *(f"{100 * row[c]:.1f}" for c in columns)))
+    rows.append(("mean", f"n={len(both)}", *(f"{100 * both[c].mean():.1f}" for c in columns)))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join(_aligned(cell, w, left=i == 0) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+        for row in rows
+    ]
+    rule = "-" * len(lines[0])
+    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+
+def no_benchmark(data: str, *, split: str, clips: list[Clip], height: int) -> str:
+    """Why a score is not the data set's published benchmark; "" where it is one.
+
+    It is one on all sequences of the published validation list at their own size.
+    """
+    if data == "shapes":
+        return "These are synthetic clips: the numbers compare rows made here, they are no DAVIS benchmark."
+    wanted = OFFICIAL_VAL[data]
+    if split != "test":
+        return f"This is no DAVIS benchmark number: it is taken on the {split} split, not on the published val list."
+    if len(clips) != wanted:
+        return (
+            f"This is no DAVIS benchmark number: the published val list has {wanted} sequences, here are {len(clips)}."
+        )
+    if height:
+        return f"This is no DAVIS benchmark number: the frames are scaled to a height of {height}."
+    return ""
+
+
+def _read_masks(folder: Path, clip: Clip, binary: bool) -> Iterator[Tensor]:
+    if not folder.is_dir():
+        raise LabError(f"no predictions for clip {clip.name!r}: the folder {folder} was expected")
+    if not isinstance(clip.frames, LazyFrames):
+        raise LabError(f"clip {clip.name!r} has no files, so masks made elsewhere cannot be matched to its frames")
+    for path in clip.frames.paths:
+        yield read_mask(folder / f"{path.stem}.png", binary=binary, height=clip.frames.height)
+
+
+def _aligned(cell: str, width: int, *, left: bool) -> str:
+    return cell.ljust(width) if left else cell.rjust(width)
