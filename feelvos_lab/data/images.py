@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from feelvos_lab.data.writing import complete_file
@@ -127,14 +127,10 @@ def object_ids(labels: Tensor) -> tuple[int, ...]:
     return tuple(i for i in labels.flatten().bincount().nonzero().flatten().tolist() if i not in (0, VOID))
 
 
-def scaled_size(size: tuple[int, int], height: int) -> tuple[int, int]:
-    """Height and width scaled to `height`, the width in proportion and rounded; 0 keeps both."""
-    return (height, max(1, round(size[1] * height / size[0]))) if height else size
-
-
 def _scaled(image: Image.Image, height: int, how: Image.Resampling) -> Image.Image:
-    tall, wide = scaled_size((image.height, image.width), height)
-    return image if (wide, tall) == image.size else image.resize((wide, tall), how)
+    if height in (0, image.height):
+        return image
+    return image.resize((max(1, round(image.width * height / image.height)), height), how)
 
 
 @contextmanager
@@ -147,8 +143,11 @@ def _opened(path: Path | str) -> Iterator[Image.Image]:
         raise
     except FileNotFoundError as error:
         raise LabError(f"{path} is missing: an image was expected") from error
+    except UnidentifiedImageError as error:
+        raise LabError(f"{path} cannot be read as an image: it is none, or its beginning is damaged") from error
     except (OSError, SyntaxError, ValueError) as error:  # Pillow's ways to say that a file is damaged
-        raise LabError(f"{path} cannot be read as an image: {str(error).splitlines()[0]}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise LabError(f"{path} cannot be read as an image: {reason}") from error
 
 
 def _listed(ids: list[int]) -> str:

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from feelvos_lab.data.images import image_size, object_ids, read_frame, read_mask, scaled_size
+from feelvos_lab.data.images import image_size, object_ids, read_frame, read_mask
 from feelvos_lab.errors import LabError
 
 
 class LazyFrames:
     """Image files as frames: `frames[t]` reads one, uint8 RGB (3, H, W), scaled to `height` where that is not 0.
+
+    `file_size` is the height and width of the files.
 
     Raises:
         LabError: when made, files whose sizes differ; when indexed, a damaged file.
@@ -22,13 +24,12 @@ class LazyFrames:
 
     def __init__(self, paths: Sequence[Path], *, height: int = 0) -> None:
         self.paths, self.height = tuple(paths), height
-        first = image_size(self.paths[0])
+        self.file_size = first = image_size(self.paths[0])
         for path in self.paths[1:]:
             if (size := image_size(path)) != first:
                 raise LabError(
                     f"all frames of a clip must have one size: {self.paths[0]} is {_by(first)}, {path} is {_by(size)}"
                 )
-        self.size = scaled_size(first, height)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -39,6 +40,8 @@ class LazyFrames:
 
 class LazyMasks:
     """Image files as masks: `masks[t]` reads one, int64 (H, W), scaled to `height` where that is not 0.
+
+    `object_ids` are those of the first mask, or of all masks with `late_objects`, which reads each once.
 
     Args:
         paths: one file a frame, or the first frame's alone.
@@ -63,31 +66,29 @@ class LazyMasks:
     ) -> None:
         self.paths, self.height, self.binary = tuple(paths), height, binary
         for path, frame in zip(self.paths, frames.paths, strict=False):
-            if (size := image_size(path)) != (expected := image_size(frame)):
-                raise LabError(f"mask {path} is {_by(size)}, its frame {frame} is {_by(expected)}")
-        self.size = frames.size
-        self.object_ids = object_ids(self._read(0))
+            if (size := image_size(path)) != frames.file_size:
+                raise LabError(f"mask {path} is {_by(size)}, its frame {frame} is {_by(frames.file_size)}")
+        self.object_ids = self._ids(0)
         if not self.object_ids:
             raise LabError(f"the first mask {self.paths[0]} is empty: at least one object was expected")
-        self._first_ids = None if late_objects else set(self.object_ids)
         if late_objects:
-            everything = {i for index in range(len(self)) for i in object_ids(self._read(index))}
-            self.object_ids = tuple(sorted(everything))
+            self.object_ids = tuple(sorted({i for index in range(len(self)) for i in self._ids(index)}))
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Tensor:
-        labels = self._read(index)
-        if self._first_ids is not None and not (ids := set(object_ids(labels))) <= self._first_ids:
+        labels = read_mask(self.paths[index], binary=self.binary, height=self.height)
+        if strange := set(object_ids(labels)) - set(self.object_ids):
             raise LabError(
-                f"mask {self.paths[index]} holds ids {sorted(ids - self._first_ids)} that the first mask lacks: "
-                f"expected {sorted(self._first_ids)}"
+                f"mask {self.paths[index]} holds ids {sorted(strange)} that the first mask lacks: "
+                f"expected {list(self.object_ids)}"
             )
         return labels
 
-    def _read(self, index: int) -> Tensor:
-        return read_mask(self.paths[index], binary=self.binary, height=self.height)
+    def _ids(self, index: int) -> tuple[int, ...]:
+        """At full size, since a small object can vanish when a mask is scaled."""
+        return object_ids(read_mask(self.paths[index], binary=self.binary))
 
 
 def numbered_files(folder: Path, *, endings: Sequence[str], step: int = 1) -> dict[int, Path]:
