@@ -40,8 +40,11 @@ class Difficulty:
 
 
 def draw_difficulty(rng: np.random.Generator) -> Difficulty:
-    """A mixed clip: every factor is absent in about half of the clips and uniform in [0, 1] in the others."""
-    return Difficulty(**{f.name: float(rng.uniform() * (rng.uniform() < 0.5)) for f in fields(Difficulty)})
+    """A mixed clip: every factor is there in 40 % of the clips (re-entry in 20 %) and then uniform in [0, 1]."""
+    share = {"reentry": 0.2}
+    return Difficulty(
+        **{f.name: float(rng.uniform() * (rng.uniform() < share.get(f.name, 0.4))) for f in fields(Difficulty)}
+    )
 
 
 def make_clips(split: str, *, count: int, seed: int = 0, height: int, width: int, frames: int) -> list[Clip]:
