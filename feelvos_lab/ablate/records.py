@@ -38,6 +38,7 @@ def write_record(
     history: Sequence[Mapping[str, Any]],
     train_seconds: float,
     test_seconds: float,
+    copied: pd.DataFrame | None = None,
 ) -> Path:
     """Write a run's `record.json`: what was run, where, how long it took, and the scores per object.
 
@@ -50,6 +51,7 @@ def write_record(
         history: the training's, dicts with step and loss.
         train_seconds: wall time of the training, all its sessions together.
         test_seconds: wall time of inference and scoring together.
+        copied: the scores of copying the first mask unchanged, on the same clips.
 
     Returns:
         The file's path.
@@ -57,12 +59,6 @@ def write_record(
     Raises:
         LabError: scores without rows or columns that should be there, or a value outside [0, 1].
     """
-    missing = {"clip", "object", "J", "F", "JF"} - set(scores.columns)
-    if missing or scores.empty:
-        raise LabError(f"scores must have rows and the columns clip, object, J, F, JF; missing: {sorted(missing)}")
-    values = scores[["J", "F", "JF"]].to_numpy(dtype=float)
-    if not ((values >= 0) & (values <= 1)).all():
-        raise LabError(f"scores must lie in [0, 1], got {values.min()} to {values.max()}")
     losses = [float(entry["loss"]) for entry in history]
     tail = losses[-max(1, len(losses) // 10) :]
     record = {
@@ -72,16 +68,8 @@ def write_record(
         "seed": seed,
         "split": split,
         "config": config.flat(),
-        "scores": [
-            {
-                "clip": str(row.clip),
-                "object": int(row.object),
-                "J": float(row.J),
-                "F": float(row.F),
-                "JF": float(row.JF),
-            }
-            for row in scores.itertuples()
-        ],
+        "scores": _rows(scores),
+        "copied": None if copied is None else _rows(copied),
         "history": {
             "steps": int(history[-1]["step"]) if losses else 0,
             "first_loss": losses[0] if losses else None,
@@ -96,6 +84,20 @@ def write_record(
     path = folder / RECORD
     write_json(path, record)
     return path
+
+
+def _rows(scores: pd.DataFrame) -> list[dict[str, Any]]:
+    """The scores as they are written, once they are whole."""
+    missing = {"clip", "object", "J", "F", "JF"} - set(scores.columns)
+    if missing or scores.empty:
+        raise LabError(f"scores must have rows and the columns clip, object, J, F, JF; missing: {sorted(missing)}")
+    values = scores[["J", "F", "JF"]].to_numpy(dtype=float)
+    if not ((values >= 0) & (values <= 1)).all():
+        raise LabError(f"scores must lie in [0, 1], got {values.min()} to {values.max()}")
+    return [
+        {"clip": str(row.clip), "object": int(row.object), "J": float(row.J), "F": float(row.F), "JF": float(row.JF)}
+        for row in scores.itertuples()
+    ]
 
 
 def environment() -> dict[str, Any]:

@@ -129,7 +129,7 @@ def write_report(spec: Spec, *, root: Path = Path("experiments"), seeds: Sequenc
 def table_text(spec: Spec, *, root: Path = Path("experiments"), seeds: Sequence[int] | None = None) -> str:
     """The table for a terminal, with the verdicts and what is not ok below it."""
     results = read_results(spec, root=root, seeds=seeds)
-    cells = _cells(results)
+    cells = [row[:-1] if spec.paper_table is not None else row for row in _cells(results)]  # the label is too wide
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     rule = "-" * max(map(len, lines))
@@ -181,15 +181,12 @@ def _paper_number(variant: Variant, metric: str) -> paper.Number | None:
 
 
 def _interval(value: Estimate) -> str:
-    if math.isnan(value.low):
-        return ""
-    return f" [{value.low:.1f}, {value.high:.1f}]"
+    return "" if math.isnan(value.low) else f" [{value.low:.1f}, {value.high:.1f}]"
 
 
 def _signed(value: Estimate) -> str:
-    if math.isnan(value.low):
-        return f"{value.mean:+.1f}"
-    return f"{value.mean:+.1f} [{value.low:+.1f}, {value.high:+.1f}]"
+    mean, low, high = (f"{round(x, 1) + 0.0:+.1f}" for x in (value.mean, value.low, value.high))  # never -0.0
+    return mean if math.isnan(value.low) else f"{mean} [{low}, {high}]"
 
 
 def _cells(results: Results) -> list[list[str]]:
@@ -236,6 +233,8 @@ def _notes(results: Results) -> list[str]:
     notes += [f"[95 %]: bootstrap over seeds × clips; − {spec.baseline}: paired by seed, clip and object."]
     if any(e.seeds == 1 for e in shown):
         notes += ["† one seed: the interval is over clips alone, and no claim is decided. `--seeds 3` runs three."]
+    if copied := _copied(results):
+        notes += [copied]
     if spec.paper_table is not None:
         notes += [
             f"Paper: {spec.paper_table.title} ({spec.paper_table.where}); other data, other size: compare the order."
@@ -247,6 +246,18 @@ def _notes(results: Results) -> list[str]:
             n = sum(1 for row, number in zip(results.rows, numbers, strict=True) if row.estimates and number)
             notes += [f"Rank correlation with the paper's column (Spearman): {results.correlation:.2f} over {n} rows."]
     return [*notes, *_mixtures(results)]
+
+
+def _copied(results: Results) -> str:
+    """What copying the first mask scores on the same clips: the floor below every row."""
+    metric = results.spec.metric
+    means = {}
+    for record in results.records:
+        if record["copied"]:
+            means[record["seed"]] = _mean([100 * row[metric] for row in record["copied"]])
+    if not means:
+        return ""
+    return f"Copying the first mask unchanged scores {METRIC_NAMES[metric]} {_mean(list(means.values())):.1f} here."
 
 
 def _mixtures(results: Results) -> list[str]:
