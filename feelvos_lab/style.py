@@ -23,6 +23,7 @@ INK = "#222222"
 QUIET = "#777777"  # captions, raw data behind a smoothed line
 PAPER = "#eeeeee"  # where there is nothing to show
 LINE = "#1f5fa8"
+LINES = ((LINE, "-"), ("#b3541e", "--"), ("#4d7a3a", "-."), ("#6b4c9a", ":"))  # told apart without colour, too
 DISTANCE_MAP = "viridis_r"  # perceptually uniform: near is bright, far is dark
 PROBABILITY_MAP = "gray"
 

@@ -164,6 +164,31 @@ def film_strip(clip: Clip, labels: Mapping[int, Tensor] | Sequence[Tensor], fram
     return figure
 
 
+@style.in_house_style
+def score_by_frame(scores: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
+    """J of each frame, mean over the objects, one line for each way of predicting.
+
+    Args:
+        scores: a name for each line and its rows with `frame` and `J` (fractions), as `frame_scores` returns them.
+
+    Raises:
+        LabError: no rows.
+    """
+    if not scores or not all(scores.values()):
+        raise LabError("a curve of scores needs rows for each of its lines, got none")
+    figure = style.new_figure(width=style.COLUMN, height=2.2)
+    axes = figure.add_subplot()
+    for number, (name, rows) in enumerate(scores.items()):
+        frames = sorted({row["frame"] for row in rows})
+        means = [100 * np.mean([row["J"] for row in rows if row["frame"] == t]) for t in frames]
+        colour, dashes = style.LINES[number % len(style.LINES)]
+        axes.plot(frames, means, color=colour, linestyle=dashes, label=name)
+    axes.set(title="Overlap with the truth, mean over objects", xlabel="frame", ylabel="J in %", ylim=(0, 100))
+    axes.legend(frameon=False, loc="best")
+    axes.margins(x=0.01)
+    return figure
+
+
 def _picture(axes: Axes, picture: np.ndarray, title: str, caption: str) -> None:
     axes.imshow(picture, interpolation="nearest" if picture.shape[1] < 400 else "antialiased")
     _captions(axes, title, caption)
