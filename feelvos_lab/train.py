@@ -6,7 +6,8 @@ Letters: B clips, U query frames, K objects counting the background, H W the cro
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,7 +88,7 @@ def train(
     clips = load_clips(config.data, split="train", seed=seed) if clips is None else clips
     if not clips:
         raise LabError("training needs at least one clip, got none")
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _repeatable():
         torch.manual_seed(seed)
         model = Feelvos(config.model).to(device)
         optimizer = _optimizer(model, config)
@@ -114,6 +115,17 @@ def train(
             if (step + 1) % save_every == 0 or step + 1 == last:
                 state.save(model, optimizer, step + 1, history)
     return Trained(model.eval(), history)
+
+
+@contextmanager
+def _repeatable() -> Iterator[None]:
+    """Let torch choose only algorithms that add in a fixed order, for as long as the block lasts."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def _step(

@@ -1,0 +1,168 @@
+"""Laws of training: it repeats, resumes, learns from the cues, and refuses what it cannot do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from feelvos_lab.checkpoint import load_checkpoint, save_checkpoint
+from feelvos_lab.config import configure
+from feelvos_lab.data.shapes import make_clips
+from feelvos_lab.data.triplets import draw_sample
+from feelvos_lab.errors import LabError
+from feelvos_lab.model.feelvos import Feelvos, label_frame
+from feelvos_lab.train import batch_loss, hard_pixel_loss, kept_fraction, train
+
+CONFIG = configure("smoke", steps=6, hard_anneal_steps=3)
+CLIPS = make_clips("train", count=3, height=64, width=64, frames=6)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny tensors: more threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def _differing(one: Feelvos, other: Feelvos) -> list[str]:
+    theirs = other.state_dict()
+    return [name for name, tensor in one.state_dict().items() if not torch.equal(tensor, theirs[name])]
+
+
+def test_a_training_that_was_stopped_ends_with_the_weights_of_one_that_was_not(tmp_path: Path) -> None:
+    whole = train(CONFIG, seed=0, clips=CLIPS)
+    train(CONFIG, seed=0, clips=CLIPS, folder=tmp_path, stop_after=2)
+    train(CONFIG, seed=0, clips=CLIPS, folder=tmp_path, stop_after=5)
+    resumed = train(CONFIG, seed=0, clips=CLIPS, folder=tmp_path)
+    assert _differing(whole.model, resumed.model) == []
+    other = train(CONFIG, seed=1, clips=CLIPS)
+    assert _differing(whole.model, other.model) != []
+
+
+def test_training_on_several_threads_repeats_exactly() -> None:
+    torch.set_num_threads(2)
+    config = configure("smoke", steps=3)
+    assert _differing(train(config, seed=0, clips=CLIPS).model, train(config, seed=0, clips=CLIPS).model) == []
+
+
+def test_training_leaves_the_global_random_state_alone() -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    train(configure("smoke", steps=1), seed=0, clips=CLIPS)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
+    train(CONFIG, seed=0, clips=CLIPS, folder=tmp_path, stop_after=1)
+    with pytest.raises(LabError, match="seed 0, expected .* seed 1"):
+        train(CONFIG, seed=1, clips=CLIPS, folder=tmp_path)
+    with pytest.raises(LabError, match="belongs to configuration"):
+        train(configure("smoke", steps=7), seed=0, clips=CLIPS, folder=tmp_path)
+
+
+def test_training_without_clips_is_refused() -> None:
+    with pytest.raises(LabError, match="at least one clip, got none"):
+        train(CONFIG, seed=0, clips=[])
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_with_its_step() -> None:
+    with pytest.raises(LabError, match="finite, got nan at step"):
+        train(configure("smoke", steps=30, learning_rate=1e18, optimizer="sgd"), seed=0, clips=CLIPS)
+
+
+def test_the_loss_is_lower_with_the_cues_in_their_place_than_shuffled_over_the_image() -> None:
+    trained = train(configure("smoke", steps=25, hard_anneal_steps=0, hard_fraction=1.0), seed=0, clips=CLIPS)
+    model, clip = trained.model, make_clips("validation", count=1, height=64, width=64, frames=6)[0]
+    with torch.no_grad():
+        encoded = model.encode(clip.frames[:3].float() / 255)
+        k = len(clip.object_ids) + 1
+        first, previous = (label_frame(encoded.embeddings[i], clip.masks[i], num_objects=k) for i in range(2))
+        cues = model.cues(encoded.features[2], encoded.embeddings[2], first, previous)
+        target = label_frame(encoded.embeddings[2], clip.masks[2], num_objects=k).labels
+        order = torch.randperm(target.numel(), generator=torch.Generator().manual_seed(0))
+        shuffled = cues._replace(
+            **{
+                name: getattr(cues, name).flatten(1)[:, order].view(k, *target.shape)
+                for name in ("global_map", "local_map", "previous_mask")
+            }
+        )
+        placed, moved = (hard_pixel_loss(model.segment([c])[0], target, keep=1.0) for c in (cues, shuffled))
+    assert placed < 0.7 * moved
+
+
+def test_the_prediction_that_is_fed_back_carries_no_gradient_but_changes_the_loss() -> None:
+    config = configure("smoke", unroll=2)
+    torch.manual_seed(0)
+    model = Feelvos(config.model).eval()
+    sample = draw_sample(CLIPS, config=config.data, unroll=2, rng=np.random.default_rng(0))
+    losses = {}
+    for first_query in (sample.frames[2], torch.zeros_like(sample.frames[2])):
+        frames = sample.frames.clone()
+        frames[2] = first_query
+        second_only = sample._replace(frames=frames, labels=sample.labels.clone())
+        second_only.labels[2] = 255  # only the second query counts
+        rng = np.random.default_rng(0)
+        losses[float(first_query.sum())] = batch_loss(model, [second_only], config=config, keep=1.0, rng=rng).item()
+    assert len(set(losses.values())) == 2
+
+
+def test_the_hardest_pixels_alone_count_once_the_annealing_is_over() -> None:
+    assert kept_fraction(0, hard_fraction=0.15, anneal_steps=100) == 1.0
+    assert kept_fraction(50, hard_fraction=0.15, anneal_steps=100) == pytest.approx(0.575)
+    assert kept_fraction(1000, hard_fraction=0.15, anneal_steps=100) == 0.15
+    assert kept_fraction(0, hard_fraction=0.15, anneal_steps=0) == 0.15
+    logits = torch.zeros(2, 1, 10)
+    logits[0, 0] = torch.arange(10.0)  # ever surer of the background
+    labels = torch.ones(1, 10, dtype=torch.int64)
+    hardest = torch.nn.functional.cross_entropy(logits[None, :, :, 8:], labels[None, :, 8:])
+    assert hard_pixel_loss(logits, labels, keep=0.2).item() == pytest.approx(hardest.item())
+
+
+def test_a_checkpoint_gives_the_model_and_its_configuration_back(tmp_path: Path) -> None:
+    model = Feelvos(CONFIG.model).eval()
+    save_checkpoint(tmp_path / "m.safetensors", model, CONFIG)
+    loaded, config = load_checkpoint(tmp_path / "m.safetensors")
+    assert config == CONFIG
+    assert _differing(model, loaded) == []
+    assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_weights_that_come_from_a_package_are_not_stored_again(tmp_path: Path) -> None:
+    config = configure("real", context_dim=8, decoder_dim=8, embedding_dim=4, head_dim=4)
+    model = Feelvos(config.model).eval()
+    save_checkpoint(tmp_path / "m.safetensors", model, config)
+    assert (tmp_path / "m.safetensors").stat().st_size < 300_000
+    assert _differing(model, load_checkpoint(tmp_path / "m.safetensors")[0]) == []
+
+
+def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    with pytest.raises(LabError, match="no checkpoint at"):
+        load_checkpoint(path)
+    save_checkpoint(path, Feelvos(CONFIG.model), CONFIG)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(LabError, match=r"m\.safetensors is truncated"):
+        load_checkpoint(path)
+    path.write_bytes(whole.replace(b'\\"radius\\": 4', b'\\"radius\\": 5'))
+    with pytest.raises(LabError, match="was edited"):
+        load_checkpoint(path)
+
+
+def test_a_training_state_is_no_checkpoint(tmp_path: Path) -> None:
+    train(CONFIG, seed=0, clips=CLIPS, folder=tmp_path, stop_after=1)
+    with pytest.raises(LabError, match="must be a 'feelvos_lab checkpoint"):
+        load_checkpoint(tmp_path / "state.safetensors")
+
+
+def test_a_checkpoint_is_not_written_below_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LabError, match="cannot write"):
+        save_checkpoint(tmp_path / "file" / "m.safetensors", Feelvos(CONFIG.model), CONFIG)
