@@ -29,11 +29,10 @@ def check_injection(parameters: dict[str, Any]) -> None:
     Raises:
         LabError: a value that changes on its way, such as a tuple, which would arrive as text.
     """
-    from papermill.translators import PythonTranslator
-
+    translate = _papermill().translators.PythonTranslator.codify
     injected = {
         node.targets[0].id: ast.literal_eval(node.value)
-        for node in ast.parse(PythonTranslator.codify(parameters)).body
+        for node in ast.parse(translate(parameters)).body
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
     for name, value in parameters.items():
@@ -48,7 +47,7 @@ def execute(folder: Path) -> None:
         LabError: a parameter that papermill would change.
         papermill.PapermillExecutionError: a cell raised.
     """
-    import papermill
+    papermill = _papermill()
     from jupyter_client.manager import AsyncKernelManager
 
     planned = read_json(folder / PLAN)
@@ -72,6 +71,19 @@ def execute(folder: Path) -> None:
         )
 
 
+def _papermill() -> Any:
+    """The package, imported without what makes its import slow.
+
+    jsonschema, below it, compiles a grammar of web addresses when imported: two seconds that no notebook needs. Where
+    that package is not to be had it does without.
+    """
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+    import papermill
+    import papermill.translators
+
+    return papermill
+
+
 def _end_with_parent(parent: int) -> None:
     """Stop this process when the one that started it is gone, so that no run goes on unseen."""
     while os.getppid() == parent:
@@ -81,11 +93,7 @@ def _end_with_parent(parent: int) -> None:
 
 def main(folder: Path) -> int:
     """Execute the run in `folder`; 1 and a `failed.json` when a cell raised."""
-    # jsonschema, below papermill, compiles a grammar of web addresses when imported: two seconds that no notebook
-    # needs. It does without where the package is not to be had.
-    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
-    import papermill
-
+    papermill = _papermill()
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not one in the user's home
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()

@@ -350,7 +350,9 @@ def _read_file(path: Path) -> _File:
     try:
         return _File.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = min(
+            error.errors(), key=lambda e: e["type"] != "extra_forbidden"
+        )  # a misspelt key explains a missing one
         key = ".".join(map(str, first["loc"]))
         if first["type"] == "missing":
             raise LabError(f"{path}: the key {key!r} is missing") from None

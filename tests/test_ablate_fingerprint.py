@@ -1,0 +1,41 @@
+"""The list of sources that can change a number is complete."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from feelvos_lab.ablate.fingerprint import PACKAGE, number_sources
+
+
+def imports_of(path: Path) -> set[Path]:
+    """The files of the library that one file imports anywhere, also inside functions."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    found = set()
+    for name in names:
+        if name.startswith("feelvos_lab."):
+            base = PACKAGE.joinpath(*name.split(".")[1:])
+            found |= {p for p in (base.with_suffix(".py"), base / "__init__.py") if p.exists()}
+    return found
+
+
+def test_every_source_that_training_and_scoring_import_is_fingerprinted():
+    todo = {PACKAGE / name for name in ("train.py", "evaluate.py", "checkpoint.py", "data/source.py")}
+    seen: set[Path] = set()
+    while todo:
+        path = todo.pop()
+        seen.add(path)
+        todo |= imports_of(path) - seen
+    assert len(seen) > 10
+    lacking = seen - set(number_sources()) - {PACKAGE / "errors.py"}  # the exception alone changes no number
+    assert not lacking
+
+
+def test_nothing_that_only_draws_is_fingerprinted():
+    names = {path.relative_to(PACKAGE).as_posix() for path in number_sources()}
+    assert not names & {"viz.py", "style.py", "lab.py", "cli.py", "model/naive.py", "ablate/report.py"}

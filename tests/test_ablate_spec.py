@@ -1,0 +1,164 @@
+"""Laws of experiment files: whatever is wrong is refused in one sentence before the first run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from ablate_standin import PARAMETERS, SPEC, write_spec, write_worker
+
+from feelvos_lab.ablate.spec import check_value, load_spec, parse_seeds
+from feelvos_lab.config import configure
+from feelvos_lab.errors import LabError
+from feelvos_lab.nbtools import read_parameters
+
+PROJECT = Path(__file__).parents[1]
+
+
+def edited(*changes: tuple[str, str]) -> str:
+    text = SPEC
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+def test_a_spec_is_read_with_its_configurations_and_paper_rows(tmp_path):
+    spec = load_spec(write_spec(tmp_path))
+    assert spec.name == "demo"
+    assert spec.variant_names == ("full", "narrow", "blind")
+    assert spec.variant("narrow").config == configure("smoke", radius=1)
+    assert spec.variant("full").paper_row.JF.value == 69.1
+    assert dict(spec.variant("narrow").parameters) == {"preset": "smoke", "split": "test", "radius": 1}
+    assert [(c.better, c.worse) for c in spec.claims] == [("full", "narrow")]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("seeds:", "sedes:"), ["unknown key 'sedes'", "did you mean 'seeds'"]),
+        (("radius: 1", "raduis: 1"), ["'narrow'", "'raduis' is no parameter of worker.ipynb", "did you mean 'radius'"]),
+        (("radius: 1", "radius: '1'"), ["radius must be int | None", "got str '1'"]),
+        (("radius: 1", "radius: 1.0"), ["radius must be int | None", "got float 1.0"]),
+        (("radius: 1", "radius: true"), ["radius must be int | None", "got bool True"]),
+        (("radius: 1", "radius: -1"), ["radius must not be negative", "-1"]),
+        (("radius: 1", "learning_rate: 1e-4"), ["learning_rate must be float | None", "write 1.0e-4"]),
+        (("radius: 1", "context_rates: [1, a]"), ["context_rates must be list[int] | None"]),
+        (("radius: 1", "previous_mask: 0"), ["previous_mask must be bool | None", "got int 0"]),
+        (("radius: 1", "radius: 4"), ["variants 'full' and 'narrow' are the same configuration"]),
+        (("radius: 1", "seed: 1"), ["'seed' is set for the whole experiment"]),
+        (("radius: 1", "radius: 1, radius: 2"), ["'radius' is given twice"]),
+        (("preset: smoke", "preset: smokey"), ["unknown preset 'smokey'", "did you mean 'smoke'"]),
+        (("preset: smoke\n", ""), ["'preset' must be given"]),
+        (("split: test", "split: 3"), ["split should be a valid string, got 3"]),
+        (("seeds: [0]", "seeds: [0, 0]"), ["distinct integers"]),
+        (("seeds: [0]", "seeds: []"), ["distinct integers"]),
+        (("seeds: [0]", "seeds: [one]"), ["seeds.0 should be a valid integer, got 'one'"]),
+        (("metric: JF", "metric: IoU"), ["metric should be", "'IoU'"]),
+        (("baseline: full", "baseline: ful"), ["baseline names 'ful'", "did you mean 'full'"]),
+        (("worse: narrow", "worse: norrow"), ["claims: worse names 'norrow'", "did you mean 'narrow'"]),
+        (("worse: narrow", "worse: full"), ["must compare two rows"]),
+        (("worse: narrow", "wurse: narrow"), ["unknown key", "did you mean 'worse'"]),
+        (("paper: 2", "paper: 9"), ["has no row '9'"]),
+        (("paper_table: ablation", "paper_table: ablations"), ["unknown paper_table 'ablations'"]),
+        (("paper_table: ablation\n", ""), ["no paper_table is given"]),
+        (("worker.ipynb", "walker.ipynb"), ["there is no notebook"]),
+        (("  narrow:", "  Narrow_1:"), ["a variant's name must be", "'Narrow_1'"]),
+        (("question:", "question: ["), ["is not YAML"]),
+        (("question: Does a wider window help?\n", ""), ["the key 'question' is missing"]),
+    ],
+)
+def test_a_mistake_is_refused_in_one_sentence_that_names_it(tmp_path, change, words):
+    path = write_spec(tmp_path, edited(change))
+    with pytest.raises(LabError) as refusal:
+        load_spec(path)
+    sentence = str(refusal.value)
+    assert "\n" not in sentence
+    assert "demo.yml" in sentence or "notebook" in sentence
+    for word in words:
+        assert word in sentence
+
+
+def test_an_overridden_default_counts_when_two_variants_are_compared(tmp_path):
+    """`radius: 4` is what the preset says already, whether written or not."""
+    path = write_spec(tmp_path, edited(("full: {paper: 1}", "full: {paper: 1, radius: 4}")))
+    assert load_spec(path).variant("full").config == configure("smoke")
+
+
+def test_a_notebook_must_take_a_seed_and_a_folder(tmp_path):
+    path = write_spec(tmp_path)
+    write_worker(tmp_path, parameters=PARAMETERS.replace("seed: int", "sead: int"))
+    with pytest.raises(LabError, match="must declare 'seed'"):
+        load_spec(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "annotation"),
+    [
+        (1, "int"),
+        (1.5, "float"),
+        (None, "int | None"),
+        ([1, 2], "list[int]"),
+        ("a", 'Literal["a", "b"]'),
+        (True, "bool"),
+    ],
+)
+def test_a_value_of_its_type_is_taken_unchanged(value, annotation):
+    assert check_value("x", value, annotation, where="here") == value
+
+
+def test_an_integer_becomes_a_float_where_one_is_expected_and_nothing_else_is_bent():
+    bent = check_value("x", 1, "float | None", where="here")
+    assert (type(bent), bent) == (float, 1.0)
+    for value, annotation in [
+        ("1", "int"),
+        (1.0, "int"),
+        (True, "int"),
+        (None, "str"),
+        (1, "bool"),
+        ((1,), "list[int]"),
+    ]:
+        with pytest.raises(LabError, match="here: x must be"):
+            check_value("x", value, annotation, where="here")
+
+
+def test_a_number_means_so_many_seeds_and_a_list_means_itself():
+    assert parse_seeds("3") == (0, 1, 2)
+    assert parse_seeds("0,4") == (0, 4)
+    assert parse_seeds("7,") == (7,)
+    for text in ("", "0", "-1", "a", "1,1", "1.5"):
+        with pytest.raises(LabError, match="seeds"):
+            parse_seeds(text)
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT / "experiments").glob("*.yml")), ids=lambda p: p.stem)
+def test_every_experiment_of_the_project_is_valid(path):
+    assert load_spec(path).question.endswith("?")
+
+
+def test_components_holds_the_papers_six_rows_and_smoke_the_same():
+    components, smoke = (load_spec(PROJECT / "experiments" / name) for name in ("components.yml", "smoke.yml"))
+    assert [v.paper_row.key for v in components.variants] == ["1", "2", "3", "4", "5", "6"]
+    assert components.variant_names == smoke.variant_names
+    for variant in components.variants:
+        row, model = variant.paper_row.label, variant.config.model
+        assert ("FF-GM" in row) == (model.first_matching == "global")
+        assert ("PF-LM" in row) == (model.previous_matching == "local")
+        assert ("PF-GM" in row) == (model.previous_matching == "global")
+        assert ("PFP" in row) == model.previous_mask
+
+
+def test_every_setting_the_worker_offers_is_a_setting_of_the_configuration():
+    offered = read_parameters(PROJECT / "notebooks" / "run_experiment.ipynb")
+    settings = configure("reduced").flat()
+    for name in set(offered) - {"preset", "seed", "split", "folder"}:
+        assert name in settings
+        assert offered[name].default is None
+        if settings[name] is not None:
+            check_value(name, settings[name], offered[name].annotation, where="the worker")
+
+
+def test_yaml_itself_would_keep_the_last_of_two_equal_keys():
+    """Why the file is read with a loader of its own."""
+    assert yaml.safe_load("a: 1\na: 2") == {"a": 2}

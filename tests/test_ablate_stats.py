@@ -1,0 +1,123 @@
+"""Laws of the statistics: pairs are pairs, one seed decides nothing, intervals cover what they say."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from feelvos_lab.ablate import stats
+from feelvos_lab.ablate.stats import difference, estimate, rank_correlation
+from feelvos_lab.errors import LabError
+
+
+def scores(seeds: int, clips: int, value, objects: int = 2) -> pd.DataFrame:
+    """One row per seed, clip and object; `value(seed, clip, object)` is the score."""
+    rows = [
+        (s, f"clip-{c}", o, value(s, c, o)) for s in range(seeds) for c in range(clips) for o in range(1, objects + 1)
+    ]
+    return pd.DataFrame(rows, columns=["seed", "clip", "object", "JF"])
+
+
+def test_every_object_counts_once():
+    lone = scores(1, 1, lambda s, c, o: 0.0, objects=1)
+    crowd = scores(1, 2, lambda s, c, o: 100.0, objects=3).query("clip == 'clip-1'")
+    both = estimate(pd.concat([lone, crowd]), "JF")
+    assert both.mean == 75.0
+    assert (both.seeds, both.clips, both.objects, both.rows, both.n) == (1, 2, 4, 4, "1×4")
+
+
+def test_a_difference_is_paired_so_what_is_common_to_both_rows_cancels():
+    rng = np.random.default_rng(3)
+    common = rng.normal(50, 20, size=(3, 8))
+    a = scores(3, 8, lambda s, c, o: common[s, c] + 2)
+    b = scores(3, 8, lambda s, c, o: common[s, c])
+    measured = difference(a, b.sample(frac=1, random_state=0), "JF")  # the order of rows does not matter
+    assert measured.estimate.mean == pytest.approx(2)
+    assert measured.estimate.low == pytest.approx(2) and measured.estimate.high == pytest.approx(2)
+    assert estimate(a, "JF").high - estimate(a, "JF").low > 5
+    assert measured.verdict == "supported"
+    assert difference(b, a, "JF").verdict == "contradicted"
+
+
+def test_the_interval_of_a_minus_b_mirrors_that_of_b_minus_a():
+    rng = np.random.default_rng(4)
+    noise = rng.normal(size=(2, 3, 6))
+    a, b = (scores(3, 6, lambda s, c, o, side=side: noise[side, s, c] + o) for side in (0, 1))
+    forth, back = difference(a, b, "JF"), difference(b, a, "JF")
+    assert forth.estimate.low == pytest.approx(-back.estimate.high)
+    assert forth.test.t == pytest.approx(-back.test.t)
+    assert forth.test.p == pytest.approx(back.test.p)
+
+
+def test_one_seed_decides_nothing_however_clear_it_looks():
+    measured = difference(scores(1, 8, lambda *_: 90.0), scores(1, 8, lambda *_: 10.0), "JF")
+    assert measured.estimate.mean == 80
+    assert measured.test is None
+    assert measured.verdict == "undecided"
+
+
+def test_where_the_seeds_disagree_more_than_the_clips_they_decide():
+    by_seed = [9.0, 1.0, 0.5]
+    measured = difference(scores(3, 10, lambda s, c, o: by_seed[s]), scores(3, 10, lambda *_: 0.0), "JF")
+    assert measured.spread == "seeds"
+    assert measured.estimate.low > 0 > measured.test.low
+    assert measured.verdict == "undecided"
+    by_clip = scores(3, 10, lambda s, c, o: 1.0 + c)
+    assert difference(by_clip, scores(3, 10, lambda *_: 0.0), "JF").spread == "clips"
+
+
+def test_the_seeds_test_is_students():
+    by_seed = [1.0, 2.0, 4.0]
+    test = difference(scores(3, 2, lambda s, c, o: by_seed[s]), scores(3, 2, lambda *_: 0.0), "JF").test
+    mean, error = 7 / 3, math.sqrt(7 / 3) / math.sqrt(3)  # the variance of 1, 2, 4 is 7/3
+    assert test.df == 2
+    assert test.t == pytest.approx(mean / error)
+    assert test.p == pytest.approx(1 - test.t / math.sqrt(test.t**2 + 2))  # closed form for 2 degrees of freedom
+    assert test.high - mean == pytest.approx(4.302653 * error, rel=1e-5)
+
+
+def test_the_same_records_give_the_same_interval():
+    rng = np.random.default_rng(5)
+    noise = rng.normal(size=(3, 8))
+    table = scores(3, 8, lambda s, c, o: noise[s, c])
+    assert estimate(table, "JF") == estimate(table.sample(frac=1, random_state=1), "JF")
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says(monkeypatch):
+    monkeypatch.setattr(stats, "DRAWS", 400)
+    rng = np.random.default_rng(6)
+    hits = 0
+    for _ in range(200):
+        values = 1 + rng.normal(size=(3, 1)) + 4 * rng.normal(size=(1, 16)) + 4 * rng.normal(size=(3, 16))
+        low, high = stats._bootstrap(values, np.ones_like(values))
+        hits += low <= 1 <= high
+    assert 0.88 <= hits / 200 <= 0.99
+
+
+def test_rows_that_saw_different_clips_are_not_compared():
+    with pytest.raises(LabError, match="same clips and objects"):
+        difference(scores(1, 3, lambda *_: 1.0), scores(1, 2, lambda *_: 1.0), "JF")
+    with pytest.raises(LabError, match="common seeds"):
+        difference(scores(1, 2, lambda *_: 1.0), scores(1, 2, lambda *_: 1.0).assign(seed=5), "JF")
+
+
+def test_a_score_that_occurs_twice_is_refused():
+    table = scores(1, 2, lambda *_: 1.0)
+    with pytest.raises(LabError, match="occurs again"):
+        estimate(pd.concat([table, table]), "JF")
+
+
+def test_only_seeds_that_both_rows_have_are_compared():
+    measured = difference(scores(3, 2, lambda s, c, o: 10.0 * s), scores(2, 2, lambda *_: 0.0), "JF")
+    assert measured.estimate.seeds == 2
+    assert measured.estimate.mean == 5
+
+
+def test_rank_correlation_looks_at_the_order_alone():
+    assert rank_correlation([1, 2, 30], [7, 8, 9]) == pytest.approx(1)
+    assert rank_correlation([1, 2, 3], [9, 8, 7]) == pytest.approx(-1)
+    assert math.isnan(rank_correlation([1, 2], [1, 2]))
+    assert math.isnan(rank_correlation([1, 1, 1], [1, 2, 3]))
