@@ -19,7 +19,6 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from feelvos_lab.errors import LabError
 from feelvos_lab.model.nearest import nearest_anywhere, nearest_around
 
-
 _CHUNK = 2**18  # numbers held at once while distances are evaluated
 
 

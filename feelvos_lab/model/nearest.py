@@ -1,25 +1,26 @@
 """Which reference pixel of each object is nearest to each query pixel? The search behind both distance maps.
 
-Letters: K objects, D embedding, h w the query grid, N reference pixels, T tiles, P places of a window,
-m queries of a tile, S references of a bunch, A bunches.
+Letters: K objects, D embedding, h w the query grid, N reference pixels, m queries of a tile, T tiles of a row,
+P places of the window round a tile, S references of a bunch, A bunches.
 
 The definition compares everything with everything and would fill an M×N table (2.6 GB for one 480p frame).
-Four ideas make it as cheap as the matrix product it contains:
+Four ideas make it about as cheap as the matrix product it contains:
 
 1. Of ‖q − r‖² = ‖q‖² + ‖r‖² − 2q·r the first term is the same for all references, so it does not matter for
    *which* is nearest. The rest is one product of longer vectors, [q, 1] · [−2r, ‖r‖²].
-2. References are sorted by object and cut into bunches of S, each of one object (the last of an object is filled
-   up by repeating a pixel, which changes no minimum). So no object needs a mask, and the cost hardly grows with K.
+2. References are sorted by object and cut into bunches of S, each of one object; the last bunch of an object is
+   filled up by repeating a pixel, which changes no minimum. So no object needs a mask over all references, and the
+   cost hardly grows with K.
 3. The smallest value of each bunch is found first, which is fast; only then *where* it lies, which is slow, among
    the S values of the best bunch.
-4. It is done for a tile of queries at a time, in a buffer that fits the cache.
+4. All this is done for a tile of queries at a time, in a buffer that stays in the cache.
 
-For the local map a tile of 8×8 queries sees the (8 + 2·radius)² pixels around it. Not all of these lie in the
-window of each query; the product starts from infinity, instead of 0, where they do not. That pattern is the same
-for all tiles.
+For the local map a tile of queries sees the pixels around it, up to `radius` beyond its border. Not all of them lie
+in the window of each query: where they do not, the product is added to infinity instead of 0. Which places these are
+is the same for all tiles.
 
-Subtracting the references' mean from both sides leaves distances alone and keeps the terms of 1 small, hence the
-rounding: where two pixels are equally near to within that rounding, either may be chosen.
+Subtracting the references' mean from both sides leaves distances alone and keeps the terms of 1 small, and with them
+the rounding. Where two pixels are equally near to within that rounding, either may be chosen.
 """
 
 from __future__ import annotations
@@ -29,131 +30,133 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-_BUNCH = 16  # S: references whose smallest distance is kept
-_BUFFER = 2**21  # numbers in the buffer of a tile of global queries
-_SLICE = 2**18  # numbers of it that are computed at once, so that they are still in the cache when reduced
-_TILE = 8  # rows and columns of a tile of local queries
-
-
-class _Bunches(NamedTuple):
-    """References of T tiles sorted by tile, then object, and cut into bunches."""
-
-    place: Tensor  # (A, S) where in its tile's window each reference lies
-    stops: list[list[int]]  # T × K: where in `place` the bunches of each tile and object end
+_BUNCH = 16  # S: references of which the smallest distance is kept
+_BUFFER = 2**22  # numbers in the buffer of a tile of global queries
+_SLICE = 2**18  # numbers of it computed at once, so that they are still in the cache when they are reduced
+_TILE = 12  # rows and columns of a tile of local queries
+_SMALL = 1024  # a query grid of so many pixels is one tile: there the number of calls counts, not that of products
 
 
 def nearest_anywhere(query: Tensor, reference: Tensor, labels: Tensor, num_objects: int) -> Tensor:
-    """The index of the nearest of the references (D, N) with label o: (D, h, w) → (K, h, w), -1 where there is none."""
+    """The index of the nearest reference with each label: (D, h, w), (D, N), (N,) → (K, h, w), -1 where none."""
     d, h, w = query.shape
-    q, r = _augmented(query, reference)  # (D+1, h, w), (N, D+1)
-    bunches = _bunches(labels[None], num_objects)
-    place = bunches.place.reshape(-1)  # (A·S,)
-    r = r[place]  # (A·S, D+1)
+    q, r = _lengthened(query, reference)  # (D+1, h, w), (N, D+1)
     q = q.reshape(d + 1, h * w)
+    places, stops = _bunches(labels[None], num_objects)
+    r = r.index_select(0, places)  # (A·S, D+1)
     index = torch.full((num_objects, h * w), -1, device=q.device)
-    m = max(16, min(h * w, _BUFFER // max(1, len(place))))
+    m = min(h * w, max(16, _BUFFER // max(1, len(r)) // 16 * 16))
+    buffer = q.new_empty(len(r), m)
     for start in range(0, h * w, m):
-        tile = q[:, start : start + m]  # (D+1, m)
-        _search_tile(tile, r, place, [0, *bunches.stops[0]], None, index[:, start : start + m])
+        start = min(start, h * w - m)  # the last tile overlaps the one before
+        tile = slice(start, start + m)
+        _search(q[:, tile].contiguous(), r, places, stops[0], buffer, False, index[:, tile])
     return index.reshape(num_objects, h, w)
 
 
 def nearest_around(query: Tensor, previous: Tensor, labels: Tensor, num_objects: int, radius: int) -> Tensor:
-    """The same among the pixels of the previous frame (D, h, w) at most `radius` rows and columns away."""
+    """The same within `radius` rows and columns: (D, h, w), (D, h, w), (h, w) → (K, h, w), -1 where none."""
     h, w = labels.shape
-    q, r = _augmented(query, previous.reshape(len(previous), h * w))  # (D+1, h, w), (N, D+1)
-    rows, columns = min(_TILE, h), min(_TILE, w)
-    device = q.device
-    dy = torch.arange(-radius, rows + radius, device=device)  # window rows, from the tile's first row
-    dx = torch.arange(-radius, columns + radius, device=device)
-    outside = _outside(dy, rows, radius)[:, None, :, None] + _outside(dx, columns, radius)[None, :, None, :]
-    outside = outside.reshape(len(dy) * len(dx), rows * columns).to(q.dtype)  # (P, m)
-    lefts = [min(left, w - columns) for left in range(0, w, columns)]  # the last tile overlaps its neighbour
-    x = torch.tensor(lefts, device=device)[:, None] + dx  # (T, window columns)
-    index = torch.full((num_objects, h, w), -1, device=device)
-    for top in range(0, h, rows):
-        top = min(top, h - rows)
-        y = top + dy
-        pixel = (y.clamp(0, h - 1) * w)[None, :, None] + x.clamp(0, w - 1)[:, None, :]  # (T, rows, columns)
-        inside = ((y >= 0) & (y < h))[None, :, None] & ((x >= 0) & (x < w))[:, None, :]
-        seen = labels.reshape(-1)[pixel].where(inside, -1)
-        pixel = pixel.flatten(1)  # (T, P)
-        bunches = _bunches(seen.flatten(1), num_objects)
+    q, r = _lengthened(query, previous.reshape(len(previous), h * w))  # (D+1, h, w), (N, D+1)
+    height, width = (h, w) if h * w <= _SMALL else (min(_TILE, h), min(_TILE, w))
+    reach_y, reach_x = min(radius, h), min(radius, w)  # a longer one only sees more of the outside
+    outside = _outside(height, width, radius, reach_y, reach_x).to(q)  # (P, m)
+    lefts = [min(left, w - width) for left in range(0, w, width)]  # the last tile overlaps the one before
+    x = torch.tensor(lefts, device=q.device)[:, None] + torch.arange(-reach_x, width + reach_x, device=q.device)
+    index = torch.full((num_objects, h, w), -1, device=q.device)
+    for top in range(0, h, height):
+        top = min(top, h - height)
+        y = torch.arange(top - reach_y, top + height + reach_y, device=q.device)
+        inside = ((y >= 0) & (y < h))[:, None] & ((x >= 0) & (x < w))[:, None, :]  # (T, rows, columns)
+        pixels = (y.clamp(0, h - 1) * w)[:, None] + x.clamp(0, w - 1)[:, None, :]
+        seen = labels.reshape(-1)[pixels].where(inside, -1)
+        places, stops = _bunches(seen.flatten(1), num_objects)
+        pixels = pixels.reshape(-1)[places]  # (all tiles' A·S,)
+        places = places % len(outside)
         first = 0
-        for tile, left in enumerate(lefts):
-            stops = bunches.stops[tile]
-            place = bunches.place[first : stops[-1]].reshape(-1)  # (A·S,)
-            here = pixel[tile][place]
-            block = (slice(None), slice(top, top + rows), slice(left, left + columns))
-            found = index.new_full((num_objects, rows * columns), -1)
-            ends = [stop - first for stop in (first, *stops)]
-            _search_tile(q[block].flatten(1), r[here], here, ends, outside[place], found)
-            index[block] = found.reshape(num_objects, rows, columns)
-            first = stops[-1]
+        for left, ends in zip(lefts, stops, strict=True):
+            mine = slice(first, first + ends[-1] * _BUNCH)
+            first = mine.stop
+            block = (slice(None), slice(top, top + height), slice(left, left + width))
+            found = index[block].reshape(num_objects, height * width)
+            buffer = outside.index_select(0, places[mine])  # (A·S, m)
+            near = r.index_select(0, pixels[mine])  # (A·S, D+1)
+            _search(q[block].flatten(1), near, pixels[mine], ends, buffer, True, found)
+            index[block] = found.reshape(num_objects, height, width)
     return index
 
 
-def _search_tile(q: Tensor, r: Tensor, pixel: Tensor, stops: list[int], buffer: Tensor | None, index: Tensor) -> None:
-    """Write the nearest pixels of one tile into `index` (K, m).
+def _search(
+    q: Tensor, r: Tensor, pixels: Tensor, stops: list[int], buffer: Tensor, add: bool, index: Tensor
+) -> None:
+    """Write into `index` (K, m) the nearest pixel of each object for the queries of one tile.
 
-    q (D+1, m) and r (A·S, D+1) are augmented, `pixel` (A·S,) says which reference each row of r is, and the bunches
-    of object o are stops[o] … stops[o + 1]. A buffer (A·S, m), if given, is what the products are added to.
+    `q` (D+1, m) and `r` (A·S, D+1) are lengthened vectors; row i of `r` is reference pixel `pixels[i]`, and the
+    bunches of object o are number stops[o] up to stops[o + 1]. The products fill `buffer` (A·S, m), or `add` to it.
     """
-    (n, _), m = r.shape, q.shape[1]
-    begin = buffer is not None
-    if buffer is None:
-        buffer = q.new_empty(n, m)
-    smallest = q.new_empty(n // _BUNCH, m)
+    n, m = buffer.shape
+    smallest = q.new_empty(n // _BUNCH, m)  # of each bunch
     step = max(1, _SLICE // (m * _BUNCH)) * _BUNCH
-    for a in range(0, n, step):
-        part = buffer[a : a + step]
-        if begin:
-            torch.addmm(part, r[a : a + step], q, out=part)
+    for start in range(0, n, step):
+        part = buffer[start : start + step]
+        if add:
+            torch.addmm(part, r[start : start + step], q, out=part)
         else:
-            torch.mm(r[a : a + step], q, out=part)
-        torch.amin(part.view(-1, _BUNCH, m), 1, out=smallest[a // _BUNCH : (a + step) // _BUNCH])
-    present = [o for o in range(len(stops) - 1) if stops[o] < stops[o + 1]]
+            torch.mm(r[start : start + step], q, out=part)
+        bunches = part.view(-1, _BUNCH, m)
+        torch.amin(bunches, 1, out=smallest[start // _BUNCH : start // _BUNCH + len(bunches)])
+    present = [o for o in range(len(index)) if stops[o] < stops[o + 1]]
     if not present:
         return
     best = torch.stack([smallest[stops[o] : stops[o + 1]].min(0).indices + stops[o] for o in present])  # (K', m)
-    k = len(present)
-    candidates = buffer.view(-1, _BUNCH, m).gather(0, best[:, None].expand(k, _BUNCH, m))  # (K', S, m)
-    value, at = candidates.min(1)  # (K', m)
-    nearest = pixel[best * _BUNCH + at]
-    nearest = torch.where(value.isinf(), -1, nearest)
-    if k == len(index):
-        index.copy_(nearest)
-    else:
-        index[present] = nearest
+    choice = best[:, None].expand(-1, _BUNCH, m)  # (K', S, m)
+    value, rank = buffer.view(-1, _BUNCH, m).gather(0, choice).min(1)  # (K', m)
+    nearest = pixels[best.mul_(_BUNCH).add_(rank)].masked_fill_(value.isinf(), -1)
+    index[present] = nearest
 
 
-def _augmented(query: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+def _lengthened(query: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     """[q, 1] as (D+1, h, w) and [−2r, ‖r‖²] as (N, D+1), both with the references' mean subtracted."""
+    d, n = reference.shape
     mean = reference.mean(1)  # (D,)
-    r = reference.t() - mean  # (N, D)
-    q = torch.cat([query - mean[:, None, None], torch.ones_like(query[:1])])
-    return q, torch.cat([-2 * r, r.square().sum(1, keepdim=True)], 1)
+    q = query.new_ones(d + 1, *query.shape[1:])
+    torch.sub(query, mean[:, None, None], out=q[:d])
+    r = reference.new_empty(n, d + 1)
+    torch.sub(reference.t(), mean, out=r[:, :d])
+    r[:, d] = r[:, :d].square().sum(1)
+    r[:, :d] *= -2
+    return q, r
 
 
-def _outside(offsets: Tensor, size: int, radius: int) -> Tensor:
-    """Infinity where a window row (or column) is too far from a query's row (or column), else 0."""
-    far = (offsets[:, None] - torch.arange(size, device=offsets.device)).abs() > radius
-    return torch.zeros(far.shape, device=offsets.device).masked_fill(far, torch.inf)
+def _outside(height: int, width: int, radius: int, reach_y: int, reach_x: int) -> Tensor:
+    """Infinity where a place of the window is too far from a query of its tile, else 0: (P, m)."""
+
+    def too_far(size: int, reach: int) -> Tensor:
+        far = (torch.arange(-reach, size + reach)[:, None] - torch.arange(size)).abs() > radius
+        return torch.zeros(far.shape).masked_fill_(far, torch.inf)
+
+    sum_ = too_far(height, reach_y)[:, None, :, None] + too_far(width, reach_x)[:, None, :]
+    return sum_.reshape(-1, height * width)
+
+
+class _Bunches(NamedTuple):
+    places: Tensor  # (A·S,) positions in the flat labels, sorted by row, then by label, and filled up
+    stops: list[list[int]]  # for each row, [0, …]: where the bunches of one object end and the next one's begin
 
 
 def _bunches(labels: Tensor, num_objects: int) -> _Bunches:
-    """Sort the places of each window (T, P) by label and cut them into bunches; labels not in 0..K-1 are left out."""
-    tiles, places = labels.shape
-    key = labels.where((labels >= 0) & (labels < num_objects), num_objects)
-    key = (key + torch.arange(tiles, device=key.device)[:, None] * (num_objects + 1)).reshape(-1)
-    order = key.to(torch.int32).argsort(stable=True)
-    counts = torch.bincount(key, minlength=tiles * (num_objects + 1))  # of each tile and object
-    ends = counts.cumsum(0)
-    amount = (counts + _BUNCH - 1) // _BUNCH
-    amount[num_objects :: num_objects + 1] = 0  # the ignored
-    stops = amount.cumsum(0)
-    owner = torch.repeat_interleave(amount)  # (A,) the tile and object of each bunch
-    nth = torch.arange(len(owner), device=key.device) - (stops - amount)[owner]
-    rank = ((ends - counts)[owner] + nth * _BUNCH)[:, None] + torch.arange(_BUNCH, device=key.device)  # (A, S)
-    place = order[rank.minimum(ends[owner][:, None] - 1)] % places
-    return _Bunches(place, stops.view(tiles, num_objects + 1)[:, :num_objects].tolist())
+    """Sort each row of `labels` (T, P) by label and cut it into bunches; labels that are not 0..K-1 are left out."""
+    rows = torch.arange(len(labels), device=labels.device)
+    key = labels.where((labels >= 0) & (labels < num_objects), num_objects) + rows[:, None] * (num_objects + 1)
+    key = key.reshape(-1).int()
+    order = key.argsort(stable=True)
+    size = torch.bincount(key, minlength=len(labels) * (num_objects + 1))  # of each row and label
+    end = size.cumsum(0)
+    amount = (size + (_BUNCH - 1)).div_(_BUNCH, rounding_mode="floor").view(len(labels), -1)
+    amount[:, num_objects] = 0  # the ignored
+    stops = torch.cat([torch.zeros_like(amount[:, :1]), amount.cumsum(1)[:, :-1]], 1)
+    amount = amount.reshape(-1)
+    owner = torch.repeat_interleave(amount)  # (A,) the row and label of each bunch
+    nth = torch.arange(len(owner), device=labels.device) - (amount.cumsum(0) - amount)[owner]  # among its owner's
+    ranks = ((end - size)[owner] + nth * _BUNCH)[:, None] + torch.arange(_BUNCH, device=labels.device)  # (A, S)
+    return _Bunches(order[ranks.minimum(end[owner][:, None] - 1)].reshape(-1), stops.tolist())
