@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import shlex
+import signal
 import sys
 from enum import Enum
 from pathlib import Path
@@ -268,6 +269,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a refusal is one line on stderr and exit code 2, with `--debug` a traceback."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
+    signal.signal(signal.SIGTERM, _leave)
     try:
         app([a for a in arguments if a != "--debug"], prog_name="feelvos-lab")
     except LabError as error:
@@ -275,6 +277,11 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         print(f"feelvos-lab: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def _leave(number: int, _frame: object) -> None:
+    """Being ended is an exception like another, so that unfinished folders are removed."""
+    raise SystemExit(128 + number)
 
 
 def _settings(pairs: list[str]) -> dict[str, Any]:

@@ -45,12 +45,15 @@ def refuse_occupied(path: Path) -> None:
     """Stop before anything is computed whose result would overwrite another.
 
     Raises:
-        LabError: `path` is a file, or a folder that is not empty.
+        LabError: `path` is a file, lies in one, or is a folder that is not empty.
     """
+    path = Path(os.path.abspath(path))
     if path.is_dir() and any(path.iterdir()):
         raise LabError(f"the output folder {path} holds files already, expected a new or an empty one")
     if path.exists() and not path.is_dir():
         raise LabError(f"the output {path} must be a folder, but there is a file of that name")
+    if file := next((parent for parent in path.parents if parent.exists() and not parent.is_dir()), None):
+        raise LabError(f"the output folder {path} cannot be made, since {file} is a file")
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from feelvos_lab import style
@@ -185,6 +186,7 @@ def score_by_frame(scores: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
         axes.plot(frames, means, color=colour, linestyle=dashes, label=name)
     axes.set(title="Overlap with the truth, mean over objects", xlabel="frame", ylabel="J in %", ylim=(0, 100))
     axes.legend(frameon=False, loc="best")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(x=0.01)
     return figure
 
