@@ -77,6 +77,7 @@ class DataConfig:
     clips: int = 0  # training clips; 0: all there are
     test_clips: int = 0  # clips scored; 0: all there are
     hold_out: int = 0  # the last train sequences of a published set, kept back for validation
+    in_memory: bool = False  # training frames are read once and kept
     frames: int = 0  # frames of a synthetic clip
     max_step: int = 1  # largest distance in frames between previous and query frame
     jitter: float = 0.0  # strength of the colour jitter in training
@@ -109,24 +110,24 @@ _REDUCED = Config(
     model=replace(
         _FULL.model,
         backbone="test_byobnet",
-        context_dim=64,
+        context_dim=48,
         context_rates=(1, 2),
-        low_level_dim=32,
+        low_level_dim=24,
         decoder_dim=48,
         embedding_dim=24,
         radius=4,
         head_layers=3,
-        head_kernel=7,
+        head_kernel=5,
         head_dim=32,
         cue_skip=True,
     ),
     train=replace(
         _FULL.train,
         steps=800,
-        batch_size=4,
+        batch_size=2,
         unroll=2,
         optimizer="adamw",
-        learning_rate=0.003,
+        learning_rate=0.006,
         hard_anneal_steps=400,
         mask_damage=0.5,
     ),
@@ -137,7 +138,7 @@ _REDUCED = Config(
         width=128,
         test_height=0,
         clips=64,
-        test_clips=16,
+        test_clips=32,
         frames=16,
         max_step=2,
         scale=1.0,
@@ -170,9 +171,17 @@ _PRESETS = {
             head_dim=64,
             cue_skip=True,
         ),
-        train=replace(_REDUCED.train, steps=600, batch_size=2, learning_rate=0.001, hard_anneal_steps=300),
+        train=replace(_REDUCED.train, steps=600, batch_size=2, learning_rate=0.003, hard_anneal_steps=300),
         data=replace(
-            _FULL.data, data="davis-2016", height=240, width=320, test_height=240, max_step=3, jitter=0.3, paste=0.5
+            _FULL.data,
+            data="davis-2016",
+            height=192,
+            width=256,
+            test_height=240,
+            max_step=3,
+            jitter=0.3,
+            paste=0.5,
+            in_memory=True,
         ),
     ),
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from torch import Tensor
 from feelvos_lab.checkpoint import TrainingState
 from feelvos_lab.config import Config
 from feelvos_lab.data.clip import Clip
+from feelvos_lab.data.lazy import InMemory
 from feelvos_lab.data.source import load_clips
 from feelvos_lab.data.triplets import IGNORE, Sample, damage_labels, draw_sample
 from feelvos_lab.errors import LabError
@@ -88,6 +90,8 @@ def train(
     clips = load_clips(config.data, split="train", seed=seed) if clips is None else clips
     if not clips:
         raise LabError("training needs at least one clip, got none")
+    if config.data.in_memory:
+        clips = [replace(clip, frames=InMemory(clip.frames), masks=InMemory(clip.masks)) for clip in clips]
     with torch.random.fork_rng(devices=[]), _repeatable():
         torch.manual_seed(seed)
         model = Feelvos(config.model).to(device)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from feelvos_lab.data.images import image_size, object_ids, read_frame, read_mask
@@ -128,3 +129,18 @@ def _by(size: tuple[int, int]) -> str:
 
 def _or(endings: Sequence[str]) -> str:
     return " or ".join(endings)
+
+
+class InMemory:
+    """Frames or masks of a lazy source, read once and kept as uint8; `source[t]` has the type it had before."""
+
+    def __init__(self, source: Sequence[Tensor]) -> None:
+        items = [source[t] for t in range(len(source))]
+        self.dtype = items[0].dtype
+        self.data = torch.stack([item.to(torch.uint8) for item in items])  # ids end at 255
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.data[index].to(self.dtype)
