@@ -1,10 +1,13 @@
-"""Nearest-neighbour distance maps: how near is each pixel to each object, in a reference frame?
+"""Distance maps: how near is each pixel to each object, in the first frame or in the one before?
 
 Letters: K objects counting the background, D embedding, h w the stride-4 grid, M = h·w query pixels,
-N reference pixels. One clip at a time: a batch is a loop, since each clip has its own objects.
+N reference pixels. One clip at a time: clips of a batch have different objects, so a batch is a loop.
 
-The search itself needs no gradient. It only says *which* reference pixel is nearest; the distance to that
-pixel is then evaluated again, with gradient, as a plain sum of squares. So gradients are exact.
+The equations are those of FEELVOS (Voigtlaender et al., CVPR 2019), §3. `naive.py` says the same in plain loops.
+
+The smallest distance is found in two steps. `nearest.py` finds, without gradient, *which* reference pixel is the
+nearest. The distance to that one pixel is then evaluated again, with gradient, as a plain sum of squares. So the
+gradients are exact, and memory grows with the number of pixels, not with its square, nor with D·K.
 """
 
 from __future__ import annotations
@@ -23,38 +26,72 @@ _CHUNK = 2**18  # numbers held at once while distances are evaluated
 
 
 class Match(NamedTuple):
-    """For each object and query pixel, the nearest reference pixel of that object."""
+    """For each object and query pixel, its nearest reference pixel of that object."""
 
-    sq_distance: Tensor  # (K, h, w) ≥ 0, inf where there is none
+    sq_distance: Tensor  # (K, h, w) ≥ 0, infinite where there is none
     index: Tensor  # (K, h, w) int64, flat index into the reference pixels, -1 where there is none
 
 
 def pairwise_sq_dist(query: Tensor, reference: Tensor) -> Tensor:
-    """‖e_p − e_q‖² for all pairs of rows: (N, D), (M, D) → (N, M), never negative."""
+    """All squared distances ‖e_p − e_q‖² = ‖e_p‖² + ‖e_q‖² − 2 e_p·e_q between two lists of embeddings.
+
+    Shapes: (N, D), (M, D) → (N, M), never negative: what rounding leaves below 0 becomes 0.
+
+    Raises:
+        LabError: the lists are not N×D and M×D.
+    """
     if query.dim() != 2 or reference.dim() != 2 or query.shape[1] != reference.shape[1]:
-        raise LabError(f"expected N×D and M×D embeddings, got {_by(query)} and {_by(reference)}")
-    squares = query.square().sum(1)[:, None] + reference.square().sum(1)
-    return (squares - 2 * query @ reference.t()).clamp(min=0)  # (N, M)
+        raise LabError(f"expected embeddings N×D and M×D, got {_shape(query)} and {_shape(reference)}")
+    squares = query.square().sum(1)[:, None] + reference.square().sum(1)  # (N, M)
+    return torch.addmm(squares, query, reference.t(), alpha=-2).clamp(min=0)
 
 
 def normalise_distance(sq: Tensor) -> Tensor:
-    """Eq. 1: d(p,q) = 1 − 2 / (1 + exp(‖e_p − e_q‖²)) = tanh(‖e_p − e_q‖² / 2), in [0, 1]; infinity gives 1."""
+    """Eq. 1: d(p, q) = 1 − 2 / (1 + exp(‖e_p − e_q‖²)) = tanh(‖e_p − e_q‖² / 2).
+
+    Shapes: squared distances, any shape → the same in [0, 1]. Equal embeddings give 0, infinity gives 1. In float32
+    a squared distance above 17 gives exactly 1, and no gradient.
+    """
     return torch.tanh(sq / 2)
 
 
 def global_matching(query: Tensor, reference: Tensor, labels: Tensor, *, num_objects: int) -> Tensor:
-    """Eq. 2 and 3: G_o(p) = min over q in P_o of d(p, q), (K, h, w) in [0, 1]; 1 where the object is absent."""
+    """Eq. 2 and 3: G_o(p) = min d(p, q) over the reference pixels q labelled o.
+
+    Eq. 2 matches with the first frame; Eq. 3 is the same with the previous frame, where an object may be gone.
+    Shapes: as for `nearest_global` → (K, h, w) in [0, 1]; exactly 1 everywhere for an object without a pixel.
+
+    Raises:
+        LabError: as `nearest_global`.
+    """
     return normalise_distance(nearest_global(query, reference, labels, num_objects=num_objects).sq_distance)
 
 
 def local_matching(query: Tensor, previous: Tensor, labels: Tensor, *, num_objects: int, radius: int) -> Tensor:
-    """Eq. 4: L_o(p) = min over q in P_o ∩ N(p) of d(p, q), (K, h, w) in [0, 1]; 1 where that set is empty."""
+    """Eq. 4: L_o(p) = min d(p, q) over the previous frame's pixels q labelled o in the window N(p).
+
+    N(p) are the pixels at most `radius` rows and columns away from p.
+
+    The paper's window k = 15 is this radius: 31×31 pixels, fewer near the border.
+    Shapes: as for `nearest_local` → (K, h, w) in [0, 1]; exactly 1 where no pixel of the object lies in the window.
+
+    Raises:
+        LabError: as `nearest_local`.
+    """
     match = nearest_local(query, previous, labels, num_objects=num_objects, radius=radius)
     return normalise_distance(match.sq_distance)
 
 
 def nearest_global(query: Tensor, reference: Tensor, labels: Tensor, *, num_objects: int) -> Match:
-    """The nearest reference pixel of each object, anywhere in the frame."""
+    """For each object and query pixel, the reference pixel that attains the minimum of Eq. 2 and 3.
+
+    Shapes: embeddings (D, h, w) and (D, h', w'), int64 labels (h', w') → `Match` of (K, h, w). The reference may also
+    be a list of pixels: (D, N) with labels (N,). Labels other than 0..K-1 are ignored. Gradients reach the query and
+    the reference. Of equally near pixels any may be chosen.
+
+    Raises:
+        LabError: shapes that do not fit, embeddings that are not finite float32 or float64, K < 1.
+    """
     _check(query, reference, labels, num_objects)
     reference, labels = reference.reshape(len(reference), -1), labels.reshape(-1)  # (D, N), (N,)
     with torch.no_grad():
@@ -63,28 +100,43 @@ def nearest_global(query: Tensor, reference: Tensor, labels: Tensor, *, num_obje
 
 
 def nearest_local(query: Tensor, previous: Tensor, labels: Tensor, *, num_objects: int, radius: int) -> Match:
-    """The nearest pixel of each object in the previous frame, at most `radius` rows and columns away."""
-    if query.shape != previous.shape:
-        raise LabError(f"expected a previous frame of the query's size {_by(query)}, got {_by(previous)}")
-    if radius < 0:
-        raise LabError(f"radius must not be negative, got {radius}")
+    """For each object and query pixel, the previous frame's pixel that attains the minimum of Eq. 4.
+
+    Shapes: embeddings (D, h, w) and (D, h, w), int64 labels (h, w), radius ≥ 0 in grid cells → `Match` of (K, h, w).
+    Labels other than 0..K-1 are ignored. Gradients reach both frames. Of equally near pixels any may be chosen.
+
+    Raises:
+        LabError: shapes that do not fit, embeddings that are not finite float32 or float64, K < 1, a negative radius.
+    """
     _check(query, previous, labels, num_objects)
+    if previous.shape != query.shape:
+        raise LabError(f"expected a previous frame {_shape(query)} like the query, got {_shape(previous)}")
+    if isinstance(radius, bool) or not isinstance(radius, int) or radius < 0:
+        raise LabError(f"expected a radius that is an integer of at least 0, got {radius!r}")
     with torch.no_grad():
         index = nearest_around(query, previous, labels, num_objects, radius)
     return _match(query, previous.reshape(len(previous), -1), index)
 
 
-def sample_reference(labels: Tensor, *, max_per_object: int, generator: Generator) -> Tensor:
-    """Flat indices, ascending, of at most `max_per_object` random pixels of each label; negative labels are dropped."""
+def sample_reference(labels: Tensor, *, max_per_object: int, generator: Generator | None = None) -> Tensor:
+    """Choose at random which reference pixels to keep in training: at most so many of each label (the paper: 1024).
+
+    Shapes: labels, any shape → flat indices (n,), ascending. No label is dropped: one with few pixels keeps all.
+    Negative labels are left out.
+
+    Raises:
+        LabError: max_per_object < 1.
+    """
     if max_per_object < 1:
-        raise LabError(f"max_per_object must be at least 1, got {max_per_object}")
-    labels = labels.reshape(-1)
-    shuffled = torch.randperm(labels.numel(), generator=generator, device=generator.device).to(labels.device)
-    grouped, order = labels[shuffled].sort(stable=True)
-    counts = grouped.unique_consecutive(return_counts=True)[1]
-    first = (counts.cumsum(0) - counts).repeat_interleave(counts)
-    kept = (torch.arange(len(grouped), device=labels.device) - first < max_per_object) & (grouped >= 0)
-    return shuffled[order[kept]].sort().values
+        raise LabError(f"expected max_per_object of at least 1, got {max_per_object}")
+    flat = labels.reshape(-1)
+    device = generator.device if generator is not None else flat.device
+    shuffled = torch.randperm(len(flat), generator=generator, device=device).to(flat.device)
+    grouped, order = flat[shuffled].sort(stable=True)
+    _, sizes = grouped.unique_consecutive(return_counts=True)
+    first = (sizes.cumsum(0) - sizes).repeat_interleave(sizes)  # where the group of each pixel begins
+    kept = torch.arange(len(flat), device=flat.device) - first < max_per_object
+    return shuffled[order[kept & (grouped >= 0)]].sort().values
 
 
 def _match(query: Tensor, reference: Tensor, index: Tensor) -> Match:
@@ -93,16 +145,17 @@ def _match(query: Tensor, reference: Tensor, index: Tensor) -> Match:
 
 
 class _SquaredDistanceTo(torch.autograd.Function):
-    """‖q_p − r_i(p)‖² for chosen pixels i: (D, M), (D, N), (K, M) → (K, M), inf where i is -1.
+    """‖e_p − e_q‖² from each query pixel to one reference pixel an object: (D, M), (D, N), (K, M) → (K, M).
 
-    Autograd by itself would keep K·M differences of D numbers; here only a chunk of them exists at a time.
+    Infinite where the index is -1. Autograd by itself would keep K·M differences of D numbers for the way back;
+    here they are computed again, a chunk at a time.
     """
 
     @staticmethod
     def forward(ctx: FunctionCtx, query: Tensor, reference: Tensor, index: Tensor) -> Tensor:
         ctx.save_for_backward(query, reference, index)
-        sq = query.new_full(index.shape, torch.inf)
-        for part, difference in _differences(query, reference, index):
+        sq = query.new_empty(index.shape)
+        for part, _, difference in _differences(query, reference, index):
             sq[:, part] = difference.square_().sum(2)
         return sq.masked_fill_(index < 0, torch.inf)
 
@@ -110,39 +163,50 @@ class _SquaredDistanceTo(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         query, reference, index = ctx.saved_tensors
-        grad_query, grad_reference = torch.zeros_like(query.t()), torch.zeros_like(reference.t())  # (M, D), (N, D)
-        grad = (2 * grad).masked_fill_(index < 0, 0)
-        for part, difference in _differences(query, reference, index):
+        grad = (2 * grad).masked_fill_(index < 0, 0)  # (K, M)
+        to_query = query.new_zeros(query.shape[::-1])  # (M, D)
+        to_reference = reference.new_zeros(reference.shape[::-1])  # (N, D)
+        for part, pixels, difference in _differences(query, reference, index):
             difference *= grad[:, part, None]
-            grad_query[part] = difference.sum(0)
-            pixels = index[:, part].clamp(min=0).reshape(-1)
-            grad_reference.index_add_(0, pixels, difference.flatten(0, 1), alpha=-1)
-        return grad_query.t(), grad_reference.t(), None
+            to_query[part] = difference.sum(0)
+            to_reference.index_add_(0, pixels.flatten(), difference.flatten(0, 1), alpha=-1)
+        return to_query.t(), to_reference.t(), None
 
 
-def _differences(query: Tensor, reference: Tensor, index: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """q_p − r_i(p) for a chunk of pixels after another, (K, chunk, D); where i is -1 it means nothing."""
+def _differences(query: Tensor, reference: Tensor, index: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """One chunk of query pixels after another, their nearest pixels (K, m) and e_p − e_q (K, m, D).
+
+    Where the index is -1 both stand for pixel 0, and whoever asked must not use them.
+    """
     if not (index >= 0).any():
         return
-    q, r = query.t().contiguous(), reference.t().contiguous()  # (M, D), (N, D)
+    q, r = query.t().contiguous(), reference.t().contiguous()  # (M, D), (N, D): a pixel's numbers side by side
     step = max(1, _CHUNK // (len(index) * len(query)))
     for start in range(0, len(q), step):
         part = slice(start, start + step)
-        yield part, q[part] - r[index[:, part].clamp(min=0)]  # (K, chunk, D)
+        pixels = index[:, part].clamp(min=0)  # (K, m)
+        yield part, pixels, q[part] - r.index_select(0, pixels.flatten()).view(*pixels.shape, -1)
 
 
 def _check(query: Tensor, reference: Tensor, labels: Tensor, num_objects: int) -> None:
-    if query.dim() != 3:
-        raise LabError(f"expected query embeddings D×h×w, got {_by(query)}")
-    if len(reference) != len(query) or reference.dim() < 2 or reference.shape[1:] != labels.shape:
-        raise LabError(f"expected {len(query)} reference channels over the labels' {_by(labels)}, got {_by(reference)}")
+    if query.dim() != 3 or query.numel() == 0:
+        raise LabError(f"expected query embeddings D×h×w, got {_shape(query)}")
+    if reference.dim() < 2 or len(reference) != len(query):
+        wanted = f"{len(query)}×h×w or {len(query)}×N"
+        raise LabError(f"expected reference embeddings {wanted}, got {_shape(reference)}")
+    if labels.shape != reference.shape[1:]:
+        raise LabError(f"expected labels {_shape(reference[0])}, one a reference pixel, got {_shape(labels)}")
     if query.dtype not in (torch.float32, torch.float64) or reference.dtype != query.dtype:
-        raise LabError(f"expected float32 or float64 embeddings of one kind, got {query.dtype} and {reference.dtype}")
-    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise LabError(f"expected embeddings both float32 or both float64, got {query.dtype} and {reference.dtype}")
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise LabError(f"expected integer labels, got {labels.dtype}")
-    if num_objects < 1:
-        raise LabError(f"num_objects must be at least 1, got {num_objects}")
+    if isinstance(num_objects, bool) or not isinstance(num_objects, int) or num_objects < 1:
+        raise LabError(f"expected num_objects of at least 1, got {num_objects!r}")
+    for name, embeddings in (("query", query), ("reference", reference)):
+        norm = torch.linalg.vector_norm(embeddings.detach())  # not finite as soon as one number is not
+        if not norm.isfinite():
+            raise LabError(f"expected {name} embeddings of finite norm, got one of {norm.item()}")
 
 
-def _by(tensor: Tensor) -> str:
-    return "×".join(map(str, tensor.shape)) or "a scalar"
+def _shape(tensor: Tensor) -> str:
+    return "×".join(map(str, tensor.shape)) or "a single number"

@@ -59,7 +59,7 @@ def nearest_around(query: Tensor, previous: Tensor, labels: Tensor, num_objects:
     h, w = labels.shape
     q, r = _lengthened(query, previous.reshape(len(previous), h * w))  # (D+1, h, w), (N, D+1)
     height, width = (h, w) if h * w <= _SMALL else (min(_TILE, h), min(_TILE, w))
-    reach_y, reach_x = min(radius, h), min(radius, w)  # a longer one only sees more of the outside
+    reach_y, reach_x = min(radius, h - height), min(radius, w - width)  # the window's, beyond the tile's border
     outside = _outside(height, width, radius, reach_y, reach_x).to(q)  # (P, m)
     lefts = [min(left, w - width) for left in range(0, w, width)]  # the last tile overlaps the one before
     x = torch.tensor(lefts, device=q.device)[:, None] + torch.arange(-reach_x, width + reach_x, device=q.device)
@@ -86,9 +86,7 @@ def nearest_around(query: Tensor, previous: Tensor, labels: Tensor, num_objects:
     return index
 
 
-def _search(
-    q: Tensor, r: Tensor, pixels: Tensor, stops: list[int], buffer: Tensor, add: bool, index: Tensor
-) -> None:
+def _search(q: Tensor, r: Tensor, pixels: Tensor, stops: list[int], buffer: Tensor, add: bool, index: Tensor) -> None:
     """Write into `index` (K, m) the nearest pixel of each object for the queries of one tile.
 
     `q` (D+1, m) and `r` (A·S, D+1) are lengthened vectors; row i of `r` is reference pixel `pixels[i]`, and the
