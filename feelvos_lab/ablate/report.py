@@ -15,7 +15,7 @@ import pandas as pd
 
 from feelvos_lab import paper
 from feelvos_lab.ablate.records import write_text
-from feelvos_lab.ablate.run import METRIC_NAMES, PlannedRun, plan
+from feelvos_lab.ablate.run import METRIC_NAMES, PlannedRun, count_states, plan
 from feelvos_lab.ablate.spec import Spec, Variant
 from feelvos_lab.ablate.stats import Difference, Estimate, difference, estimate, rank_correlation
 from feelvos_lab.config import difference as preset_difference
@@ -111,7 +111,8 @@ def write_report(spec: Spec, *, root: Path = Path("experiments"), seeds: Sequenc
     """
     results = read_results(spec, root=root, seeds=seeds)
     if not results.records:
-        raise LabError(f"{spec.name} has no finished run to report: `feelvos-lab ablate run {spec.path}` makes them")
+        found = count_states(results.runs)
+        raise LabError(f"{spec.name} has no finished run to report, but {found}: `feelvos-lab ablate run {spec.path}`")
     folder = Path(root) / "results" / spec.name
     paths = ReportPaths(folder / "table.md", folder / "figure.png", folder / "report.md")
     try:

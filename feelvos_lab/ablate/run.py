@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from feelvos_lab.ablate.fingerprint import fingerprint
 from feelvos_lab.ablate.records import FAILURE, PLAN, RECORD, read_json, read_record, write_json
@@ -116,10 +116,9 @@ def run(
     if not todo:
         progress(f"{spec.name}: all {len(runs)} runs are done, nothing to train")
         return runs
-    states = ", ".join(f"{sum(p.state == s for p in runs)} {s}" for s in ("ok", "failed", "stale", "missing"))
     workers = min(workers, len(todo))
     threads = max(1, cores // workers)
-    progress(f"{spec.name}: {len(runs)} runs ({states}); {workers} at a time, {threads} thread(s) each")
+    progress(f"{spec.name}: {len(runs)} runs ({count_states(runs)}); {workers} at a time, {threads} thread(s) each")
     with _alone(Path(root) / "runs" / spec.name), contextlib.ExitStack() as open_runs:
         running: list[_Running] = []
         queue = list(todo)
@@ -135,6 +134,11 @@ def run(
                 runs[started.number - 1] = done = started.finish()
                 progress(f"[{started.number}/{len(runs)}] {done.name} … {_outcome(done, spec, started.seconds)}")
     return runs
+
+
+def count_states(runs: Sequence[PlannedRun]) -> str:
+    """Such as `4 ok, 0 failed, 1 stale, 1 missing`."""
+    return ", ".join(f"{sum(p.state == state for p in runs)} {state}" for state in get_args(State))
 
 
 class _Running:
