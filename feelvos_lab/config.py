@@ -95,8 +95,9 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
 
     def flat(self) -> dict[str, Any]:
-        """All settings by name, without their groups."""
-        return {**asdict(self.model), **asdict(self.train), **asdict(self.data)}
+        """All settings by name, without their groups. `root` is left out: it says where the data lie, not which."""
+        settings = {**asdict(self.model), **asdict(self.train), **asdict(self.data)}
+        return {name: value for name, value in settings.items() if name != "root"}
 
     def digest(self) -> str:
         """Eight hexadecimal digits that differ when any setting differs; the preset's name does not count."""

@@ -61,7 +61,7 @@ def test_training_leaves_the_global_random_state_alone() -> None:
 
 def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
     train(CONFIG, seed=0, clips=CLIPS, folder=tmp_path, stop_after=1)
-    with pytest.raises(LabError, match="seed 0, expected .* seed 1"):
+    with pytest.raises(LabError, match=r"seed 0, expected .* seed 1"):
         train(CONFIG, seed=1, clips=CLIPS, folder=tmp_path)
     with pytest.raises(LabError, match="belongs to configuration"):
         train(configure("smoke", steps=7), seed=0, clips=CLIPS, folder=tmp_path)

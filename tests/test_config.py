@@ -1,0 +1,65 @@
+"""Configurations are strict: a misspelt name or a wrong type never runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from feelvos_lab.config import PRESETS, configure, difference
+from feelvos_lab.errors import LabError
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_survives_a_round_trip_through_its_flat_form(preset: str) -> None:
+    config = configure(preset)
+    assert configure(preset, **config.flat()) == config
+
+
+def test_no_two_groups_share_a_name() -> None:
+    config = configure("full")
+    assert len(config.flat()) == sum(len(vars(group)) for group in (config.model, config.train, config.data)) - 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        ({"lerning_rate": 0.1}, "unknown setting 'lerning_rate' (did you mean 'learning_rate'?)"),
+        ({"radius": 1.5}, "radius must be int, got float 1.5"),
+        ({"radius": True}, "radius must be int, got bool True"),
+        ({"radius": -1}, "radius must not be negative, got -1"),
+        ({"learning_rate": float("nan")}, "learning_rate must not be negative, got nan"),
+        ({"previous_mask": 1}, "previous_mask must be bool, got int 1"),
+        ({"first_matching": "local"}, "first_matching must be one of 'global', 'none', got 'local'"),
+        ({"context_rates": [1, 0]}, "context_rates must be a list of positive integers, got [1, 0]"),
+    ],
+)
+def test_a_wrong_setting_is_refused_in_one_sentence(overrides: dict, sentence: str) -> None:
+    with pytest.raises(LabError) as refusal:
+        configure("reduced", **overrides)
+    assert str(refusal.value) == sentence
+
+
+def test_a_number_that_yaml_reads_as_text_is_explained() -> None:
+    with pytest.raises(LabError, match=r"learning_rate must be float, got str '1e-4' \(in YAML write 0.0001"):
+        configure("reduced", learning_rate="1e-4")
+
+
+def test_an_unknown_preset_is_refused_with_a_guess() -> None:
+    with pytest.raises(LabError, match=r"unknown preset 'reducd' \(did you mean 'reduced'\?\)"):
+        configure("reducd")
+
+
+def test_the_digest_depends_on_every_setting_and_not_on_the_way_it_was_reached() -> None:
+    assert configure("reduced").digest() != configure("reduced", radius=5).digest()
+    assert configure("reduced", radius=4).digest() == configure("reduced").digest()
+    assert configure("reduced", **configure("smoke").flat()).digest() == configure("smoke").digest()
+
+
+def test_where_the_data_lie_is_no_part_of_a_configuration() -> None:
+    assert configure("real", root="/here").digest() == configure("real", root="/there").digest()
+    assert "root" not in configure("real", root="/here").flat()
+
+
+def test_the_difference_between_two_presets_names_both_values() -> None:
+    assert difference("reduced", "full")["radius"] == (4, 15)
+    assert "momentum" not in difference("reduced", "full")
+    assert difference("full", "full") == {}

@@ -1,0 +1,121 @@
+"""Laws of inference: what is fed back, what is kept, and what ids come out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+
+from feelvos_lab.config import configure
+from feelvos_lab.data.clip import Clip
+from feelvos_lab.data.shapes import make_clip
+from feelvos_lab.errors import LabError
+from feelvos_lab.evaluate import copy_first_mask, evaluate
+from feelvos_lab.infer import propagate
+from feelvos_lab.model.feelvos import Feelvos
+
+CLIP = make_clip(11, height=48, width=64, frames=5, objects=3)
+
+
+@pytest.fixture(scope="module")
+def model() -> Feelvos:
+    torch.manual_seed(0)
+    return Feelvos(configure("smoke").model).eval()
+
+
+def test_a_prediction_a_frame_with_the_given_mask_first(model: Feelvos) -> None:
+    predictions = list(propagate(model, CLIP))
+    assert [p.frame for p in predictions] == [0, 1, 2, 3, 4]
+    assert torch.equal(predictions[0].labels, CLIP.masks[0])
+    assert predictions[0].cues is None
+    for p in predictions:
+        assert p.labels.shape == (48, 64)
+        assert p.probabilities.shape == (4, 48, 64)
+        assert torch.allclose(p.probabilities.sum(0), torch.ones(48, 64), atol=1e-5)
+    assert torch.equal(predictions[3].labels, predictions[3].probabilities.argmax(0))
+
+
+def test_any_object_ids_come_back_as_they_were_given(model: Feelvos) -> None:
+    ids = torch.tensor([0, 3, 40, 200])
+    renamed = Clip("renamed", CLIP.frames, ids[CLIP.masks], (3, 40, 200))
+    for plain, other in zip(propagate(model, CLIP), propagate(model, renamed), strict=True):
+        assert torch.equal(ids[plain.labels], other.labels)
+
+
+def test_only_the_first_mask_is_looked_at(model: Feelvos) -> None:
+    unannotated = Clip("first-only", CLIP.frames, CLIP.masks[:1], CLIP.object_ids)
+    for whole, alone in zip(propagate(model, CLIP), propagate(model, unannotated), strict=True):
+        assert torch.equal(whole.labels, alone.labels)
+
+
+def test_frames_are_read_one_by_one_and_never_again(model: Feelvos) -> None:
+    class Counted:
+        def __init__(self) -> None:
+            self.read: list[int] = []
+
+        def __len__(self) -> int:
+            return len(CLIP)
+
+        def __getitem__(self, index: int) -> torch.Tensor:
+            self.read.append(index)
+            return CLIP.frames[index]
+
+    frames = Counted()
+    for seen, prediction in enumerate(propagate(model, Clip("lazy", frames, CLIP.masks, CLIP.object_ids))):
+        assert frames.read == list(range(seen + 1))
+        assert prediction.frame == seen
+
+
+def test_soft_and_hard_feedback_differ_from_the_second_step_on(model: Feelvos) -> None:
+    soft, hard = (list(propagate(model, CLIP, feedback=f)) for f in ("soft", "hard"))
+    assert torch.equal(soft[1].probabilities, hard[1].probabilities)
+    assert not torch.equal(soft[2].probabilities, hard[2].probabilities)
+    assert set(hard[2].cues.previous_mask.unique().tolist()) == {0.0, 1.0}
+    assert len(soft[2].cues.previous_mask.unique()) > 2
+    with pytest.raises(LabError, match="'soft' or 'hard', got 'warm'"):
+        list(propagate(model, CLIP, feedback="warm"))
+
+
+def test_what_is_fed_back_is_the_prediction_and_not_the_truth(model: Feelvos) -> None:
+    predictions = list(propagate(model, CLIP))
+    size = predictions[2].cues.previous_mask.shape[-2:]
+    assert size == (12, 16)
+    fed = predictions[2].cues.previous_mask
+    assert torch.allclose(fed.sum(0), torch.ones(size), atol=1e-5)
+    logits = model.segment([predictions[1].cues])[0]
+    assert torch.allclose(fed, logits.softmax(0), atol=1e-5)
+
+
+def test_a_frame_of_another_size_is_refused_with_its_number(model: Feelvos) -> None:
+    class Odd:
+        def __len__(self) -> int:
+            return 3
+
+        def __getitem__(self, index: int) -> torch.Tensor:
+            return CLIP.frames[index] if index < 2 else CLIP.frames[index][:, :40]
+
+    with pytest.raises(LabError, match="frame 2 of odd must be 48×64, is 40×64"):
+        list(propagate(model, Clip("odd", Odd(), CLIP.masks, CLIP.object_ids)))
+
+
+@pytest.fixture(scope="module")
+def frames_of_one_object() -> Iterator[Clip]:
+    yield replace(CLIP, masks=(CLIP.masks == 2).long(), object_ids=(1,))
+
+
+def test_a_still_clip_is_scored_perfectly_by_copying_the_first_mask(frames_of_one_object: Clip) -> None:
+    clip = frames_of_one_object
+    still = replace(clip, masks=clip.masks[:1].expand(5, -1, -1))
+    scores = copy_first_mask([still])
+    assert scores[["J", "F", "JF"]].to_numpy().tolist() == [[1.0, 1.0, 1.0]]
+
+
+def test_every_object_of_every_clip_has_a_row(model: Feelvos, frames_of_one_object: Clip) -> None:
+    lines: list[str] = []
+    scores = evaluate(model, [CLIP, replace(frames_of_one_object, name="other")], progress=lines.append)
+    assert scores["object"].tolist() == [1, 2, 3, 1]
+    assert scores["clip"].tolist() == [CLIP.name] * 3 + ["other"]
+    assert ((scores.J + scores.F) / 2 - scores.JF).abs().max() < 1e-9
+    assert len(lines) == 2
