@@ -67,14 +67,15 @@ def _timm() -> Finding:
 
 def _notebooks() -> Finding:
     """Widgets draw only where JupyterLab finds their extension."""
+    from importlib.metadata import version
+
     from jupyter_core.paths import jupyter_path
 
-    import_module("papermill")
-    version = import_module("ipywidgets").__version__
+    widgets, papermill = version("ipywidgets"), version("papermill")
     places = [Path(p) / "@jupyter-widgets" / "jupyterlab-manager" for p in jupyter_path("labextensions")]
     if not any(place.is_dir() for place in places):
-        return Finding("notebooks", False, f"ipywidgets {version} without its JupyterLab extension: {REINSTALL}")
-    return Finding("notebooks", True, f"ipywidgets {version} and its JupyterLab extension, papermill")
+        return Finding("notebooks", False, f"ipywidgets {widgets} without its JupyterLab extension: {REINSTALL}")
+    return Finding("notebooks", True, f"ipywidgets {widgets} and its JupyterLab extension, papermill {papermill}")
 
 
 def _processor() -> Finding:

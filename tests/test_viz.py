@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from feelvos_lab import style, viz
@@ -73,7 +74,7 @@ def test_drawing_leaves_matplotlibs_settings_and_pyplots_figures_alone(clip: Cli
     import matplotlib.pyplot as plt
 
     before = dict(matplotlib.rcParams)
-    viz.cue_sheet(clip, _predictions(clip), object_id=1, frame=1).canvas.draw()
+    FigureCanvasAgg(viz.cue_sheet(clip, _predictions(clip), object_id=1, frame=1)).draw()
     assert dict(matplotlib.rcParams) == before
     assert plt.get_fignums() == []
 
@@ -160,14 +161,14 @@ def test_figures_have_the_papers_widths_and_eight_points(clip: Clip) -> None:
     ]
     assert [f.get_figwidth() for f in figures] == [style.COLUMN, style.COLUMN, style.PAGE]
     for figure in figures:
-        figure.canvas.draw()
+        FigureCanvasAgg(figure).draw()
         sizes = {t.get_fontsize() for t in figure.findobj(matplotlib.text.Text) if t.get_text()}
         assert sizes == {8.0}
 
 
 def test_no_text_of_the_cue_sheet_overlaps_another_or_leaves_the_page(clip: Clip) -> None:
     figure = viz.cue_sheet(clip, _predictions(clip), object_id=3, frame=2)
-    figure.canvas.draw()
+    FigureCanvasAgg(figure).draw()
     boxes = [t.get_window_extent() for t in figure.findobj(matplotlib.text.Text) if t.get_text() and t.get_visible()]
     assert all(a is b or not a.overlaps(b) for a in boxes for b in boxes)
     page = figure.bbox.padded(1)

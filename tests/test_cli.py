@@ -1,0 +1,217 @@
+"""The command line does what it says, in the files that it says."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageSequence
+
+from feelvos_lab import cli, doctor, start
+from feelvos_lab.checkpoint import load_checkpoint, save_checkpoint
+from feelvos_lab.config import configure
+from feelvos_lab.data.clip import Clip
+from feelvos_lab.data.images import read_mask, write_mask
+from feelvos_lab.data.shapes import make_clip
+from feelvos_lab.infer import propagate
+from feelvos_lab.model.feelvos import Feelvos
+from feelvos_lab.movie import open_movie
+from feelvos_lab.scoreboard import no_benchmark
+from feelvos_lab.shipped import read_card
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    config = configure("smoke")
+    torch.manual_seed(0)
+    save_checkpoint(path, Feelvos(config.model).eval(), config)
+    return path
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Clip:
+    """Four synthetic frames, as 00005.png … 00008.png in TMP/video, with their first mask in TMP/mask.png."""
+    clip = make_clip(3, height=40, width=48, frames=4, objects=2)
+    (tmp_path / "video").mkdir()
+    for t in range(4):
+        Image.fromarray(clip.frames[t].permute(1, 2, 0).numpy()).save(tmp_path / "video" / f"{t + 5:05d}.png")
+    write_mask(tmp_path / "mask.png", clip.masks[0])
+    return clip
+
+
+def _run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as left:
+        cli.main([str(a) for a in arguments])
+    return left.value.code
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    script = "import sys, feelvos_lab.cli; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+def test_train_writes_a_model_with_its_card_and_history(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert _run("train", "--preset", "smoke", "--seed", 3, "--set", "steps=2", "--set", "radius=3", "--out", out) == 0
+    assert sorted(p.name for p in out.iterdir()) == ["history.csv", "model.json", "model.safetensors"]
+    _, config = load_checkpoint(out / "model.safetensors")
+    assert (config.train.steps, config.model.radius) == (2, 3)
+    card = read_card(out / "model.safetensors")
+    assert card["command"] == "feelvos-lab train --preset smoke --seed 3 --set steps=2 --set radius=3 --out DIR"
+    assert (card["seed"], card["digest"]) == (3, config.digest())
+    rows = list(csv.DictReader((out / "history.csv").read_text().splitlines()))
+    assert list(rows[0]) == ["step", "loss", "learning_rate", "seconds"] and rows[-1]["step"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("pair", "value"),
+    [
+        ("learning_rate=1e-4", 1e-4),
+        ("previous_mask=false", False),
+        ("context_rates=1,2", (1, 2)),
+        ("first_matching=none", "none"),
+        ("backbone=resnet18", "resnet18"),
+    ],
+)
+def test_settings_on_the_command_line_have_their_types(pair: str, value: object) -> None:
+    settings = cli._settings([pair])
+    assert configure("reduced", **settings).flat()[pair.split("=")[0]] == value
+
+
+@pytest.mark.parametrize("feedback", ["soft", "hard"])
+def test_segment_writes_what_propagate_says_under_the_names_of_the_frames(
+    feedback: str, clip: Clip, tmp_path: Path, checkpoint: Path
+) -> None:
+    out = tmp_path / "deep" / "out"
+    arguments = ("segment", tmp_path / "video", "--mask", tmp_path / "mask.png", "--checkpoint", checkpoint)
+    assert _run(*arguments, "--feedback", feedback, "--overlay", "none", "--out", out) == 0
+    names = [f"{t:05d}.png" for t in range(5, 9)]
+    assert sorted(p.name for p in out.iterdir()) == names
+    expected = propagate(load_checkpoint(checkpoint)[0], clip, feedback=feedback)
+    for name, prediction in zip(names, expected, strict=True):
+        assert torch.equal(read_mask(out / name), prediction.labels)
+        with Image.open(out / name) as image:
+            assert image.mode == "P"
+
+
+def test_segment_reads_a_video_file_and_films_the_masks(clip: Clip, tmp_path: Path, checkpoint: Path) -> None:
+    av = pytest.importorskip("av")
+    with open_movie(tmp_path / "film.mp4", kind="mp4") as append:
+        for t in range(4):
+            append(clip.frames[t].permute(1, 2, 0).numpy())
+    arguments = ("segment", tmp_path / "film.mp4", "--mask", tmp_path / "mask.png", "--checkpoint", checkpoint)
+    assert _run(*arguments, "--out", tmp_path / "out") == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [*(f"{t:05d}.png" for t in range(4)), "overlay.mp4"]
+    with av.open(str(tmp_path / "out" / "overlay.mp4")) as film:
+        assert [(f.height, f.width) for f in film.decode(video=0)] == [(40, 48)] * 4
+
+
+def test_a_gif_shows_the_pictures_that_it_was_given(tmp_path: Path) -> None:
+    pictures = [np.full((20, 30, 3), (40 * t, 255 - 40 * t, 9), np.uint8) for t in range(5)]
+    for t, picture in enumerate(pictures):
+        picture[t : t + 3, 4:9] = (250, 0, 0)
+    with open_movie(tmp_path / "film.gif", kind="gif") as append:
+        for picture in pictures:
+            append(picture)
+    with Image.open(tmp_path / "film.gif") as film:
+        shown = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(film)]
+        assert film.info["loop"] == 0
+    assert len(shown) == 5
+    for given, got in zip(pictures, shown, strict=True):
+        assert np.abs(given.astype(int) - got).max() <= 2
+
+
+def test_an_odd_sized_film_is_padded_by_its_edge(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    with open_movie(tmp_path / "film.mp4", kind="mp4") as append:
+        append(np.full((21, 31, 3), 99, np.uint8))
+    with av.open(str(tmp_path / "film.mp4")) as film:
+        (frame,) = list(film.decode(video=0))
+    assert (frame.height, frame.width) == (22, 32)
+    assert np.abs(frame.to_ndarray(format="rgb24").astype(int) - 99).max() <= 3
+
+
+def test_evaluate_prints_the_baseline_and_that_synthetic_clips_are_no_benchmark(
+    tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run("evaluate", "--data", "shapes", "--checkpoint", checkpoint, "--out", tmp_path / "out") == 0
+    printed = capsys.readouterr().out
+    assert "copy J&F" in printed and "no DAVIS benchmark" in printed and "n=" in printed
+    files = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.csv"))
+    both = ["global.csv", "per_object.csv"]
+    assert files == [*(f"copy_first_mask/{name}" for name in both), *both]
+
+
+def test_masks_made_elsewhere_are_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip = make_clip(3, height=40, width=48, frames=5, objects=2)
+    root = tmp_path / "davis"
+    (root / "JPEGImages/480p/toys").mkdir(parents=True)
+    (root / "ImageSets/2017").mkdir(parents=True)
+    (root / "ImageSets/2017/val.txt").write_text("toys\n")
+    for t in range(5):
+        Image.fromarray(clip.frames[t].permute(1, 2, 0).numpy()).save(root / f"JPEGImages/480p/toys/{t:05d}.jpg")
+        write_mask(root / f"Annotations/480p/toys/{t:05d}.png", clip.masks[t])
+        write_mask(tmp_path / f"masks/toys/{t:05d}.png", clip.masks[t])
+    arguments = ("evaluate", "--data", "davis-2017", "--data-root", root, "--predictions", tmp_path / "masks")
+    assert _run(*arguments, "--out", tmp_path / "out") == 0
+    printed = capsys.readouterr().out
+    assert "100.0" in printed and "the published val list has 30 sequences, here are 1" in printed
+    assert (tmp_path / "out" / "global.csv").read_text().splitlines()[1].startswith("1.000000,1.000000")
+
+
+def test_only_the_whole_val_list_at_its_own_size_is_called_a_benchmark() -> None:
+    clips = [None] * 20
+    assert no_benchmark("davis-2016", split="test", clips=clips, height=0) == ""
+    assert "scaled" in no_benchmark("davis-2016", split="test", clips=clips, height=240)
+    assert "20 sequences" in no_benchmark("davis-2016", split="test", clips=clips[:3], height=0)
+    assert "train split" in no_benchmark("davis-2016", split="train", clips=clips, height=0)
+    assert "no DAVIS benchmark" in no_benchmark("shapes", split="test", clips=clips, height=0)
+
+
+def test_doctor_says_one_line_a_part_and_finds_this_installation_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("doctor") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(doctor.CHECKS)
+    assert any(line.startswith("ok      torch") for line in lines)
+
+
+def test_doctor_reports_a_broken_package_and_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def _torch() -> doctor.Finding:
+        raise RuntimeError("operator torchvision::nms does not exist\nmore")
+
+    monkeypatch.setattr(doctor, "CHECKS", (_torch,))
+    assert _run("doctor") == 1
+    assert capsys.readouterr().out.startswith("missing torch         operator torchvision::nms does not exist: run")
+
+
+def test_start_copies_new_notebooks_and_keeps_a_students_work(tmp_path: Path) -> None:
+    source, desk = tmp_path / "notebooks", tmp_path / "work"
+    source.mkdir()
+    for name in ("a", "b"):
+        (source / f"{name}.ipynb").write_text("1")
+    assert start.copy_notebooks(source, desk) == []
+    (desk / "a.ipynb").write_text("mine")
+    for name in ("a", "b"):
+        (source / f"{name}.ipynb").write_text("2")
+    kept = start.copy_notebooks(source, desk)
+    assert [(desk / f"{name}.ipynb").read_text() for name in ("a", "b")] == ["mine", "2"]
+    assert len(kept) == 1 and "a.ipynb: yours is kept" in kept[0]
+
+
+def test_strip_and_lint_work_on_notebooks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    book = json.loads((start.NOTEBOOKS / "00_start_here.ipynb").read_text())
+    next(c for c in book["cells"] if c["cell_type"] == "code")["execution_count"] = 4
+    (tmp_path / "book.ipynb").write_text(json.dumps(book))
+    assert _run("lint", tmp_path / "book.ipynb") == 1
+    assert "has outputs" in capsys.readouterr().out
+    assert _run("strip", tmp_path / "book.ipynb") == 0
+    assert _run("lint", tmp_path / "book.ipynb") == 0

@@ -1,0 +1,149 @@
+"""What notebooks call: where numbers and figures come from is always said, and checked."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from feelvos_lab import lab, shipped, viz
+from feelvos_lab.checkpoint import save_checkpoint
+from feelvos_lab.config import Config, configure
+from feelvos_lab.errors import LabError
+from feelvos_lab.model.feelvos import Feelvos
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A notebook's folder, and an empty folder in place of the shipped checkpoints."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "checkpoints")
+    return tmp_path
+
+
+def _ship(config: Config, *, seed: int = 0) -> Path:
+    path = shipped.shipped_path(config.preset)
+    torch.manual_seed(1)
+    save_checkpoint(path, Feelvos(config.model).eval(), config)
+    shipped.write_card(path, config=config, seed=seed, command="feelvos-lab train --preset smoke --out DIR")
+    return path
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Counts trainings, which end after one step here."""
+    seeds: list[int] = []
+    real = lab.train
+
+    def short(config: Config, *, seed: int, **named: object):
+        seeds.append(seed)
+        return real(config, seed=seed, stop_after=1, **{**named, "progress": None})
+
+    monkeypatch.setattr(lab, "train", short)
+    return seeds
+
+
+def test_begin_says_versions_device_and_data_in_three_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    config = lab.begin(preset="smoke", seed=3)
+    lines = capsys.readouterr().out.splitlines()
+    assert config == configure("smoke")
+    assert len(lines) == 3
+    assert torch.__version__ in lines[0] and config.digest() in lines[1] and "seed 3" in lines[1]
+    assert lines[2].startswith("data: synthetic clips")
+
+
+def test_begin_seeds_every_generator() -> None:
+    drawn = []
+    for _ in range(2):
+        lab.begin(preset="smoke", seed=5)
+        drawn.append((random.random(), np.random.rand(), torch.rand(1).item()))
+    lab.begin(preset="smoke", seed=6)
+    other = (random.random(), np.random.rand(), torch.rand(1).item())
+    assert drawn[0] == drawn[1]
+    assert all(a != b for a, b in zip(drawn[0], other, strict=True))
+
+
+@pytest.mark.parametrize(("preset", "seed"), [("smok", 0), ("smoke", -1)])
+def test_begin_refuses_what_it_does_not_know(preset: str, seed: int) -> None:
+    with pytest.raises(LabError, match=r"did you mean 'smoke'|seed must not be negative"):
+        lab.begin(preset=preset, seed=seed)
+
+
+def test_the_shipped_checkpoint_stands_for_its_training(trained: list[int], capsys: pytest.CaptureFixture[str]) -> None:
+    path = _ship(configure("smoke"))
+    model = lab.train_or_load("smoke", seed=0)
+    torch.manual_seed(1)
+    expected = Feelvos(configure("smoke").model).state_dict()
+    assert trained == []
+    assert not model.training
+    assert all(torch.equal(v.cpu(), expected[n]) for n, v in model.state_dict().items())
+    assert shipped.sha256(path)[:12] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda path: path.unlink(), "smoke.safetensors is missing"),
+        (lambda path: path.with_suffix(".json").unlink(), "smoke.json is missing"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1]), "must have sha256"),
+        (lambda path: path.with_suffix(".json").write_text("{}"), "must hold command, digest"),
+        (lambda path: _edit(path, digest="00000000"), "has configuration 00000000"),
+        (lambda path: _edit(path, seed=7), "has seed 7, this is 0"),
+    ],
+    ids=["no checkpoint", "no card", "another file", "no card in it", "another configuration", "another seed"],
+)
+def test_a_shipped_checkpoint_that_is_not_that_model_is_named_and_not_used(
+    spoil, reason: str, trained: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil(_ship(configure("smoke")))
+    lab.train_or_load("smoke", seed=0)
+    assert trained == [0]
+    assert reason in capsys.readouterr().out
+
+
+def test_what_was_trained_here_is_not_trained_again(trained: list[int]) -> None:
+    first, second = lab.train_or_load("smoke", seed=2), lab.train_or_load("smoke", seed=2)
+    assert trained == [2]
+    assert all(torch.equal(v, second.state_dict()[n]) for n, v in first.state_dict().items())
+
+
+def test_a_saved_figure_knows_how_it_was_made(own_folder: Path) -> None:
+    path = _ship(configure("smoke"))
+    lab.begin(preset="smoke", seed=0)
+    lab.train_or_load("smoke", seed=0)
+    figure = viz.loss_curve([{"step": 1, "loss": 0.5}])
+    assert lab.save_figure(figure, "03-global-map", radius=4) is figure
+    notes = json.loads((own_folder / "figures" / "03-global-map.json").read_text())
+    assert notes["parameters"] == {"radius": 4}
+    assert (notes["preset"], notes["seed"], notes["checkpoint_sha256"]) == ("smoke", 0, shipped.sha256(path))
+    assert "commit" in notes and "torch" in notes["versions"]
+    assert (own_folder / "figures" / "03-global-map.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_saved_figure_has_150_dots_an_inch(own_folder: Path) -> None:
+    from PIL import Image
+
+    lab.save_figure(viz.loss_curve([{"step": 1, "loss": 0.5}]), "curve")
+    with Image.open(own_folder / "figures" / "curve.png") as image:
+        assert image.size == (502, 330)
+
+
+def test_a_figure_without_a_model_says_that_there_was_none(own_folder: Path) -> None:
+    lab.begin(preset="smoke", seed=0)
+    lab.save_figure(viz.loss_curve([{"step": 1, "loss": 0.5}]), "curve")
+    assert json.loads((own_folder / "figures" / "curve.json").read_text())["checkpoint_sha256"] is None
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../up", ".hidden"])
+def test_a_figure_is_not_saved_outside_its_folder(name: str) -> None:
+    with pytest.raises(LabError, match="name must be such as"):
+        lab.save_figure(viz.loss_curve([{"step": 1, "loss": 0.5}]), name)
+
+
+def _edit(path: Path, **entries: object) -> None:
+    card = path.with_suffix(".json")
+    card.write_text(json.dumps({**json.loads(card.read_text()), **entries}))
