@@ -14,7 +14,7 @@ radius: int | None = None  # as the preset, where None
 previous_mask: bool | None = None  # as the preset, where None
 learning_rate: float | None = None  # as the preset, where None
 context_rates: list[int] | None = None  # as the preset, where None
-trouble: str = ""  # "raise", "kill" or "disobey"
+trouble: str = ""  # "raise", "kill", "disobey" or "silent"
 pause: float = 0.0  # seconds
 """
 
@@ -38,8 +38,9 @@ rows = [dict(clip=f"clip-{c}", object=o, J=base + 0.01 * c, F=base - 0.01 * c, J
 """
 
 RECORD = """\
-write_record(folder, config=config, seed=seed + (trouble == "disobey"), split=split, scores=pd.DataFrame(rows),
-             history=[dict(step=0, loss=2.0), dict(step=1, loss=1.0)], train_seconds=1.0, test_seconds=0.5)
+if trouble != "silent":
+    write_record(folder, config=config, seed=seed + (trouble == "disobey"), split=split, scores=pd.DataFrame(rows),
+                 history=[dict(step=0, loss=2.0), dict(step=1, loss=1.0)], train_seconds=1.0, test_seconds=0.5)
 """
 
 SPEC = """\

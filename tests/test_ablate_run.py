@@ -20,7 +20,8 @@ from feelvos_lab.ablate.spec import load_spec
 from feelvos_lab.errors import LabError
 
 TROUBLE = SPEC.replace(
-    "claims:", "  broken: {trouble: raise}\n  liar: {trouble: disobey}\n  dead: {trouble: kill}\nclaims:"
+    "claims:",
+    "  broken: {trouble: raise}\n  liar: {trouble: disobey}\n  dead: {trouble: kill}\n  silent: {trouble: silent}\nclaims:",
 )
 
 
@@ -36,7 +37,7 @@ def own_sources(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """Six runs, two at a time: three that work, one that raises, one that records another seed, one that is killed."""
+    """Seven runs, two at a time: three work, one raises, one records another seed, one is killed, one records nothing."""
     root = tmp_path_factory.mktemp("experiments")
     spec = load_spec(write_spec(root, TROUBLE))
     lines: list[str] = []
@@ -80,13 +81,15 @@ def test_failed_runs_are_shown_as_failed_and_do_not_stop_the_others(finished):
         "broken": "failed",
         "liar": "failed",
         "dead": "failed",
+        "silent": "failed",
     }
     reasons = {planned.variant.name: planned.reason for planned in runs}
     assert reasons["broken"] == "ValueError: the loss is nan"
     assert reasons["liar"] == "the notebook recorded seed 1, but 0 was planned"
     assert "SIGKILL" in reasons["dead"]
-    assert len(lines) == 7  # one at the start and one a run
-    assert any(line.startswith("[1/6] full seed 0 … ok J&F 63.0 in ") for line in lines)
+    assert reasons["silent"] == "the notebook ran through but wrote no record"
+    assert len(lines) == 8  # one at the start and one a run
+    assert any(line.startswith("[1/7] full seed 0 … ok J&F 63.0 in ") for line in lines)
     broken = next(line for line in lines if "broken" in line)
     assert "the loss is nan" in broken and "notebook.ipynb" in broken
 

@@ -95,7 +95,6 @@ def main(folder: Path) -> int:
     """Execute the run in `folder`; 1 and a `failed.json` when a cell raised."""
     papermill = _papermill()
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not one in the user's home
-    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     try:
         execute(folder)

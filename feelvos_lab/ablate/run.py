@@ -189,16 +189,15 @@ class _Running:
         self.seconds = time.monotonic() - self.began
         folder, code = self.planned.folder, self.process.returncode
         if code != 0 and not (folder / FAILURE).exists():
-            _write_failure(folder, _ending(code))
-        if code == 0:
-            problem = _mismatch(self.planned)
-            if problem:
-                _write_failure(folder, problem)
+            write_json(folder / FAILURE, {"error": _ending(code)})
+        if code == 0 and not (folder / RECORD).exists():
+            write_json(folder / FAILURE, {"error": "the notebook ran through but wrote no record"})
         return _with_state(self.planned)
 
     def stop(self) -> None:
         """End the process if it still runs; it gets some seconds to end its kernel."""
         if self.process.poll() is not None:
+            self.finish()
             return
         self.process.terminate()
         try:
@@ -225,19 +224,15 @@ def _with_state(planned: PlannedRun) -> PlannedRun:
             elif (folder / FAILURE).exists():
                 state, reason = "failed", read_json(folder / FAILURE)["error"]
             else:
-                read_record(folder)
-                state = "ok"
+                reason = _mismatch(planned, read_record(folder))
+                state = "failed" if reason else "ok"
         except LabError as error:
             state, reason = "failed", str(error)
     return replace(planned, state=state, reason=reason)
 
 
-def _mismatch(planned: PlannedRun) -> str:
+def _mismatch(planned: PlannedRun, record: dict[str, Any]) -> str:
     """What the record says other than the plan did: a notebook that does not obey its parameters is no evidence."""
-    try:
-        record = read_record(planned.folder)
-    except LabError as error:
-        return f"the notebook ran through but left no record: {error}"
     wanted = {"seed": planned.seed, "split": planned.variant.parameters.get("split", record["split"])}
     if planned.variant.config is not None:
         wanted["digest"] = planned.variant.config.digest()
@@ -245,10 +240,6 @@ def _mismatch(planned: PlannedRun) -> str:
         if record[key] != value:
             return f"the notebook recorded {key} {record[key]!r}, but {value!r} was planned"
     return ""
-
-
-def _write_failure(folder: Path, error: str) -> None:
-    write_json(folder / FAILURE, {"error": error})
 
 
 def _ending(code: int) -> str:
