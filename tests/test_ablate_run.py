@@ -19,10 +19,9 @@ from feelvos_lab.ablate.records import read_json, write_json
 from feelvos_lab.ablate.spec import load_spec
 from feelvos_lab.errors import LabError
 
-TROUBLE = SPEC.replace(
-    "claims:",
-    "  broken: {trouble: raise}\n  liar: {trouble: disobey}\n  dead: {trouble: kill}\n  silent: {trouble: silent}\nclaims:",
-)
+BAD = {"broken": "raise", "liar": "disobey", "dead": "kill", "silent": "silent"}
+BAD_ROWS = "".join(f"  {name}: {{trouble: {trouble}}}\n" for name, trouble in BAD.items())
+TROUBLE = SPEC.replace("claims:", BAD_ROWS + "claims:")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -37,7 +36,7 @@ def own_sources(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """Seven runs, two at a time: three work, one raises, one records another seed, one is killed, one records nothing."""
+    """Seven runs, two at a time: three work, the others raise, record another seed, are killed, record nothing."""
     root = tmp_path_factory.mktemp("experiments")
     spec = load_spec(write_spec(root, TROUBLE))
     lines: list[str] = []
