@@ -205,19 +205,19 @@ def ablate_run(
     from feelvos_lab.ablate import run
     from feelvos_lab.ablate.spec import load_spec
 
-    loaded = load_spec(spec)
-    runs = run.run(loaded, workers=workers, seeds=_seeds(seeds), root=root, progress=print)
-    _print_report(loaded, root)
+    loaded, chosen = load_spec(spec), _seeds(seeds)
+    runs = run.run(loaded, workers=workers, seeds=chosen, root=root, progress=print)
+    _print_report(loaded, root, chosen)
     if any(planned.state != "ok" for planned in runs):
         raise typer.Exit(1)
 
 
 @ablate_app.command("report")
-def ablate_report(spec: Spec, root: Root = Path("experiments")) -> None:
+def ablate_report(spec: Spec, seeds: Seeds = None, root: Root = Path("experiments")) -> None:
     """Write the report from the records that are there, and print its table."""
     from feelvos_lab.ablate.spec import load_spec
 
-    _print_report(load_spec(spec), root)
+    _print_report(load_spec(spec), root, _seeds(seeds))
 
 
 @app.command()
@@ -342,12 +342,12 @@ def _examined() -> bool:
     return all(finding.ok or not finding.needed for finding in findings)
 
 
-def _print_report(loaded: Any, root: Path) -> None:
+def _print_report(loaded: Any, root: Path, seeds: tuple[int, ...] | None) -> None:
     from feelvos_lab.ablate import report
 
-    path = report.write_report(loaded, root=root)
-    print(report.table_text(loaded, root=root))
-    print(f"report: {path}")
+    paths = report.write_report(loaded, root=root, seeds=seeds)
+    print(report.table_text(loaded, root=root, seeds=seeds))
+    print(f"report: {paths.report}\nfigure: {paths.figure}")
 
 
 def _write_history(path: Path, history: list[dict[str, float]]) -> None:

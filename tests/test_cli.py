@@ -193,6 +193,14 @@ def test_doctor_reports_a_broken_package_and_fails(
     assert capsys.readouterr().out.startswith("missing torch         operator torchvision::nms does not exist: run")
 
 
+def test_ablate_plan_shows_every_run_and_starts_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = start.NOTEBOOKS.parent / "experiments" / "smoke.yml"
+    assert _run("ablate", "plan", spec, "--seeds", "0,4", "--root", tmp_path / "experiments") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 12 and all(line.startswith("missing ") for line in lines)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_start_copies_new_notebooks_and_keeps_a_students_work(tmp_path: Path) -> None:
     source, desk = tmp_path / "notebooks", tmp_path / "work"
     source.mkdir()
