@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from feelvos_lab.config import Config, configure
+from feelvos_lab.config import Config, configure, digest_of
 from feelvos_lab.errors import LabError
 from feelvos_lab.model.feelvos import Feelvos
 
@@ -109,12 +109,10 @@ def _described(config: Config) -> dict[str, str]:
 
 def _configured(notes: dict[str, str], path: Path) -> Config:
     settings: dict[str, Any] = json.loads(notes["config"])
-    config = configure(notes["preset"], **settings)
-    if config.digest() != notes["digest"]:
-        raise LabError(
-            f"checkpoint {path} was edited: digest {notes['digest']}, its configuration has {config.digest()}"
-        )
-    return config
+    found = digest_of(settings)  # of what is stored: a setting that was added since has its default
+    if found != notes["digest"]:
+        raise LabError(f"checkpoint {path} was edited: digest {notes['digest']}, its configuration has {found}")
+    return configure(notes["preset"], **settings)
 
 
 def _write(path: Path, tensors: dict[str, Tensor], notes: dict[str, str]) -> None:

@@ -34,6 +34,7 @@ class ModelConfig:
     context_dim: int = 256  # ASPP channels
     context_rates: tuple[int, ...] = (6, 12, 18)  # ASPP dilations, in cells of the deepest stride
     low_level_dim: int = 48
+    middle_level: bool = False  # the decoder also sees the stride-8 features; the paper's sees stride 4 alone
     decoder_dim: int = 256
     embedding_dim: int = 100
     first_matching: Literal["global", "none"] = "global"
@@ -101,8 +102,12 @@ class Config:
 
     def digest(self) -> str:
         """Eight hexadecimal digits that differ when any setting differs; the preset's name does not count."""
-        text = json.dumps(self.flat(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
+        return digest_of(self.flat())
+
+
+def digest_of(settings: dict[str, Any]) -> str:
+    """Eight hexadecimal digits of flat settings."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
 
 
 _FULL = Config("full")
@@ -165,6 +170,7 @@ _PRESETS = {
             context_dim=128,
             context_rates=(3, 6),
             low_level_dim=48,
+            middle_level=True,
             decoder_dim=96,
             embedding_dim=64,
             radius=10,
@@ -172,7 +178,7 @@ _PRESETS = {
             head_dim=64,
             cue_skip=True,
         ),
-        train=replace(_REDUCED.train, steps=600, batch_size=2, learning_rate=0.003, hard_anneal_steps=300),
+        train=replace(_REDUCED.train, steps=800, batch_size=2, learning_rate=0.003, hard_anneal_steps=400),
         data=replace(
             _FULL.data,
             data="davis-2016",

@@ -55,9 +55,10 @@ class Decoder(nn.Module):
 
     def __init__(self, channels: tuple[int, int, int], config: ModelConfig) -> None:
         super().__init__()
-        low, _, deep = channels
+        low, middle, deep = channels
         self.context = Context(deep, config.context_dim, rates=config.context_rates)
-        self.low = ConvNormReLU(low, config.low_level_dim)
+        self.middle_level = config.middle_level
+        self.low = ConvNormReLU(low + middle if self.middle_level else low, config.low_level_dim)
         self.mix = nn.Sequential(
             SeparableConv(config.context_dim + config.low_level_dim, config.decoder_dim),
             SeparableConv(config.decoder_dim, config.decoder_dim),
@@ -65,6 +66,9 @@ class Decoder(nn.Module):
 
     def forward(self, pyramid: Pyramid) -> Tensor:
         """`Pyramid` → features (B, decoder_dim, h, w) at stride 4, ≥ 0."""
-        low = self.low(pyramid.low)  # (B, low_level_dim, h, w)
-        context = resize_bilinear(self.context(pyramid.deep), low.shape[-2:])  # (B, context_dim, h, w)
+        low, size = pyramid.low, pyramid.low.shape[-2:]
+        if self.middle_level:
+            low = torch.cat([low, resize_bilinear(pyramid.middle, size)], dim=1)
+        low = self.low(low)  # (B, low_level_dim, h, w)
+        context = resize_bilinear(self.context(pyramid.deep), size)  # (B, context_dim, h, w)
         return self.mix(torch.cat([context, low], dim=1))  # (B, decoder_dim, h, w)
