@@ -129,12 +129,12 @@ _REDUCED = Config(
     ),
     train=replace(
         _FULL.train,
-        steps=800,
+        steps=1000,
         batch_size=2,
         unroll=2,
         optimizer="adamw",
         learning_rate=0.006,
-        hard_anneal_steps=400,
+        hard_anneal_steps=500,
         mask_damage=0.5,
     ),
     data=replace(

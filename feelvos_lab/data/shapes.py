@@ -39,11 +39,17 @@ class Difficulty:
                 raise LabError(f"difficulty {factor.name} must lie in [0, 1], got {value!r}")
 
 
+_SHARES = {"drift": 0.7, "camera": 0.5, "far_lookalikes": 0.3, "occlusion": 0.2, "reentry": 0.1}
+
+
 def draw_difficulty(rng: np.random.Generator) -> Difficulty:
-    """A mixed clip: every factor is there in 40 % of the clips (re-entry in 20 %) and then uniform in [0, 1]."""
-    share = {"reentry": 0.2}
+    """A mixed clip: each factor is there in a share of the clips, and then uniform in [0, 1].
+
+    As in filmed video, looks change in most clips and few objects leave the frame: the share is 70 % for drift, 50 %
+    for the camera, 30 % for far look-alikes, 20 % for occlusion, 10 % for re-entry and 40 % for each of the others.
+    """
     return Difficulty(
-        **{f.name: float(rng.uniform() * (rng.uniform() < share.get(f.name, 0.4))) for f in fields(Difficulty)}
+        **{f.name: float(rng.uniform() * (rng.uniform() < _SHARES.get(f.name, 0.4))) for f in fields(Difficulty)}
     )
 
 
