@@ -86,6 +86,13 @@ def test_an_overridden_default_counts_when_two_variants_are_compared(tmp_path):
     assert load_spec(path).variant("full").config == configure("smoke")
 
 
+def test_two_variants_that_differ_in_where_their_data_lie_are_the_same(tmp_path):
+    path = write_spec(tmp_path, edited(("radius: 1", "root: elsewhere")))
+    write_worker(tmp_path, parameters=PARAMETERS + "root: str | None = None  # of the data\n")
+    with pytest.raises(LabError, match="'full' and 'narrow' are the same configuration"):
+        load_spec(path)
+
+
 def test_a_notebook_must_take_a_seed_and_a_folder(tmp_path):
     path = write_spec(tmp_path)
     write_worker(tmp_path, parameters=PARAMETERS.replace("seed: int", "sead: int"))
@@ -151,7 +158,7 @@ def test_components_holds_the_papers_six_rows_and_smoke_the_same():
 
 def test_every_setting_the_worker_offers_is_a_setting_of_the_configuration():
     offered = read_parameters(PROJECT / "notebooks" / "run_experiment.ipynb")
-    settings = configure("reduced").flat()
+    settings = configure("reduced").flat() | {"root": ""}
     for name in set(offered) - {"preset", "seed", "split", "folder"}:
         assert name in settings
         assert offered[name].default is None

@@ -275,7 +275,7 @@ def _variant(
     top = {key: value for key, value in (("preset", file.preset), ("split", file.split)) if value is not None}
     config = None
     if file.preset is not None:
-        settable = configure(_told_preset(where, file.preset)).flat()
+        settable = {*configure(_told_preset(where, file.preset)).flat(), "root"}  # where data lie is no setting
         overrides = {key: value for key, value in resolved.items() if key in settable and value is not None}
         config = _told(within, configure, file.preset, **overrides)
         resolved = {key: value for key, value in resolved.items() if key not in settable} | config.flat()
