@@ -37,6 +37,7 @@ class ModelConfig:
     middle_level: bool = False  # the decoder also sees the stride-8 features; the paper's sees stride 4 alone
     decoder_dim: int = 256
     embedding_dim: int = 100
+    embedding_skip: bool = False  # backbone features are projected straight into the embedding; not in the paper
     first_matching: Literal["global", "none"] = "global"
     previous_matching: Literal["local", "global", "none"] = "local"
     previous_mask: bool = True  # the previous frame's prediction is a cue of the head
