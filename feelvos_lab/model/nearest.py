@@ -31,8 +31,9 @@ import torch
 from torch import Tensor
 
 _BUNCH = 16  # S: references of which the smallest distance is kept
-_BUFFER = 2**22  # numbers in the buffer of a tile of global queries
-_SLICE = 2**18  # numbers of it computed at once, so that they are still in the cache when they are reduced
+_SLICE = 2**18  # products computed at once, so that they are still in the cache when they are reduced
+_KEPT = 2**20  # products of all queries with all references, up to which they are kept until the end
+_QUERIES = 256  # queries of a tile where they are not
 _TILE = 12  # rows and columns of a tile of local queries
 _SMALL = 1024  # a query grid of so many pixels is one tile: there the number of calls counts, not that of products
 
@@ -45,12 +46,15 @@ def nearest_anywhere(query: Tensor, reference: Tensor, labels: Tensor, num_objec
     places, stops = _bunches(labels[None], num_objects)
     r = r.index_select(0, places)  # (A·S, D+1)
     index = torch.full((num_objects, h * w), -1, device=q.device)
-    m = min(h * w, max(16, _BUFFER // max(1, len(r)) // 16 * 16))
-    buffer = q.new_empty(len(r), m)
+    keep = len(r) * h * w <= _KEPT
+    m = h * w if keep else min(h * w, _QUERIES)
+    buffer = q.new_empty(len(r) if keep else min(len(r), _rows_at_once(m)), m)
+    columns = None if keep else r.view(-1, _BUNCH, d + 1).mT.reshape(-1, (d + 1) * _BUNCH)  # (A, (D+1)·S)
     for start in range(0, h * w, m):
         start = min(start, h * w - m)  # the last tile overlaps the one before
-        tile = slice(start, start + m)
-        _search(q[:, tile].contiguous(), r, places, stops[0], buffer, False, index[:, tile])
+        tile = q[:, start : start + m].contiguous()  # (D+1, m)
+        smallest = _smallest_of_bunches(tile, r, buffer)
+        _write_nearest(index[:, start : start + m], smallest, stops[0], places, buffer, tile.t().contiguous(), columns)
     return index.reshape(num_objects, h, w)
 
 
@@ -80,37 +84,64 @@ def nearest_around(query: Tensor, previous: Tensor, labels: Tensor, num_objects:
             block = (slice(None), slice(top, top + height), slice(left, left + width))
             found = index[block].reshape(num_objects, height * width)
             buffer = outside.index_select(0, places[mine])  # (A·S, m)
-            near = r.index_select(0, pixels[mine])  # (A·S, D+1)
-            _search(q[block].flatten(1), near, pixels[mine], ends, buffer, True, found)
+            tile, near = q[block].flatten(1), r.index_select(0, pixels[mine])  # (D+1, m), (A·S, D+1)
+            smallest = _smallest_of_bunches(tile, near, buffer, add=True)
+            _write_nearest(found, smallest, ends, pixels[mine], buffer)
             index[block] = found.reshape(num_objects, height, width)
     return index
 
 
-def _search(q: Tensor, r: Tensor, pixels: Tensor, stops: list[int], buffer: Tensor, add: bool, index: Tensor) -> None:
-    """Write into `index` (K, m) the nearest pixel of each object for the queries of one tile.
+def _smallest_of_bunches(q: Tensor, r: Tensor, buffer: Tensor, *, add: bool = False) -> Tensor:
+    """The smallest product of each bunch: lengthened (D+1, m), (A·S, D+1) → (A, m).
 
-    `q` (D+1, m) and `r` (A·S, D+1) are lengthened vectors; row i of `r` is reference pixel `pixels[i]`, and the
-    bunches of object o are number stops[o] up to stops[o + 1]. The products fill `buffer` (A·S, m), or `add` to it.
+    The products fill `buffer` (A·S, m), or are added to it. One with fewer rows is filled again and again.
     """
-    n, m = buffer.shape
-    smallest = q.new_empty(n // _BUNCH, m)  # of each bunch
-    step = max(1, _SLICE // (m * _BUNCH)) * _BUNCH
+    n, m = len(r), q.shape[1]
+    smallest = q.new_empty(n // _BUNCH, m)
+    step = _rows_at_once(m)
     for start in range(0, n, step):
-        part = buffer[start : start + step]
+        rows = r[start : start + step]
+        part = buffer[start : start + step] if len(buffer) == n else buffer[: len(rows)]
         if add:
-            torch.addmm(part, r[start : start + step], q, out=part)
+            torch.addmm(part, rows, q, out=part)
         else:
-            torch.mm(r[start : start + step], q, out=part)
+            torch.mm(rows, q, out=part)
         bunches = part.view(-1, _BUNCH, m)
         torch.amin(bunches, 1, out=smallest[start // _BUNCH : start // _BUNCH + len(bunches)])
-    present = [o for o in range(len(index)) if stops[o] < stops[o + 1]]
-    if not present:
-        return
-    best = torch.stack([smallest[stops[o] : stops[o + 1]].min(0).indices + stops[o] for o in present])  # (K', m)
-    choice = best[:, None].expand(-1, _BUNCH, m)  # (K', S, m)
-    value, rank = buffer.view(-1, _BUNCH, m).gather(0, choice).min(1)  # (K', m)
-    nearest = pixels[best.mul_(_BUNCH).add_(rank)].masked_fill_(value.isinf(), -1)
-    index[present] = nearest
+    return smallest
+
+
+def _write_nearest(
+    index: Tensor,
+    smallest: Tensor,
+    stops: list[int],
+    pixels: Tensor,
+    buffer: Tensor,
+    q: Tensor | None = None,
+    columns: Tensor | None = None,
+) -> None:
+    """Write into `index` (K, m) the nearest pixel of each object, given the smallest product of each bunch (A, m).
+
+    The bunches of object o are number stops[o] up to stops[o + 1], and row i of the buffer belongs to reference pixel
+    `pixels[i]`. Where the buffer did not keep all products, those of the best bunches are computed once more, from
+    `q` (m, D+1) and the bunches' `columns` (A, (D+1)·S).
+    """
+    m = index.shape[1]
+    for o in range(len(index)):
+        if stops[o] == stops[o + 1]:
+            continue
+        value, bunch = smallest[stops[o] : stops[o + 1]].min(0)  # (m,)
+        bunch += stops[o]
+        if columns is None:
+            rank = buffer.view(-1, _BUNCH, m).gather(0, bunch.expand(1, _BUNCH, m)).min(1).indices[0]
+        else:
+            best = columns.index_select(0, bunch).view(m, -1, _BUNCH)  # (m, D+1, S)
+            rank = torch.bmm(q[:, None], best)[:, 0].min(1).indices
+        index[o] = pixels[bunch * _BUNCH + rank].masked_fill_(value.isinf(), -1)
+
+
+def _rows_at_once(m: int) -> int:
+    return max(1, _SLICE // (m * _BUNCH)) * _BUNCH
 
 
 def _lengthened(query: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
