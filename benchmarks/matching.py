@@ -2,9 +2,10 @@
 
     python benchmarks/matching.py [--runs 5] [--threads 2]
 
-Everything is printed as a ratio to a floor measured right before and after it: the bare product of query and reference
-embeddings, (M×D)·(D×N), into a buffer that already exists. Memory is the growth of a fresh process' peak beyond inputs
-and outputs. Times are medians; on a busy machine the ratios still wander by some tens of percent.
+Times are medians of some runs, and their ratio to a floor measured just before and after: the bare product of query and
+reference embeddings, (M×D)·(D×N), into a buffer that already exists. Memory is the growth of a fresh process' peak
+beyond inputs and outputs. On a busy machine several threads wait for each other and nothing can be said; with
+`--threads 1` processor time is taken, and the ratios still wander by some tens of percent.
 """
 
 from __future__ import annotations
@@ -54,21 +55,19 @@ def dense_matching(query: Tensor, reference: Tensor, labels: Tensor, *, num_obje
 
 
 def once(function: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    """Seconds a call takes; with one thread those of the processor, which other programs disturb less."""
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    start = clock()
     function()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def beside(floor: Callable[[], object], function: Callable[[], object], *, runs: int) -> tuple[float, float]:
-    """Median seconds of the function, and the median of its ratio to the floor before and after it."""
+    """Median seconds of the function, and its ratio to the floor's time just before and just after."""
     once(function)
-    times, ratios, before = [], [], once(floor)
-    for _ in range(runs):
-        times.append(once(function))
-        after = once(floor)
-        ratios.append(2 * times[-1] / (before + after))
-        before = after
-    return statistics.median(times), statistics.median(ratios)
+    before = once(floor)
+    seconds = statistics.median(once(function) for _ in range(runs))
+    return seconds, 2 * seconds / (before + once(floor))
 
 
 CASES: dict[str, Callable[..., Tensor]] = {
