@@ -37,7 +37,6 @@ class ModelConfig:
     middle_level: bool = False  # the decoder also sees the stride-8 features; the paper's sees stride 4 alone
     decoder_dim: int = 256
     embedding_dim: int = 100
-    embedding_skip: bool = False  # backbone features are projected straight into the embedding; not in the paper
     first_matching: Literal["global", "none"] = "global"
     previous_matching: Literal["local", "global", "none"] = "local"
     previous_mask: bool = True  # the previous frame's prediction is a cue of the head
@@ -130,12 +129,12 @@ _REDUCED = Config(
     ),
     train=replace(
         _FULL.train,
-        steps=1000,
+        steps=600,
         batch_size=2,
         unroll=2,
         optimizer="adamw",
         learning_rate=0.006,
-        hard_anneal_steps=500,
+        hard_anneal_steps=300,
         mask_damage=0.5,
     ),
     data=replace(

@@ -11,20 +11,10 @@ class EmbeddingLayer(nn.Module):
 
     The squared distance of two random pixels is about 4 at the start, where tanh(d²/2) is neither flat nor steep:
     beyond d² ≈ 17 the distance is 1 in float32 and passes no gradient.
-
-    With `skip_dim` channels of backbone features as a second input, their random projection is added. It keeps
-    distances (Johnson and Lindenstrauss, 1984), so pixels that a pretrained backbone tells apart are told apart
-    before any training. The paper has no such sum.
     """
 
-    def __init__(self, in_dim: int, embedding_dim: int, *, skip_dim: int = 0) -> None:
+    def __init__(self, in_dim: int, embedding_dim: int) -> None:
         super().__init__()
-        self.skip = None
-        if skip_dim:
-            self.skip = nn.Sequential(
-                nn.BatchNorm2d(skip_dim, affine=False), nn.Conv2d(skip_dim, embedding_dim, 1, bias=False)
-            )
-            nn.init.normal_(self.skip[1].weight, std=(2.0 / (skip_dim * embedding_dim)) ** 0.5)
         self.depthwise = nn.Conv2d(in_dim, in_dim, 3, padding=1, groups=in_dim)
         self.pointwise = nn.Conv2d(in_dim, embedding_dim, 1)
         with torch.no_grad():
@@ -34,7 +24,6 @@ class EmbeddingLayer(nn.Module):
             self.pointwise.weight.normal_(0, (4.0 / (in_dim * embedding_dim)) ** 0.5)
             self.pointwise.bias.zero_()
 
-    def forward(self, features: Tensor, skipped: Tensor | None = None) -> Tensor:
-        """features (B, C, h, w), and backbone features (B, skip_dim, h, w) with a skip → (B, D, h, w)."""
-        embeddings = self.pointwise(self.depthwise(features))
-        return embeddings if self.skip is None else embeddings + self.skip(skipped)
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, h, w) → (B, D, h, w)."""
+        return self.pointwise(self.depthwise(features))

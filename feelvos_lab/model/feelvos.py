@@ -17,7 +17,7 @@ from feelvos_lab.model.decoder import Decoder
 from feelvos_lab.model.embedding import EmbeddingLayer
 from feelvos_lab.model.head import SegmentationHead
 from feelvos_lab.model.matching import global_matching, local_matching
-from feelvos_lab.model.resize import resize_bilinear, resize_labels
+from feelvos_lab.model.resize import resize_labels
 
 SKIP_START = {"global_map": -4.0, "local_map": -4.0, "previous_mask": 2.0}  # start of the head's weighted sum
 
@@ -60,8 +60,7 @@ class Feelvos(nn.Module):
         self.config = config
         self.backbone = Backbone(config)
         self.decoder = Decoder(self.backbone.channels, config)
-        skip_dim = sum(self.backbone.channels[1:]) if config.embedding_skip else 0
-        self.embedding = EmbeddingLayer(config.decoder_dim, config.embedding_dim, skip_dim=skip_dim)
+        self.embedding = EmbeddingLayer(config.decoder_dim, config.embedding_dim)
         used = {
             "global_map": config.first_matching != "none",
             "local_map": config.previous_matching != "none",
@@ -79,14 +78,8 @@ class Feelvos(nn.Module):
 
     def encode(self, images: Tensor) -> Encoded:
         """Images (B, 3, H, W) float in [0, 1] → features and embeddings on the stride-4 grid."""
-        pyramid = self.backbone(images.contiguous(memory_format=torch.channels_last))
-        features = self.decoder(pyramid)
-        skipped = None
-        if self.config.embedding_skip:
-            skipped = torch.cat(
-                [resize_bilinear(x, features.shape[-2:]) for x in (pyramid.middle, pyramid.deep)], dim=1
-            )
-        return Encoded(features, self.embedding(features, skipped))
+        features = self.decoder(self.backbone(images.contiguous(memory_format=torch.channels_last)))
+        return Encoded(features, self.embedding(features))
 
     def cues(self, features: Tensor, embeddings: Tensor, first: Labelled, previous: Labelled) -> Cues:
         """The soft cues of one frame: features (C, h, w), embeddings (D, h, w) → `Cues` for `first`'s K objects."""

@@ -127,17 +127,19 @@ def _write_nearest(
     `q` (m, D+1) and the bunches' `columns` (A, (D+1)·S).
     """
     m = index.shape[1]
-    for o in range(len(index)):
-        if stops[o] == stops[o + 1]:
-            continue
-        value, bunch = smallest[stops[o] : stops[o + 1]].min(0)  # (m,)
-        bunch += stops[o]
-        if columns is None:
-            rank = buffer.view(-1, _BUNCH, m).gather(0, bunch.expand(1, _BUNCH, m)).min(1).indices[0]
-        else:
-            best = columns.index_select(0, bunch).view(m, -1, _BUNCH)  # (m, D+1, S)
-            rank = torch.bmm(q[:, None], best)[:, 0].min(1).indices
-        index[o] = pixels[bunch * _BUNCH + rank].masked_fill_(value.isinf(), -1)
+    present = [o for o in range(len(index)) if stops[o] < stops[o + 1]]
+    if not present:
+        return
+    best = [smallest[stops[o] : stops[o + 1]].min(0) for o in present]
+    value = torch.stack([b.values for b in best])  # (K', m)
+    bunch = torch.stack([b.indices + stops[o] for o, b in zip(present, best, strict=True)])  # (K', m)
+    if columns is None:
+        choice = bunch[:, None].expand(-1, _BUNCH, m)  # (K', S, m)
+        rank = buffer.view(-1, _BUNCH, m).gather(0, choice).min(1).indices  # (K', m)
+    else:
+        again = [torch.bmm(q[:, None], columns.index_select(0, b).view(m, -1, _BUNCH)) for b in bunch]  # K' × (m, 1, S)
+        rank = torch.stack([products[:, 0].min(1).indices for products in again])  # (K', m)
+    index[present] = pixels[bunch.mul_(_BUNCH).add_(rank)].masked_fill_(value.isinf(), -1)
 
 
 def _rows_at_once(m: int) -> int:
