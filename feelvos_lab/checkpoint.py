@@ -76,10 +76,13 @@ class TrainingState:
             )
         model.load_state_dict({n[6:]: t for n, t in tensors.items() if n.startswith("model/")})
         groups = optimizer.state_dict()
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
         slots: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             if name.startswith("optimizer/"):
                 _, index, slot = name.split("/")
+                if tensor.shape == (like := parameters[int(index)]).shape:
+                    tensor = torch.empty_like(like).copy_(tensor)  # fused optimizers need the parameter's own layout
                 slots.setdefault(int(index), {})[slot] = tensor
         optimizer.load_state_dict({"state": slots, "param_groups": groups["param_groups"]})
         return int(notes["step"]), json.loads(notes["history"])

@@ -153,7 +153,10 @@ def _step(
     for group in optimizer.param_groups:
         group["lr"] = rate
     keep = kept_fraction(step, hard_fraction=settings.hard_fraction, anneal_steps=settings.hard_anneal_steps)
-    loss = batch_loss(model, samples, config=config, keep=keep, rng=rng, device=device)
+    try:
+        loss = batch_loss(model, samples, config=config, keep=keep, rng=rng, device=device)
+    except LabError as error:  # such as embeddings that are not finite any more
+        raise LabError(f"{error} at step {step} of seed {seed}") from error
     if not torch.isfinite(loss):
         raise LabError(f"the loss must be finite, got {loss.item()} at step {step} of seed {seed}")
     optimizer.zero_grad(set_to_none=True)
