@@ -106,7 +106,7 @@ def test_blocks_of_any_size_give_the_same_maps(monkeypatch: pytest.MonkeyPatch, 
     torch.testing.assert_close(ours, torch.stack(expected), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("size", [(13, 80), (1, 1100), (1100, 1), (33, 33), (32, 32)])
+@pytest.mark.parametrize("size", [(13, 80), (1, 1100), (1100, 1), (33, 33), (32, 32), (2, 500), (500, 2)])
 @pytest.mark.parametrize("radius", [0, 4, 40])
 def test_a_grid_of_many_tiles_gives_the_dense_map(size: tuple[int, int], radius: int) -> None:
     query, previous, labels = _frames(2, dim=4, size=size, num_objects=3)

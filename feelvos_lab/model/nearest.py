@@ -35,8 +35,8 @@ _SLICE = 2**18  # products computed at once, so that they are still in the cache
 _KEPT = 2**20  # products of all queries with all references, up to which they are kept until the end
 _QUERIES = 256  # queries of a tile where they are not
 _TILE = 12  # rows and columns of a tile of local queries
-HH = 24
-_SMALL = 1024  # a query grid of so many pixels is one tile: there the number of calls counts, not that of products
+_SMALL = 1024  # a grid of so few pixels is cut into strips instead: there the number of calls counts
+_STRIP = 384  # local queries of a strip
 
 
 def nearest_anywhere(query: Tensor, reference: Tensor, labels: Tensor, num_objects: int) -> Tensor:
@@ -63,7 +63,9 @@ def nearest_around(query: Tensor, previous: Tensor, labels: Tensor, num_objects:
     """The same within `radius` rows and columns: (D, h, w), (D, h, w), (h, w) → (K, h, w), -1 where none."""
     h, w = labels.shape
     q, r = _lengthened(query, previous.reshape(len(previous), h * w))  # (D+1, h, w), (N, D+1)
-    height, width = (min(h, HH), w) if h * w <= _SMALL else (min(_TILE, h), min(_TILE, w))
+    height, width = min(_TILE, h), min(_TILE, w)
+    if h * w <= _SMALL:
+        height, width = min(h, max(1, _STRIP // w)), w
     reach_y, reach_x = min(radius, h - height), min(radius, w - width)  # the window's, beyond the tile's border
     outside = _outside(height, width, radius, reach_y, reach_x).to(q)  # (P, m)
     lefts = [min(left, w - width) for left in range(0, w, width)]  # the last tile overlaps the one before
