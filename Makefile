@@ -28,8 +28,10 @@ lab: $(STAMP) ## JupyterLab on a copy of the notebooks in work/
 bench: $(STAMP) ## speed and memory, each against a floor measured in the same run
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
-figures: $(STAMP) ## draw the ablation's table and figure again from the records
-	@$(BIN)/feelvos-lab ablate report experiments/components.yml
+figures: $(STAMP) ## draw the README's picture again, from the first notebook
+	@folder=$$(mktemp -d) && $(BIN)/papermill --no-progress-bar --cwd $$folder notebooks/00_start_here.ipynb $$folder/00.ipynb >/dev/null && \
+	  mkdir -p experiments/results/start_here && cp $$folder/figures/00-cue-sheet.png experiments/results/start_here/ && \
+	  rm -r $$folder && echo "experiments/results/start_here/00-cue-sheet.png"
 
 clean: ## remove the environment and caches; runs, results and work/ stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -111,6 +111,10 @@ def segment(
         Feedback.soft
     ),
     overlay: Annotated[Overlay, typer.Option(help="The film of the masks over the frames.")] = Overlay.mp4,
+    height: Annotated[
+        int | None,
+        typer.Option(min=0, help="Frames are scaled down to it for the network; 0: never. Default: the model's."),
+    ] = None,
 ) -> None:
     """Carry the mask of the first frame through a video: writes one indexed PNG a frame, and a film."""
     from feelvos_lab.infer import propagate
@@ -120,10 +124,11 @@ def segment(
     refuse_occupied(out)
     require_writer(overlay.value)
     clip = read_clip(video, mask)
-    model, _, source = _model(checkpoint)
+    model, config, source = _model(checkpoint)
+    scaled = config.data.test_height if height is None else height
     print(f"{clip.name}: {len(clip)} frames, objects {', '.join(map(str, clip.object_ids))}; model: {source}")
     with complete_folder(out) as folder:
-        predictions = _counted(propagate(model, clip, feedback=feedback.value), len(clip))
+        predictions = _counted(propagate(model, clip, feedback=feedback.value, height=scaled), len(clip))
         write_segmentation(predictions, clip, folder, names=frame_names(clip), moving=overlay.value)
     print(f"{len(clip)} masks{'' if overlay is Overlay.none else f' and overlay.{overlay.value}'} are in {out}")
 

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torchvision.transforms import v2
 
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.errors import LabError
@@ -24,7 +25,9 @@ class Prediction(NamedTuple):
 
 
 @torch.inference_mode()
-def propagate(model: Feelvos, clip: Clip, *, feedback: Literal["soft", "hard"] = "soft") -> Iterator[Prediction]:
+def propagate(
+    model: Feelvos, clip: Clip, *, feedback: Literal["soft", "hard"] = "soft", height: int = 0
+) -> Iterator[Prediction]:
     """Carry the first frame's mask through the clip, yielding a `Prediction` a frame, the first included.
 
     The first frame is encoded once. Of the past only the previous frame is kept, so memory does not grow with the
@@ -34,6 +37,8 @@ def propagate(model: Feelvos, clip: Clip, *, feedback: Literal["soft", "hard"] =
         model: in evaluation mode.
         feedback: what the next frame sees as previous prediction: "soft" probabilities on the stride-4 grid (the
             paper), or "hard" one-hot labels decided at full size (the official code).
+        height: frames higher than this are scaled down to it for the network, such as to the size it was trained
+            at; predictions have the clip's own size all the same. 0 scales nothing.
 
     Raises:
         LabError: `feedback` is unknown, or a frame has another size than the first.
@@ -51,7 +56,7 @@ def propagate(model: Feelvos, clip: Clip, *, feedback: Literal["soft", "hard"] =
             raise LabError(
                 f"frame {t} of {clip.name} must be {size[0]}×{size[1]}, is {frame.shape[-2]}×{frame.shape[-1]}"
             )
-        encoded = model.encode(frame[None].to(device).float() / 255)
+        encoded = model.encode(_network_input(frame, height)[None].to(device))
         features, embeddings = encoded.features[0], encoded.embeddings[0]  # (C, h, w), (D, h, w)
         if t == 0:
             first = previous = label_frame(embeddings, given.to(device), num_objects=len(ids))
@@ -68,3 +73,10 @@ def propagate(model: Feelvos, clip: Clip, *, feedback: Literal["soft", "hard"] =
         else:
             previous = label_frame(embeddings, labels, num_objects=len(ids))
         yield Prediction(t, ids[labels.cpu()], full.softmax(0).cpu(), cues)
+
+
+def _network_input(frame: Tensor, height: int) -> Tensor:
+    """A frame (3, H, W) uint8 → float in [0, 1], scaled down where it is higher than `height`."""
+    if 0 < height < frame.shape[1]:
+        frame = v2.functional.resize(frame, [height, round(frame.shape[2] * height / frame.shape[1])], antialias=True)
+    return frame.float() / 255

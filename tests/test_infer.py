@@ -78,6 +78,13 @@ def test_soft_and_hard_feedback_differ_from_the_second_step_on(model: Feelvos) -
         list(propagate(model, CLIP, feedback="warm"))
 
 
+def test_the_network_may_see_smaller_frames_and_still_answers_at_full_size(model: Feelvos) -> None:
+    whole, same, small = (list(propagate(model, CLIP, height=h)) for h in (0, 48, 24))
+    assert torch.equal(whole[4].probabilities, same[4].probabilities)
+    assert small[4].labels.shape == (48, 64)
+    assert small[4].cues.features.shape[-2:] == (6, 8)
+
+
 def test_what_is_fed_back_is_the_prediction_and_not_the_truth(model: Feelvos) -> None:
     predictions = list(propagate(model, CLIP))
     size = predictions[2].cues.previous_mask.shape[-2:]
