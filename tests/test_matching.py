@@ -106,12 +106,13 @@ def test_blocks_of_any_size_give_the_same_maps(monkeypatch: pytest.MonkeyPatch, 
     torch.testing.assert_close(ours, torch.stack(expected), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("size", [(13, 80), (1, 1100), (1100, 1), (33, 33), (32, 32), (2, 500), (500, 2)])
+@pytest.mark.parametrize("size", [(13, 80), (1, 1100), (1100, 1), (33, 33), (32, 32), (2, 500), (500, 2), (17, 40)])
 @pytest.mark.parametrize("radius", [0, 4, 40])
-def test_a_grid_of_many_tiles_gives_the_dense_map(size: tuple[int, int], radius: int) -> None:
-    query, previous, labels = _frames(2, dim=4, size=size, num_objects=3)
-    ours = local_matching(query, previous, labels, num_objects=3, radius=radius)
-    dense = _dense_map(query, previous, labels, num_objects=3, radius=radius)
+@pytest.mark.parametrize("num_objects", [1, 3])
+def test_a_grid_of_many_tiles_gives_the_dense_map(size: tuple[int, int], radius: int, num_objects: int) -> None:
+    query, previous, labels = _frames(2, dim=4, size=size, num_objects=num_objects)
+    ours = local_matching(query, previous, labels, num_objects=num_objects, radius=radius)
+    dense = _dense_map(query, previous, labels, num_objects=num_objects, radius=radius)
     torch.testing.assert_close(ours, dense, rtol=0, atol=1e-5)
 
 
@@ -286,6 +287,17 @@ def _matcher(radius: int | None, labels: Tensor, *, num_objects: int) -> Callabl
     if radius is None:
         return lambda query, reference: global_matching(query, reference, labels, num_objects=num_objects)
     return lambda query, reference: local_matching(query, reference, labels, num_objects=num_objects, radius=radius)
+
+
+def test_where_nothing_was_found_no_gradient_flows_even_if_one_comes() -> None:
+    query, previous, labels = _frames(17)
+    labels[labels == 1] = 0
+    inputs = query.requires_grad_(), previous.requires_grad_()
+    sq = nearest_local(*inputs, labels, num_objects=3, radius=1).sq_distance
+    assert sq.isinf().any()
+    everywhere = torch.autograd.grad(sq, inputs, torch.ones_like(sq), retain_graph=True)
+    found_only = torch.autograd.grad(sq, inputs, sq.isfinite().float())
+    torch.testing.assert_close(everywhere, found_only)
 
 
 def test_gradients_reach_one_side_alone() -> None:

@@ -85,7 +85,7 @@ def nearest_around(query: Tensor, previous: Tensor, labels: Tensor, num_objects:
             mine = slice(first, first + ends[-1] * _BUNCH)
             first = mine.stop
             block = (slice(None), slice(top, top + height), slice(left, left + width))
-            found = index[block].reshape(num_objects, height * width)
+            found = index.new_full((num_objects, height * width), -1)
             buffer = outside.index_select(0, places[mine])  # (A·S, m)
             tile, near = q[block].flatten(1), r.index_select(0, pixels[mine])  # (D+1, m), (A·S, D+1)
             smallest = _smallest_of_bunches(tile, near, buffer, add=True)
