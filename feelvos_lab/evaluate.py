@@ -16,7 +16,7 @@ def evaluate(model: Feelvos, clips: list[Clip], *, progress: Callable[[str], Non
     """Propagate the first mask of every clip and score it: one row per clip and object (see `score_masks`)."""
     rows = []
     for clip in clips:
-        rows += score_masks([p.labels for p in propagate(model, clip)], clip)
+        rows += score_masks((p.labels for p in propagate(model, clip)), clip)
         if progress:
             progress(f"{clip.name}  J&F {pd.DataFrame(rows[-len(clip.object_ids) :]).JF.mean():.3f}")
     return pd.DataFrame(rows)

@@ -14,25 +14,13 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from feelvos_lab.checkpoint import save_checkpoint
 from feelvos_lab.cli import main
 from feelvos_lab.config import configure
 from feelvos_lab.data.images import write_mask
-from feelvos_lab.model.feelvos import Feelvos
 from feelvos_lab.train import train
 
 HEIGHT, WIDTH = 40, 48
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained model: what is tested here is refused before its masks matter."""
-    path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    config = configure("smoke")
-    torch.manual_seed(0)
-    save_checkpoint(path, Feelvos(config.model).eval(), config)
-    return path
 
 
 @pytest.fixture

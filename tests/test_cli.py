@@ -14,25 +14,15 @@ import torch
 from PIL import Image, ImageSequence
 
 from feelvos_lab import cli, doctor, start
-from feelvos_lab.checkpoint import load_checkpoint, save_checkpoint
+from feelvos_lab.checkpoint import load_checkpoint
 from feelvos_lab.config import configure
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.images import read_mask, write_mask
 from feelvos_lab.data.shapes import make_clip
 from feelvos_lab.infer import propagate
-from feelvos_lab.model.feelvos import Feelvos
 from feelvos_lab.movie import open_movie
 from feelvos_lab.scoreboard import no_benchmark
 from feelvos_lab.shipped import read_card
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    config = configure("smoke")
-    torch.manual_seed(0)
-    save_checkpoint(path, Feelvos(config.model).eval(), config)
-    return path
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from feelvos_lab.config import ModelConfig, configure
+from feelvos_lab.data.shapes import make_clip
 from feelvos_lab.errors import LabError
 from feelvos_lab.model.backbone import Backbone, load_package_weights
 from feelvos_lab.model.feelvos import Cues, Feelvos, Labelled, label_frame
@@ -112,6 +113,16 @@ def test_an_untrained_network_already_follows_its_cues() -> None:
     prediction = model.segment([told])[0].argmax(0)
     assert (prediction[:, :6] == 0).float().mean() > 0.9
     assert (prediction[:, 6:] == 1).float().mean() > 0.9
+
+
+@torch.no_grad()
+def test_embeddings_start_where_their_distance_is_neither_flat_nor_steep() -> None:
+    torch.manual_seed(0)
+    model = Feelvos(configure("reduced").model).train()
+    frames = torch.cat([make_clip(seed, frames=4).frames for seed in range(3)]).float() / 255
+    embeddings = model.encode(frames).embeddings.flatten(2)  # (B, D, N)
+    shuffled = embeddings[:, :, torch.randperm(embeddings.shape[2])]
+    assert 1 < (embeddings - shuffled).square().sum(1).median() < 5
 
 
 def test_a_label_that_is_no_object_is_known_to_no_cue() -> None:

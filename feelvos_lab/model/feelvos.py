@@ -74,7 +74,7 @@ class Feelvos(nn.Module):
             dim=config.head_dim,
             skip=tuple(SKIP_START[name] for name, on in used.items() if on) if config.cue_skip else None,
         )
-        self.to(memory_format=torch.channels_last)  # depthwise convolutions train about 3 times faster on a CPU
+        self.to(memory_format=torch.channels_last)  # in which depthwise convolutions train faster on a CPU
 
     def encode(self, images: Tensor) -> Encoded:
         """Images (B, 3, H, W) float in [0, 1] → features and embeddings on the stride-4 grid."""

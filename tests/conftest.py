@@ -1,0 +1,22 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from feelvos_lab.checkpoint import save_checkpoint
+from feelvos_lab.config import configure
+from feelvos_lab.model.feelvos import Feelvos
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained model of the preset smoke: enough where only files and refusals matter. Not to be written to."""
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    config = configure("smoke")
+    torch.manual_seed(0)
+    save_checkpoint(path, Feelvos(config.model).eval(), config)
+    return path
