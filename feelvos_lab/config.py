@@ -105,12 +105,24 @@ class Config:
         return digest_of(self.flat())
 
 
-def digest_of(settings: dict[str, Any]) -> str:
-    """Eight hexadecimal digits of flat settings."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-
-
 _FULL = Config("full")
+_PAPER = _FULL.flat()
+
+
+def digest_of(settings: dict[str, Any]) -> str:
+    """Eight hexadecimal digits of flat settings, of those alone that are not the paper's.
+
+    So a setting that is added later, with the paper's value as its default, leaves every digest as it was.
+    """
+    own = {name: value for name, value in settings.items() if name not in _PAPER or not _same(value, _PAPER[name])}
+    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _same(value: Any, other: Any) -> bool:
+    """Equal, where a list that JSON gave back counts as the tuple it was."""
+    return (tuple(value) if isinstance(value, list) else value) == other
+
+
 _REDUCED = Config(
     "reduced",
     model=replace(
