@@ -25,9 +25,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from feelvos_lab.model.matching import global_matching, local_matching, normalise_distance, pairwise_sq_dist
+from feelvos_lab.model.matching import (
+    global_matching,
+    local_matching,
+    matching_memory,
+    normalise_distance,
+    pairwise_sq_dist,
+)
 
-HEIGHT, WIDTH, DIM = 120, 214, 100  # the stride-4 grid of a 480×854 frame, and the paper's embedding
+FRAME = (480, 854)
+HEIGHT, WIDTH, DIM = 120, 214, 100  # the stride-4 grid of such a frame, and the paper's embedding
 SMALL = (24, 32, 24)  # the grid and the embedding of the preset `reduced`
 
 
@@ -112,7 +119,7 @@ def table(runs: int, threads: int) -> None:
     floor = bare_product(query, reference)
     once(floor)
     seconds = statistics.median(once(floor) for _ in range(runs))
-    print(f"\ngrid {HEIGHT}×{WIDTH}, D {DIM}: floor {seconds:.3f} s")
+    print(f"\ngrid {HEIGHT}×{WIDTH}, D {DIM}: floor {seconds:.3f} s, table {matching_memory(FRAME) / 1e6:.0f} MB")
     print(f"{'':24}{'objects':>8}{'seconds':>9}{'× floor':>9}{'extra MB':>10}")
     for case in ("global", "local r=15", "local r=7"):
         for num_objects, noise in ((2, False), (4, False), (10, False), (2, True), (10, True)):

@@ -12,6 +12,7 @@ from torchvision.transforms import v2
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.errors import LabError
 from feelvos_lab.model.feelvos import Cues, Feelvos, Labelled, label_frame
+from feelvos_lab.model.head import combine_objects
 from feelvos_lab.model.resize import resize_bilinear
 
 
@@ -68,11 +69,11 @@ def propagate(
         full = resize_bilinear(logits[None], size)[0]  # (K, H, W)
         labels = full.argmax(0)  # (H, W)
         if feedback == "soft":
-            soft = logits.softmax(0)
+            soft = combine_objects(logits)
             previous = Labelled(embeddings, soft.argmax(0), soft)
         else:
             previous = label_frame(embeddings, labels, num_objects=len(ids))
-        yield Prediction(t, ids[labels.cpu()], full.softmax(0).cpu(), cues)
+        yield Prediction(t, ids[labels.cpu()], combine_objects(full).cpu(), cues)
 
 
 def _network_input(frame: Tensor, height: int) -> Tensor:

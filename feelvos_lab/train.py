@@ -25,6 +25,7 @@ from feelvos_lab.data.source import load_clips
 from feelvos_lab.data.triplets import IGNORE, Sample, damage_labels, draw_sample
 from feelvos_lab.errors import LabError
 from feelvos_lab.model.feelvos import Feelvos, Labelled, label_frame
+from feelvos_lab.model.head import combine_objects
 from feelvos_lab.model.matching import sample_reference
 from feelvos_lab.model.resize import resize_bilinear
 
@@ -201,7 +202,7 @@ def batch_loss(
             target = sample.labels[u].to(device)
             full = resize_bilinear(logits[b][None], tuple(target.shape))[0]  # (K, H, W)
             total = total + hard_pixel_loss(full, target, keep=keep)
-            soft = logits[b].detach().softmax(0)
+            soft = combine_objects(logits[b].detach())
             previous[b] = Labelled(embeddings[b, u], soft.argmax(0), soft)
     return total / (len(samples) * settings.unroll)
 

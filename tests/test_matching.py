@@ -403,3 +403,12 @@ def test_a_sample_is_random_but_repeatable() -> None:
     assert first.float().mean() == pytest.approx(200, abs=40)
     with pytest.raises(LabError, match="expected max_per_object of at least 1, got 0"):
         sample_reference(labels, max_per_object=0)
+
+
+def test_the_table_of_all_distances_weighs_what_the_official_code_allocates() -> None:
+    assert fast.matching_memory((480, 854)) == 25_680**2 * 4  # 2.64 GB
+    assert fast.matching_memory((465, 465)) == 13_689**2 * 4  # 0.75 GB
+    assert fast.matching_memory((480, 854), references=31 * 31) == 25_680 * 961 * 4  # 98.7 MB
+    for size, references in (((0, 5), None), ((5, 5), -1)):
+        with pytest.raises(LabError, match="size of at least 1×1 and references ≥ 0"):
+            fast.matching_memory(size, references=references)

@@ -15,8 +15,8 @@ from feelvos_lab.config import ModelConfig, configure
 from feelvos_lab.data.shapes import make_clip
 from feelvos_lab.errors import LabError
 from feelvos_lab.model.backbone import Backbone, load_package_weights
-from feelvos_lab.model.feelvos import Cues, Feelvos, Labelled, label_frame
-from feelvos_lab.model.head import SeparableLayer
+from feelvos_lab.model.feelvos import Cues, Feelvos, Labelled, label_frame, stack_cues
+from feelvos_lab.model.head import SeparableLayer, combine_objects
 
 MODEL = configure("smoke").model
 ROWS = {
@@ -173,3 +173,17 @@ def test_the_full_preset_builds_with_the_papers_sizes() -> None:
     assert model.head.layers[0].depthwise.weight.shape == (259, 1, 7, 7)
     assert len(model.head.layers) == 4
     assert model.config.radius == 15
+
+
+def test_cues_of_different_shapes_or_none_at_all_are_refused() -> None:
+    with pytest.raises(LabError, match="all of one shape, got 2×3×4, 2×3×5"):
+        stack_cues(torch.rand(2, 3, 4), None, torch.rand(2, 3, 5))
+    with pytest.raises(LabError, match="at least one cue map K×h×w, all of one shape, got none"):
+        stack_cues(None, None, None)
+
+
+def test_objects_compete_at_every_pixel() -> None:
+    probabilities = combine_objects(torch.randn(4, 5, 6))
+    assert torch.allclose(probabilities.sum(0), torch.ones(5, 6))
+    with pytest.raises(LabError, match="expected logits K×H×W, got 1×4×5×6"):
+        combine_objects(torch.randn(1, 4, 5, 6))

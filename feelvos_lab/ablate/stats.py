@@ -95,11 +95,21 @@ def estimate(scores: pd.DataFrame, column: str) -> Estimate:
     )
 
 
-def difference(a: pd.DataFrame, b: pd.DataFrame, column: str) -> Difference:
-    """Row a minus row b over the (seed, clip, object) that both have.
+def paired_difference(a: pd.DataFrame, b: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Row a minus row b, each measurement beside its partner of the same seed, clip and object.
+
+    Pairing takes away what the two have in common, such as how hard a clip is. Seeds that only one of them has are
+    left out.
+
+    Args:
+        a, b: one row per seed, clip and object, in any order; columns seed, clip, object and `column`.
+
+    Returns:
+        columns seed, clip, object and difference, in the unit of the column.
 
     Raises:
-        LabError: nothing in common, or one clip whose objects differ: then the rows did not see the same test.
+        LabError: a (seed, clip, object) that occurs twice, no seed in common, or a common seed whose clips or objects
+            differ: then the two did not see the same test.
     """
     _check(a)
     _check(b)
@@ -113,6 +123,16 @@ def difference(a: pd.DataFrame, b: pd.DataFrame, column: str) -> Difference:
             f"the rows must be scored on the same clips and objects: {len(a)} and {len(b)}, {len(both)} common"
         )
     both["difference"] = both[f"{column}_a"] - both[f"{column}_b"]
+    return both[[*KEYS, "difference"]]
+
+
+def difference(a: pd.DataFrame, b: pd.DataFrame, column: str) -> Difference:
+    """Row a minus row b over the (seed, clip, object) that both have.
+
+    Raises:
+        LabError: as `paired_difference`.
+    """
+    both = paired_difference(a, b, column)
     per_seed = both.groupby("seed")["difference"].mean().to_numpy()
     per_clip = both.groupby("clip")["difference"].mean().to_numpy()
     return Difference(estimate(both, "difference"), _seed_test(per_seed), _larger_spread(per_seed, per_clip))

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from feelvos_lab.config import ModelConfig
+from feelvos_lab.errors import LabError
 from feelvos_lab.model.backbone import Backbone
 from feelvos_lab.model.decoder import Decoder
 from feelvos_lab.model.embedding import EmbeddingLayer
@@ -48,8 +49,23 @@ class Cues(NamedTuple):
 
     def stacked(self) -> Tensor:
         """The cue maps in use, in this order: (K, M, h, w)."""
-        maps = (self.global_map, self.local_map, self.previous_mask)
-        return torch.stack([m for m in maps if m is not None], dim=1)
+        return stack_cues(self.global_map, self.local_map, self.previous_mask)
+
+
+def stack_cues(global_map: Tensor | None, local_map: Tensor | None, previous_mask: Tensor | None) -> Tensor:
+    """The cue maps of each object behind one another, so that an object is an image of M channels.
+
+    The head sees these channels behind the features, which all objects share (paper §3.5).
+    Shapes: M maps (K, h, w) in [0, 1] → (K, M, h, w) in the order of the arguments. A cue that is None has no channel.
+
+    Raises:
+        LabError: every cue is None, or maps of different shapes.
+    """
+    maps = [m for m in (global_map, local_map, previous_mask) if m is not None]
+    if not maps or any(m.shape != maps[0].shape for m in maps):
+        shapes = ", ".join("×".join(map(str, m.shape)) for m in maps) or "none"
+        raise LabError(f"expected at least one cue map K×h×w, all of one shape, got {shapes}")
+    return torch.stack(maps, dim=1)  # (K, M, h, w)
 
 
 class Feelvos(nn.Module):

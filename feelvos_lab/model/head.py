@@ -12,6 +12,20 @@ from torch import Tensor, nn
 from feelvos_lab.errors import LabError
 
 
+def combine_objects(logits: Tensor) -> Tensor:
+    """One logit map an object → probabilities: at every pixel the objects compete in one softmax (paper §3.5).
+
+    The background is an object like any other, with a logit map of its own.
+    Shapes: (K, H, W), any finite numbers → (K, H, W) in [0, 1], which sum to 1 over K.
+
+    Raises:
+        LabError: logits that are not K×H×W.
+    """
+    if logits.dim() != 3:
+        raise LabError(f"expected logits K×H×W, got {'×'.join(map(str, logits.shape)) or 'a single number'}")
+    return logits.softmax(0)
+
+
 class SeparableLayer(nn.Module):
     """Depthwise k×k and pointwise convolution, each followed by ReLU; no norm, as in the official code."""
 

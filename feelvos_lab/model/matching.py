@@ -21,6 +21,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from feelvos_lab.errors import LabError
 from feelvos_lab.model.nearest import nearest_anywhere, nearest_around
+from feelvos_lab.model.resize import stride4_size
 
 _CHUNK = 2**18  # numbers held at once while distances are evaluated
 
@@ -116,6 +117,27 @@ def nearest_local(query: Tensor, previous: Tensor, labels: Tensor, *, num_object
     with torch.no_grad():
         index = nearest_around(query, previous, labels, num_objects, radius)
     return _match(query, previous.reshape(len(previous), -1), index)
+
+
+def matching_memory(size: tuple[int, int], *, references: int | None = None) -> int:
+    """Bytes of the table that the definition of Eq. 2 compares in: one float32 for each pair of pixels.
+
+    A frame of H×W pixels has M cells on the stride-4 grid, and each meets N reference pixels: M · N · 4 bytes. The maps
+    above never hold this table; it is the floor against which their memory is measured.
+
+    Args:
+        size: H and W of the frame in pixels.
+        references: N; None takes all M cells of a reference frame of the same size. For the local map it is the
+            window's (2 radius + 1)².
+
+    Raises:
+        LabError: a size without pixels, or a negative number of references.
+    """
+    if min(size) < 1 or (references is not None and references < 0):
+        raise LabError(f"expected a size of at least 1×1 and references ≥ 0, got {size[0]}×{size[1]} and {references}")
+    rows, columns = stride4_size(size)
+    cells = rows * columns
+    return cells * (cells if references is None else references) * 4
 
 
 def sample_reference(labels: Tensor, *, max_per_object: int, generator: Generator | None = None) -> Tensor:
