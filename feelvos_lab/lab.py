@@ -18,13 +18,15 @@ import feelvos_lab
 from feelvos_lab.ablate.records import environment, write_record
 from feelvos_lab.checkpoint import load_checkpoint, save_checkpoint
 from feelvos_lab.config import Config, configure
+from feelvos_lab.data.clip import Clip
+from feelvos_lab.data.davis import read_davis
 from feelvos_lab.data.writing import complete_file
 from feelvos_lab.errors import LabError
 from feelvos_lab.model.feelvos import Feelvos
 from feelvos_lab.shipped import sha256, shipped_path, why_not
 from feelvos_lab.train import train
 
-__all__ = ["begin", "device", "save_figure", "train_or_load", "write_record"]
+__all__ = ["begin", "device", "real_clip", "save_figure", "train_or_load", "write_record"]
 
 _SOURCES = {
     "shapes": "synthetic clips, made from seeds; nothing is downloaded",
@@ -85,6 +87,26 @@ def train_or_load(preset: str, *, seed: int = 0) -> Feelvos:
     _made_with.update(checkpoint_sha256=sha256(path))
     print(f"model: {path.name} in {path.parent.name}/, sha256 {_made_with['checkpoint_sha256'][:12]}…")
     return model
+
+
+def real_clip(root: str, *, sequence: str, otherwise: Clip) -> Clip:
+    """A filmed sequence of DAVIS-2016 at 240p where `root` says where it lies, else the clip `otherwise`; says which.
+
+    Args:
+        root: the folder that holds JPEGImages, Annotations and ImageSets; "" for none.
+        sequence: its name in one of the two lists.
+
+    Raises:
+        LabError: a root that is none, or a sequence that it lacks.
+    """
+    if not root:
+        print(f"no real video: the parameter for its folder is empty, so {otherwise.name!r} is used instead")
+        return otherwise
+    clips = {c.name: c for split in ("train", "val") for c in read_davis(root, year=2016, split=split, height=240)}
+    if sequence not in clips:
+        raise LabError(f"{root} has no sequence {sequence!r}; there are: {', '.join(clips)}")
+    print(f"real video: {sequence} of DAVIS-2016, {len(clips[sequence])} frames at 240p")
+    return clips[sequence]
 
 
 def save_figure(fig: Figure, name: str, **parameters: Any) -> Figure:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from feelvos_lab.errors import LabError
+from feelvos_lab.lessons import NUMBERED, Cell, lesson_problems
 
 WORD_ID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 NUMBERED_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){0,3}(-[0-9a-f]{12})?")  # what editors make up: 3f2a90bc
@@ -104,7 +105,8 @@ def lint(path: Path) -> list[str]:
 
     Checked: nbformat 4.5, cell ids that are distinct words, no outputs and no execution counts, a header
     (a first markdown cell with a title, the time it takes and what one will be able to do), one cell tagged
-    `parameters` that holds commented literals only, and a `setup` cell of at most four lines.
+    `parameters` that holds commented literals only, and a `setup` cell of at most four lines. A notebook with a
+    number in its name is a lesson and keeps the rules of `lessons.py` too.
     """
     book = read_notebook(path)
     cells = book["cells"]
@@ -130,6 +132,8 @@ def lint(path: Path) -> list[str]:
         problems.append(f"there must be one cell 'setup', found {len(setup)}")
     elif (lines := len([line for line in setup[0].splitlines() if line.strip()])) > SETUP_LINES:
         problems.append(f"cell 'setup' must have at most {SETUP_LINES} lines, it has {lines}")
+    if NUMBERED.fullmatch(Path(path).stem):
+        problems += lesson_problems([Cell(cell["cell_type"], cell.get("id", ""), source(cell)) for cell in cells])
     return problems
 
 

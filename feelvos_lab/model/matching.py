@@ -51,7 +51,7 @@ def normalise_distance(sq: Tensor) -> Tensor:
     """Eq. 1: d(p, q) = 1 − 2 / (1 + exp(‖e_p − e_q‖²)) = tanh(‖e_p − e_q‖² / 2).
 
     Shapes: squared distances, any shape → the same in [0, 1]. Equal embeddings give 0, infinity gives 1. In float32
-    a squared distance above 17 gives exactly 1, and no gradient.
+    a squared distance above 18.1 gives exactly 1, and no gradient.
     """
     return torch.tanh(sq / 2)
 
