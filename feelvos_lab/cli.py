@@ -45,6 +45,7 @@ class Data(str, Enum):
     shapes = "shapes"
     davis_2016 = "davis-2016"
     davis_2017 = "davis-2017"
+    youtube_vos = "youtube-vos"
 
 
 class Split(str, Enum):
@@ -54,7 +55,7 @@ class Split(str, Enum):
 
 
 Out = Annotated[Path, typer.Option(help="Folder for the results; must be new or empty.")]
-DataRoot = Annotated[Path | None, typer.Option(help="Folder that holds JPEGImages, Annotations and ImageSets.")]
+DataRoot = Annotated[Path | None, typer.Option(help="Where the data set lies.")]
 Checkpoint = Annotated[Path | None, typer.Option(help="A model.safetensors; without it, the shipped one.")]
 Spec = Annotated[Path, typer.Argument(help="The ablation's YAML file.")]
 Seeds = Annotated[str | None, typer.Option(help="3 for 0, 1, 2, or a list such as 0,4; without it, the file's.")]

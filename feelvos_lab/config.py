@@ -70,7 +70,7 @@ class TrainConfig:
 class DataConfig:
     """Which clips, and how large. `root` is where a published data set was unpacked; shapes need none."""
 
-    data: Literal["shapes", "davis-2016", "davis-2017"] = "davis-2017"
+    data: Literal["shapes", "davis-2016", "davis-2017", "youtube-vos"] = "davis-2017"
     root: str = ""
     height: int = 465  # of the training crops
     width: int = 465

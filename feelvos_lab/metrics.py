@@ -84,10 +84,11 @@ def frame_scores(predicted: Iterable[ArrayLike], clip: Clip) -> list[dict[str, A
 
     Args:
         predicted: T masks (H, W) of object ids, frame 0 included; a generator is read once and not kept.
-        clip: its masks are the truth, its `object_ids` the objects.
+        clip: its masks are the truth, its `object_ids` the objects; one that enters later counts after the frame
+            that gives it.
 
     Returns:
-        rows of clip, object, frame (1 … T−2), J, F.
+        rows of clip, object, frame (1 … T−2), J, F; none of an object that is given in frame T−2 or later.
 
     Raises:
         LabError: fewer than three frames, a clip without its masks, another number or size of masks, an id that the
@@ -99,6 +100,8 @@ def frame_scores(predicted: Iterable[ArrayLike], clip: Clip) -> list[dict[str, A
         )
     if len(clip.masks) != len(clip):
         raise LabError(f"clip {clip.name!r} has {len(clip)} frames and {len(clip.masks)} masks, the score needs all")
+    if not clip.annotated:
+        raise LabError(f"clip {clip.name!r} has masks of some frames alone, the score needs all")
     rows, count = [], 0
     for frame, labels in enumerate(predicted):
         count += 1
@@ -216,9 +219,11 @@ def _one_frame(labels: NDArray[Any], truth: NDArray[Any], clip: Clip, frame: int
     if labels.shape != truth.shape:
         raise LabError(f"the predicted mask of {where} has shape {labels.shape}, its truth {truth.shape}")
     rows, known = [], np.count_nonzero(labels == 0)
-    for object_id in clip.object_ids:
+    for object_id, start in zip(clip.object_ids, clip.starts or (0,) * len(clip.object_ids), strict=True):
         prediction, mask = labels == object_id, truth == object_id
         known += np.count_nonzero(prediction)
+        if frame <= start:
+            continue
         j, f = region_similarity(prediction, mask), contour_accuracy(prediction, mask)
         rows.append({"clip": clip.name, "object": object_id, "frame": frame, "J": j, "F": f})
     if known != labels.size:

@@ -56,6 +56,10 @@ def no_benchmark(data: str, *, split: str, clips: list[Clip], height: int) -> st
     """
     if data == "shapes":
         return "These are synthetic clips: the numbers compare rows made here, they are no DAVIS benchmark."
+    if data == "youtube-vos":
+        return (
+            f"This is no YouTube-VOS benchmark number: it is taken on the {split} split, not on the evaluation server."
+        )
     wanted = OFFICIAL_VAL[data]
     if split != "test":
         return f"This is no DAVIS benchmark number: it is taken on the {split} split, not on the published val list."

@@ -121,7 +121,7 @@ def cue_sheet(
     where = "nearby " if previous_matching == "local" else ""
     title = "B → C · Local map" if previous_matching == "local" else "B → C · Global map"
     _captions(near_previous, title, f"distance to {who} {where}in frame {frame - 1}" if seen else "")
-    annotated = len(clip.masks) == len(clip)
+    annotated = clip.annotated
     truth = f"white line: true {who}" if annotated else "all objects, from all cues"
     _picture(result, overlay(clip.frames[frame], shown.labels), f"Result for frame {frame}", truth)
     if annotated:
@@ -146,7 +146,7 @@ def film_strip(clip: Clip, labels: Mapping[int, Tensor] | Sequence[Tensor], fram
     for t in frames:
         if t not in (labels if isinstance(labels, Mapping) else range(len(labels))):
             raise LabError(f"a film strip needs the labels of each of its frames, got none for frame {t}")
-    annotated = len(clip.masks) == len(clip)
+    annotated = clip.annotated
     height, width = clip.frames[0].shape[-2:]
     rows = 2 if annotated else 1
     panel = (style.PAGE - 0.2) / len(frames) * height / width

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from feelvos_lab.data.images import PALETTE, object_ids, read_mask, write_mask
-from feelvos_lab.data.lazy import LazyFrames, LazyMasks, numbered_files
+from feelvos_lab.data.lazy import GivenMasks, LazyFrames, LazyMasks, numbered_files
 from feelvos_lab.data.video import VideoFrames
 from feelvos_lab.errors import LabError
 
@@ -18,6 +18,7 @@ __all__ = [
     "PALETTE",
     "Clip",
     "FrameSource",
+    "GivenMasks",
     "LazyFrames",
     "LazyMasks",
     "check_clip",
@@ -43,15 +44,29 @@ class Clip:
     Shapes: `frames[t]` is uint8 RGB (3, H, W); `masks[t]` is int64 (H, W) holding 0 for the background, object ids
     1 … 254, and 255 where nobody labelled a pixel. Both may be tensors with a leading time axis or lazy sources.
     `masks` is as long as `frames`, or holds the first frame's mask alone (a clip to segment that nobody annotated).
+
+    Objects may enter later: `starts` names for each object the frame whose mask gives it to whoever segments the clip.
+    Empty, the first mask gives them all.
     """
 
     name: str
     frames: FrameSource  # T × (3, H, W) uint8
     masks: FrameSource  # T × (H, W) int64, or the first one only
     object_ids: tuple[int, ...]  # ascending, without the background
+    starts: tuple[int, ...] = ()  # a frame for each of object_ids, or nothing: all in frame 0
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    @property
+    def annotated(self) -> bool:
+        """Whether every frame has its true mask, to compare with."""
+        return len(self.masks) == len(self.frames) and not isinstance(self.masks, GivenMasks)
+
+    def given_in(self, frame: int) -> tuple[int, ...]:
+        """The ids of the objects that this frame's mask gives, ascending."""
+        starts = self.starts or (0,) * len(self.object_ids)
+        return tuple(i for i, start in zip(self.object_ids, starts, strict=True) if start == frame)
 
 
 def read_folder(folder: Path | str, mask_path: Path | str, name: str | None = None, *, step: int = 1) -> Clip:
@@ -101,7 +116,8 @@ def check_clip(clip: Clip, *, late_objects: bool = False) -> None:
     Raises:
         LabError: fewer than two frames; a number of masks other than one or all; a frame that is not uint8 (3, H, W);
             a mask of another size than its frame; an empty first mask; `object_ids` that differ from the ids of the
-            first mask, or a later mask with other ids.
+            first mask, or a later mask with other ids; `starts` that are not one frame of the clip an object. With
+            `starts` the first mask may be empty and later ones hold new ids.
     """
     what = f"clip {clip.name!r}"
     if len(clip) < 2:
@@ -111,13 +127,21 @@ def check_clip(clip: Clip, *, late_objects: bool = False) -> None:
     frame = clip.frames[0]
     if frame.ndim != 3 or frame.shape[0] != 3 or frame.dtype != torch.uint8:
         raise LabError(f"frames of {what} must be uint8 (3, H, W), got {frame.dtype} {tuple(frame.shape)}")
+    if clip.starts and (
+        len(clip.starts) != len(clip.object_ids) or not all(0 <= start < len(clip) for start in clip.starts)
+    ):
+        raise LabError(
+            f"starts of {what} must be a frame from 0 to {len(clip) - 1} for each of its {len(clip.object_ids)} "
+            f"objects, got {clip.starts}"
+        )
     size, ids = tuple(frame.shape[1:]), set(clip.object_ids)
+    late_objects = late_objects or bool(clip.starts)
     for index in range(len(clip.masks)):
         mask = clip.masks[index]
         if tuple(mask.shape) != size:
             raise LabError(f"mask {index} of {what} is {_by(mask.shape)}, its frame is {_by(size)}")
         found = set(object_ids(mask))
-        if index == 0 and not found:
+        if index == 0 and not found and not clip.starts:
             raise LabError(f"the first mask of {what} is empty: at least one object was expected")
         if index == 0 and not late_objects and found != ids:
             raise LabError(f"the first mask of {what} holds ids {sorted(found)}, its object ids are {sorted(ids)}")

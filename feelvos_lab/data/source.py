@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from feelvos_lab.config import DataConfig
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.davis import read_davis
 from feelvos_lab.data.shapes import make_clips
+from feelvos_lab.data.youtube_vos import read_youtube_vos
 from feelvos_lab.errors import LabError
 
 SPLITS = ("train", "validation", "test")
@@ -17,10 +19,11 @@ def load_clips(config: DataConfig, *, split: str, seed: int = 0) -> list[Clip]:
     """The clips of a split.
 
     Synthetic clips: disjoint seeds; `seed` chooses the training clips alone. DAVIS: "test" is the published val
-    list, "validation" the last `hold_out` sequences of the train list, and "train" the rest of it.
+    list, "validation" the last `hold_out` sequences of the train list, and "train" the rest of it. YouTube-VOS: as
+    DAVIS, but without "test", since the masks of its valid list are not published.
 
     Raises:
-        LabError: an unknown split, a data set without a root, or a validation split that is not there.
+        LabError: an unknown split, a data set without a root, or a split that is not there.
     """
     if split not in SPLITS:
         raise LabError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
@@ -30,13 +33,24 @@ def load_clips(config: DataConfig, *, split: str, seed: int = 0) -> list[Clip]:
     if not config.root:
         raise LabError(f"data {config.data!r} needs its folder, got none: pass --data-root or set `root`")
     height = config.height if split == "train" else config.test_height
-    year = int(config.data[-4:])
     if split == "test":
-        clips = read_davis(Path(config.root), year=year, split="val", height=height)
+        clips = _read(config, split="val", height=height)
     else:
-        listed = read_davis(Path(config.root), year=year, split="train", height=height)
+        listed = _read(config, split="train", height=height)
         cut = len(listed) - config.hold_out
         if split == "validation" and config.hold_out == 0:
             raise LabError("data has no validation split: set hold_out to the number of train sequences to keep back")
         clips = listed[:cut] if split == "train" else listed[cut:]
     return clips[:count] if count else clips
+
+
+def _read(config: DataConfig, *, split: Literal["train", "val"], height: int) -> list[Clip]:
+    """A published list, whole."""
+    if config.data == "youtube-vos":
+        if split == "val":
+            raise LabError(
+                "data 'youtube-vos' has no test split: the masks of its valid list are not published; score the split "
+                "validation, with hold_out, or segment its videos"
+            )
+        return read_youtube_vos(Path(config.root), split=split, height=height)
+    return read_davis(Path(config.root), year=int(config.data[-4:]), split=split, height=height)
