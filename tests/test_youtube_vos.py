@@ -184,7 +184,7 @@ def test_a_late_object_is_scored_after_the_frame_that_gives_it_and_its_copy_begi
 
 
 def test_a_wrong_root_split_or_height_is_told(root: Path, tmp_path: Path) -> None:
-    assert told(root / "train") == ("ROOT/train is no YouTube-VOS root: train/JPEGImages was expected, it is not there")
+    assert told(root / "train") == ("ROOT is no YouTube-VOS root: train/JPEGImages was expected, it is not there")
     assert told(root, "valid") == "the split of YouTube-VOS must be 'train' or 'val', got 'valid'"
     assert told(root, height=-2) == "height must not be negative, got -2"
 
