@@ -108,9 +108,9 @@ def segment(
     mask: Annotated[Path, typer.Option(help="The first frame's mask: an indexed PNG.")],
     out: Out,
     checkpoint: Checkpoint = None,
-    feedback: Annotated[Feedback, typer.Option(help="What the next frame sees of the last prediction.")] = (
-        Feedback.soft
-    ),
+    feedback: Annotated[
+        Feedback | None, typer.Option(help="What the next frame sees of the last prediction. Default: the model's.")
+    ] = None,
     overlay: Annotated[Overlay, typer.Option(help="The film of the masks over the frames.")] = Overlay.mp4,
     height: Annotated[
         int | None,
@@ -129,7 +129,7 @@ def segment(
     scaled = config.data.test_height if height is None else height
     print(f"{clip.name}: {len(clip)} frames, objects {', '.join(map(str, clip.object_ids))}; model: {source}")
     with complete_folder(out) as folder:
-        predictions = _counted(propagate(model, clip, feedback=feedback.value, height=scaled), len(clip))
+        predictions = _counted(propagate(model, clip, feedback=feedback and feedback.value, height=scaled), len(clip))
         write_segmentation(predictions, clip, folder, names=frame_names(clip), moving=overlay.value)
     print(f"{len(clip)} masks{'' if overlay is Overlay.none else f' and overlay.{overlay.value}'} are in {out}")
 

@@ -25,21 +25,29 @@ PRESETS: tuple[str, ...] = typing.get_args(Preset)
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The network. The defaults are the paper's; see the table of names in the README."""
+    """The network. The defaults are the paper's, or the official code's where the paper as read is silent.
+
+    So the authors' checkpoint fits them. The README has a table of names.
+    """
 
     backbone: str = "xception65"  # any timm model with `features_only`
     pretrained: Literal["none", "package"] = "none"  # "package": ImageNet weights from a Python package
     freeze_backbone: bool = False  # its weights and its batch-norm statistics stay as they came
-    deepest_stride: int = 16  # features of a greater stride are not computed
+    deepest_stride: int = 16  # features of a greater stride are not computed; the authors test at 8, rates doubled
     context_dim: int = 256  # ASPP channels
     context_rates: tuple[int, ...] = (6, 12, 18)  # ASPP dilations, in cells of the deepest stride
+    image_pooling: Literal["norm", "bias", "none"] = "norm"  # the image's mean as context, after its 1×1: see `Context`
+    context_dropout: float = 0.1  # in training, of the joined context
     low_level_dim: int = 48
     middle_level: bool = False  # the decoder also sees the stride-8 features; the paper's sees stride 4 alone
     decoder_dim: int = 256
+    norm_momentum: float = 0.0003  # weight of a batch in the running statistics of the batch norms
     embedding_dim: int = 100
+    embedding_relu: bool = True  # as in the official code; the paper as read does not say
     first_matching: Literal["global", "none"] = "global"
     previous_matching: Literal["local", "global", "none"] = "local"
     previous_mask: bool = True  # the previous frame's prediction is a cue of the head
+    feedback: Literal["hard", "soft"] = "hard"  # that cue: one-hot as in the official code, or probabilities (paper)
     radius: int = 15  # local window: (2 radius + 1)² cells of the stride-4 grid
     head_layers: int = 4
     head_kernel: int = 7
@@ -60,6 +68,8 @@ class TrainConfig:
     poly_power: float = 0.9
     weight_decay: float = 4e-5
     clip_norm: float = 5.0
+    bias_gradient: float = 2.0  # factor on the gradients of the convolutions' biases, as in the official code
+    clips_summed: int = 3  # the loss is the clips' mean times this: the official code adds up the 3 clips of a GPU
     hard_fraction: float = 0.15  # of the pixels, those with the highest loss
     hard_anneal_steps: int = 100_000  # from all pixels to `hard_fraction` of them
     mask_damage: float = 0.0  # probability that the previous mask is damaged in training
@@ -130,6 +140,11 @@ _REDUCED = Config(
         backbone="test_byobnet",
         context_dim=48,
         context_rates=(1, 2),
+        image_pooling="bias",
+        context_dropout=0.0,
+        norm_momentum=0.1,
+        embedding_relu=False,
+        feedback="soft",
         low_level_dim=24,
         decoder_dim=48,
         embedding_dim=24,
@@ -146,6 +161,8 @@ _REDUCED = Config(
         unroll=2,
         optimizer="adamw",
         learning_rate=0.006,
+        bias_gradient=1.0,
+        clips_summed=1,
         hard_anneal_steps=300,
         mask_damage=0.5,
     ),
@@ -181,6 +198,11 @@ _PRESETS = {
             freeze_backbone=True,
             context_dim=128,
             context_rates=(3, 6),
+            image_pooling="bias",
+            context_dropout=0.0,
+            norm_momentum=0.1,
+            embedding_relu=False,
+            feedback="soft",
             low_level_dim=48,
             middle_level=True,
             decoder_dim=96,

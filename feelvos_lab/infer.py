@@ -27,7 +27,7 @@ class Prediction(NamedTuple):
 
 @torch.inference_mode()
 def propagate(
-    model: Feelvos, clip: Clip, *, feedback: Literal["soft", "hard"] = "soft", height: int = 0
+    model: Feelvos, clip: Clip, *, feedback: Literal["soft", "hard"] | None = None, height: int = 0
 ) -> Iterator[Prediction]:
     """Carry the first frame's mask through the clip, yielding a `Prediction` a frame, the first included.
 
@@ -37,13 +37,14 @@ def propagate(
     Args:
         model: in evaluation mode.
         feedback: what the next frame sees as previous prediction: "soft" probabilities on the stride-4 grid (the
-            paper), or "hard" one-hot labels decided at full size (the official code).
+            paper), or "hard" one-hot labels decided at full size (the official code). None: the model's own setting.
         height: frames higher than this are scaled down to it for the network, such as to the size it was trained
             at; predictions have the clip's own size all the same. 0 scales nothing.
 
     Raises:
         LabError: `feedback` is unknown, or a frame has another size than the first.
     """
+    feedback = model.config.feedback if feedback is None else feedback
     if feedback not in ("soft", "hard"):
         raise LabError(f"feedback must be 'soft' or 'hard', got {feedback!r}")
     device = next(model.parameters()).device

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from feelvos_lab.checkpoint import TrainingState
 from feelvos_lab.config import Config
@@ -162,6 +162,8 @@ def _step(
         raise LabError(f"the loss must be finite, got {loss.item()} at step {step} of seed {seed}")
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    if settings.bias_gradient != 1.0:
+        _scale_bias_gradients(model, settings.bias_gradient)
     torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
     optimizer.step()
     return loss.item()
@@ -176,7 +178,9 @@ def batch_loss(
     rng: np.random.Generator,
     device: str | torch.device = "cpu",
 ) -> Tensor:
-    """Mean loss over B samples and U query frames; from the second query on, the model's own prediction is fed back.
+    """Mean loss over B samples and U query frames, times `clips_summed`.
+
+    From the second query on, the model's own prediction is fed back, soft or hard as `feedback` says.
 
     The first previous mask is the true one, damaged with probability `mask_damage`. The prediction that is fed back
     carries no gradient.
@@ -202,9 +206,19 @@ def batch_loss(
             target = sample.labels[u].to(device)
             full = resize_bilinear(logits[b][None], tuple(target.shape))[0]  # (K, H, W)
             total = total + hard_pixel_loss(full, target, keep=keep)
-            soft = combine_objects(logits[b].detach())
-            previous[b] = Labelled(embeddings[b, u], soft.argmax(0), soft)
-    return total / (len(samples) * settings.unroll)
+            if config.model.feedback == "hard":
+                previous[b] = label_frame(embeddings[b, u], full.detach().argmax(0), num_objects=sample.num_objects)
+            else:
+                soft = combine_objects(logits[b].detach())
+                previous[b] = Labelled(embeddings[b, u], soft.argmax(0), soft)
+    return total / (len(samples) * settings.unroll) * settings.clips_summed
+
+
+def _scale_bias_gradients(model: Feelvos, factor: float) -> None:
+    """Multiply the gradients of the convolutions' biases; the shifts of batch norms are none."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and module.bias is not None and module.bias.grad is not None:
+            module.bias.grad.mul_(factor)
 
 
 def _subsample(reference: Labelled, *, limit: int, rng: np.random.Generator) -> Labelled:

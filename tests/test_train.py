@@ -166,3 +166,52 @@ def test_a_checkpoint_is_not_written_below_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(LabError, match="cannot write"):
         save_checkpoint(tmp_path / "file" / "m.safetensors", Feelvos(CONFIG.model), CONFIG)
+
+
+def test_the_prediction_that_is_fed_back_is_one_hot_where_the_settings_say_hard() -> None:
+    sample = draw_sample(CLIPS, config=CONFIG.data, unroll=2, rng=np.random.default_rng(0))
+    losses = {}
+    for feedback in ("soft", "hard"):
+        config = configure("smoke", feedback=feedback, mask_damage=0.0)
+        torch.manual_seed(0)
+        model = Feelvos(config.model).eval()
+        seen: list[torch.Tensor] = []
+        model.head.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[1][:, 2]))
+        losses[feedback] = batch_loss(model, [sample], config=config, keep=1.0, rng=np.random.default_rng(0)).item()
+        assert [bool(((mask == 0) | (mask == 1)).all()) for mask in seen] == [True, feedback == "hard"]
+    assert losses["soft"] != losses["hard"]
+
+
+def test_the_loss_is_added_up_over_as_many_clips_as_the_settings_say() -> None:
+    samples = [draw_sample(CLIPS, config=CONFIG.data, unroll=2, rng=np.random.default_rng(i)) for i in range(2)]
+    torch.manual_seed(0)
+    model = Feelvos(CONFIG.model).eval()
+    mean, added = (
+        batch_loss(
+            model,
+            samples,
+            config=configure("smoke", clips_summed=count),
+            keep=1.0,
+            rng=np.random.default_rng(0),
+        ).item()
+        for count in (1, 3)
+    )
+    assert added == pytest.approx(3 * mean)
+
+
+def test_a_doubled_bias_gradient_moves_the_biases_alone_twice_as_far() -> None:
+    before = train(configure("smoke", steps=1), seed=0, clips=CLIPS, stop_after=0).model.state_dict()
+    moved = {}
+    for factor in (1.0, 2.0):
+        config = configure("smoke", steps=1, optimizer="sgd", bias_gradient=factor, clip_norm=1e9, learning_rate=1e-3)
+        after = train(config, seed=0, clips=CLIPS).model.state_dict()
+        moved[factor] = {name: after[name] - before[name] for name in after}
+    for name, factor in (
+        ("embedding.pointwise.bias", 2),
+        ("head.layers.0.depthwise.bias", 2),
+        ("head.logit.weight", 1),
+    ):
+        assert moved[1.0][name].any()
+        assert torch.allclose(moved[2.0][name], factor * moved[1.0][name], rtol=1e-3, atol=1e-7), name
+    norm = "decoder.low.1.bias"
+    assert torch.allclose(moved[2.0][norm], moved[1.0][norm], rtol=1e-3, atol=1e-7)

@@ -1,4 +1,4 @@
-"""Backbones through timm: a frame in, feature maps at strides 4, 8, 16 … out."""
+"""Backbones through timm: a frame in, feature maps at strides 4, 8 and the deepest out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from feelvos_lab.config import ModelConfig
 from feelvos_lab.errors import LabError
+from feelvos_lab.model.xception import CHANNELS, Xception65
 
 
 class Pyramid(NamedTuple):
@@ -23,6 +24,8 @@ class Pyramid(NamedTuple):
 class Backbone(nn.Module):
     """A timm network up to `deepest_stride`; takes images in [0, 1] and standardises them itself.
 
+    "xception65" is the paper's, laid out as in DeepLabv3+; any other gives the last map of each of its strides.
+
     `channels` gives the widths of (low, middle, deep). A frozen backbone stays in evaluation mode and has no
     gradient, whatever the mode of the model around it.
     """
@@ -32,17 +35,14 @@ class Backbone(nn.Module):
         if not timm.is_model(config.backbone):
             near = ", ".join(timm.list_models(f"*{config.backbone[:6]}*")[:3])
             raise LabError(f"backbone {config.backbone!r} is no timm model" + (f"; near: {near}" if near else ""))
-        strides = [2**i for i in range(1, 6) if 2**i <= config.deepest_stride]
-        self.net = timm.create_model(
-            config.backbone, pretrained=False, features_only=True, out_indices=range(len(strides))
-        )
-        if self.net.feature_info.reduction() != strides:
-            raise LabError(
-                f"backbone {config.backbone!r} must have strides {strides}, has {self.net.feature_info.reduction()}"
-            )
-        widths = self.net.feature_info.channels()
-        self.channels = widths[1], widths[2], widths[-1]
-        mean, std = self.net.default_cfg["mean"], self.net.default_cfg["std"]
+        if config.backbone == "xception65":
+            self.net, self.channels = Xception65(output_stride=config.deepest_stride), CHANNELS
+            mean = std = (0.5, 0.5, 0.5)
+        else:
+            self.net = _feature_maps(config)
+            widths = self.net.feature_info.channels()
+            self.channels = widths[1], widths[2], widths[-1]
+            mean, std = self.net.default_cfg["mean"], self.net.default_cfg["std"]
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.frozen = config.freeze_backbone
@@ -55,11 +55,20 @@ class Backbone(nn.Module):
         """(B, 3, H, W) float in [0, 1] → `Pyramid`."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             maps = self.net((images - self.mean) / self.std)
-        return Pyramid(maps[1], maps[2], maps[-1])
+        return Pyramid(*maps) if isinstance(self.net, Xception65) else Pyramid(maps[1], maps[2], maps[-1])
 
     def train(self, mode: bool = True) -> Backbone:
         """Set the mode; a frozen backbone stays in evaluation mode."""
         return super().train(mode and not self.frozen)
+
+
+def _feature_maps(config: ModelConfig) -> nn.Module:
+    """timm's network up to `deepest_stride`, which gives the last map of each stride."""
+    strides = [2**i for i in range(1, 6) if 2**i <= config.deepest_stride]
+    net = timm.create_model(config.backbone, pretrained=False, features_only=True, out_indices=range(len(strides)))
+    if net.feature_info.reduction() != strides:
+        raise LabError(f"backbone {config.backbone!r} must have strides {strides}, has {net.feature_info.reduction()}")
+    return net
 
 
 def load_package_weights(net: nn.Module, name: str) -> None:

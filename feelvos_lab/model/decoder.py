@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
 from feelvos_lab.config import ModelConfig
+from feelvos_lab.errors import LabError
 from feelvos_lab.model.backbone import Pyramid
 from feelvos_lab.model.resize import resize_bilinear
 
@@ -34,20 +37,45 @@ class SeparableConv(nn.Sequential):
 
 
 class Context(nn.Module):
-    """Atrous spatial pyramid pooling: 1×1, one separable 3×3 per rate, and the image's mean, joined by a 1×1."""
+    """Atrous spatial pyramid pooling: 1×1, one separable 3×3 per rate, and the image's mean, joined by a 1×1.
 
-    def __init__(self, in_dim: int, out_dim: int, *, rates: tuple[int, ...]) -> None:
+    Args:
+        pooling: how the image's mean is taken in: "norm" as in the official code, whose batch norm needs more than
+            one image or fixed statistics in training; "bias", or "none".
+        dropout: probability that a number of the result is dropped in training.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        out_dim: int,
+        *,
+        rates: tuple[int, ...],
+        pooling: Literal["norm", "bias", "none"],
+        dropout: float,
+    ) -> None:
         super().__init__()
-        self.image = nn.Sequential(nn.Conv2d(in_dim, out_dim, 1), nn.ReLU(inplace=True))
+        self.image = None
+        if pooling == "norm":
+            self.image = ConvNormReLU(in_dim, out_dim)
+        elif pooling == "bias":
+            self.image = nn.Sequential(nn.Conv2d(in_dim, out_dim, 1), nn.ReLU(inplace=True))
         self.branches = nn.ModuleList(
             [ConvNormReLU(in_dim, out_dim), *(SeparableConv(in_dim, out_dim, dilation=rate) for rate in rates)]
         )
-        self.join = ConvNormReLU(out_dim * (len(rates) + 2), out_dim)
+        self.join = ConvNormReLU(out_dim * (len(rates) + 1 + (self.image is not None)), out_dim)
+        if not 0 <= dropout < 1:
+            raise LabError(f"context_dropout must lie in [0, 1), got {dropout}")
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
     def forward(self, deep: Tensor) -> Tensor:
         """(B, C, h, w) → (B, out_dim, h, w)."""
-        image = self.image(deep.mean((2, 3), keepdim=True)).expand(-1, -1, *deep.shape[2:])
-        return self.join(torch.cat([image, *(branch(deep) for branch in self.branches)], dim=1))
+        parts = []
+        if self.image is not None:
+            image = self.image(deep.mean((2, 3), keepdim=True))  # (B, out_dim, 1, 1)
+            parts.append(image.expand(-1, -1, *deep.shape[2:]))
+        parts += [branch(deep) for branch in self.branches]
+        return self.dropout(self.join(torch.cat(parts, dim=1)))
 
 
 class Decoder(nn.Module):
@@ -56,7 +84,13 @@ class Decoder(nn.Module):
     def __init__(self, channels: tuple[int, int, int], config: ModelConfig) -> None:
         super().__init__()
         low, middle, deep = channels
-        self.context = Context(deep, config.context_dim, rates=config.context_rates)
+        self.context = Context(
+            deep,
+            config.context_dim,
+            rates=config.context_rates,
+            pooling=config.image_pooling,
+            dropout=config.context_dropout,
+        )
         self.middle_level = config.middle_level
         self.low = ConvNormReLU(low + middle if self.middle_level else low, config.low_level_dim)
         self.mix = nn.Sequential(

@@ -76,7 +76,7 @@ class Feelvos(nn.Module):
         self.config = config
         self.backbone = Backbone(config)
         self.decoder = Decoder(self.backbone.channels, config)
-        self.embedding = EmbeddingLayer(config.decoder_dim, config.embedding_dim)
+        self.embedding = EmbeddingLayer(config.decoder_dim, config.embedding_dim, relu=config.embedding_relu)
         used = {
             "global_map": config.first_matching != "none",
             "local_map": config.previous_matching != "none",
@@ -90,6 +90,9 @@ class Feelvos(nn.Module):
             dim=config.head_dim,
             skip=tuple(SKIP_START[name] for name, on in used.items() if on) if config.cue_skip else None,
         )
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = config.norm_momentum
         self.to(memory_format=torch.channels_last)  # in which depthwise convolutions train faster on a CPU
 
     def encode(self, images: Tensor) -> Encoded:
