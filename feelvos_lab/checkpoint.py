@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,6 +21,7 @@ from feelvos_lab.model.feelvos import Feelvos
 
 _FORMAT = "feelvos_lab checkpoint 1"
 _STATE = "feelvos_lab training state 1"
+_PART = "feelvos_lab part of a network 1"
 
 
 def save_checkpoint(path: Path, model: Feelvos, config: Config, **notes: str) -> None:
@@ -51,6 +52,36 @@ def load_checkpoint(path: Path, *, device: str | torch.device = "cpu") -> tuple[
             raise LabError(f"checkpoint {path}: tensor {name} must have shape {shapes[0]}, has {shapes[1]}")
     model.load_state_dict(tensors, strict=False)
     return model.eval().to(device), config
+
+
+def save_part(path: Path, tensors: dict[str, Tensor], *, part: str, source: str) -> None:
+    """Write some of a network's tensors, to start a training from."""
+    _write(path, tensors, {"format": _PART, "part": part, "source": source})
+
+
+def initialise(model: Feelvos, path: Path, *, part: Literal["trunk", "all"]) -> list[str]:
+    """Fill the model from a checkpoint, or from an imported part of a network; returns what keeps its random start.
+
+    Args:
+        path: what `save_checkpoint` or `save_part` wrote.
+        part: "trunk" takes the backbone alone, as the official training does; "all" whatever the file holds.
+
+    Raises:
+        LabError: no such file, another format, no tensor in common, or one of another shape.
+    """
+    tensors, _ = _read(path, expected=(_FORMAT, _PART))
+    slots = model.state_dict()
+    chosen = {n: t for n, t in tensors.items() if n in slots and (part == "all" or n.startswith("backbone."))}
+    if not chosen:
+        raise LabError(
+            f"{path} has no tensor of the {'backbone' if part == 'trunk' else 'model'} that is to start from it"
+        )
+    for name, tensor in chosen.items():
+        if slots[name].shape != tensor.shape:
+            shapes = tuple(slots[name].shape), tuple(tensor.shape)
+            raise LabError(f"{path}: tensor {name} must have shape {shapes[0]}, has {shapes[1]}")
+    model.load_state_dict(chosen, strict=False)
+    return [name for name in slots if name not in chosen and not name.endswith("num_batches_tracked")]
 
 
 class TrainingState:
@@ -129,7 +160,7 @@ def _write(path: Path, tensors: dict[str, Tensor], notes: dict[str, str]) -> Non
         raise LabError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _read(path: Path, *, expected: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read(path: Path, *, expected: str | tuple[str, ...]) -> tuple[dict[str, Tensor], dict[str, str]]:
     path = Path(path)
     if not path.is_file():
         raise LabError(f"no checkpoint at {path}")
@@ -139,6 +170,9 @@ def _read(path: Path, *, expected: str) -> tuple[dict[str, Tensor], dict[str, st
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except SafetensorError as error:
         raise LabError(f"{path} is truncated or no safetensors file: {error}") from error
-    if notes.get("format") != expected:
-        raise LabError(f"{path} must be a {expected!r}, its format is {notes.get('format', 'unnamed')!r}")
+    expected = (expected,) if isinstance(expected, str) else expected
+    if notes.get("format") not in expected:
+        raise LabError(
+            f"{path} must be a {' or a '.join(map(repr, expected))}, its format is {notes.get('format', 'unnamed')!r}"
+        )
     return tensors, notes

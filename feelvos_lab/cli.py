@@ -35,6 +35,13 @@ class Feedback(str, Enum):
     hard = "hard"
 
 
+class Part(str, Enum):
+    auto = "auto"
+    all = "all"
+    deeplab = "deeplab"
+    trunk = "trunk"
+
+
 class Overlay(str, Enum):
     mp4 = "mp4"
     gif = "gif"
@@ -224,6 +231,31 @@ def ablate_report(spec: Spec, seeds: Seeds = None, root: Root = Path("experiment
     from feelvos_lab.ablate.spec import load_spec
 
     _print_report(load_spec(spec), root, _seeds(seeds))
+
+
+@app.command("import-tf")
+def import_tf(
+    checkpoint: Annotated[
+        Path, typer.Argument(help="An official checkpoint without its .index, such as DIR/model.ckpt-200004.")
+    ],
+    out: Annotated[Path, typer.Option(help="The safetensors file to write; must not exist.")],
+    part: Annotated[
+        Part, typer.Option(help="auto: all where the file is FEELVOS's, else DeepLab's layers or the backbone.")
+    ] = Part.auto,
+    output_stride: Annotated[int, typer.Option(help="8, as the authors test, or 16, as they train.")] = 8,
+) -> None:
+    """Turn an official TensorFlow checkpoint into a model of preset full; TensorFlow is not needed."""
+    from feelvos_lab.convert.tensorflow import import_checkpoint
+
+    if out.exists():
+        raise LabError(f"{out} exists already: choose another name for --out")
+    imported = import_checkpoint(checkpoint, out, part=part.value, output_stride=output_stride)
+    slots = sum(name.endswith("/Momentum") or name == "global_step" for name in imported.left_out)
+    others = [name for name in imported.left_out if not name.endswith("/Momentum") and name != "global_step"]
+    print(f"part {imported.part}: {imported.taken} variables read; {slots} of the optimizer left out")
+    if others:
+        print(f"also left out: {', '.join(others)}")
+    print(f"the {'model' if imported.part == 'all' else 'start for a training'} is in {out}")
 
 
 @app.command()
