@@ -60,12 +60,15 @@ class TrainConfig:
     """How the network is trained. The defaults are the paper's."""
 
     steps: int = 200_000
-    batch_size: int = 48  # clips a step: 3 on each of the paper's 16 GPUs
+    batch_size: int = 48  # clips a step, of all processes together: 3 on each of the paper's 16 GPUs
+    accumulate: int = 1  # parts in which a process works off its clips, one after the other: less memory, same step
+    draws: Literal["clip", "batch"] = "clip"  # a generator for each clip, or one for all; processes need the first
     unroll: int = 1  # query frames a clip; from the second on the model sees its own predictions
     optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 0.0007
     momentum: float = 0.9  # sgd only
     poly_power: float = 0.9
+    freeze_norm: bool = True  # batch norms keep their statistics; their scale and shift are trained
     weight_decay: float = 4e-5
     clip_norm: float = 5.0
     bias_gradient: float = 2.0  # factor on the gradients of the convolutions' biases, as in the official code
@@ -158,11 +161,13 @@ _REDUCED = Config(
         _FULL.train,
         steps=600,
         batch_size=2,
+        draws="batch",
         unroll=2,
         optimizer="adamw",
         learning_rate=0.006,
         bias_gradient=1.0,
         clips_summed=1,
+        freeze_norm=False,
         hard_anneal_steps=300,
         mask_damage=0.5,
     ),

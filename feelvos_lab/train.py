@@ -6,7 +6,7 @@ Letters: B clips, U query frames, K objects counting the background, H W the cro
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,17 +17,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from feelvos_lab import distributed
 from feelvos_lab.checkpoint import TrainingState
 from feelvos_lab.config import Config
 from feelvos_lab.data.clip import Clip
+from feelvos_lab.data.draws import Drawn, Draws
 from feelvos_lab.data.lazy import InMemory
 from feelvos_lab.data.source import load_clips
-from feelvos_lab.data.triplets import IGNORE, Sample, damage_labels, draw_sample
+from feelvos_lab.data.triplets import IGNORE, Sample, damage_labels
 from feelvos_lab.errors import LabError
 from feelvos_lab.model.feelvos import Feelvos, Labelled, label_frame
 from feelvos_lab.model.head import combine_objects
 from feelvos_lab.model.matching import sample_reference
 from feelvos_lab.model.resize import resize_bilinear
+from feelvos_lab.optim import make_optimizer, scale_bias_gradients, set_training
 
 
 class Trained(NamedTuple):
@@ -93,19 +96,26 @@ def train(
         raise LabError("training needs at least one clip, got none")
     if config.data.in_memory:
         clips = [replace(clip, frames=InMemory(clip.frames), masks=InMemory(clip.masks)) for clip in clips]
+    share = distributed.share()
+    draws = Draws([clips], config=config, seed=seed, share=share)
+    _require_equal_parts(len(draws.own), config.train.accumulate)
     with torch.random.fork_rng(devices=[]), _repeatable():
         torch.manual_seed(seed)
         model = Feelvos(config.model).to(device)
-        optimizer = _optimizer(model, config)
+        optimizer = make_optimizer(model, config.train)
         state = TrainingState(folder, config, seed)
         first, history = state.resume(model, optimizer)
+        distributed.agree_on(first, device=device)
         began, spent = time.perf_counter(), history[-1]["seconds"] if history else 0.0
-        model.train()
+        set_training(model, config.train)
+        loss_of = distributed.averaging(_Loss(model, config))
         losses: list[float] = []
         last = config.train.steps if stop_after is None else min(config.train.steps, stop_after)
         for step in range(first, last):
-            loss = _step(model, optimizer, clips, config=config, seed=seed, step=step, device=device)
-            losses.append(loss)
+            drawn = draws[step]
+            draws.seed_model(step)
+            loss = _step(loss_of, optimizer, drawn, config=config, seed=seed, step=step, device=device)
+            losses.append(distributed.mean_over_processes(loss, device=device))
             if (step + 1) % log_every == 0 or step + 1 == config.train.steps:
                 row = {
                     "step": step + 1,
@@ -115,11 +125,17 @@ def train(
                 }
                 history.append(row)
                 losses = []
-                if progress:
+                if progress and share.rank == 0:
                     progress(f"step {row['step']}/{config.train.steps}  loss {row['loss']:.3f}  {row['seconds']:.0f} s")
-            if (step + 1) % save_every == 0 or step + 1 == last:
+            if share.rank == 0 and ((step + 1) % save_every == 0 or step + 1 == last):
                 state.save(model, optimizer, step + 1, history)
+        distributed.agree_on(last, device=device)  # nobody leaves before the state is written
     return Trained(model.eval(), history)
+
+
+def _require_equal_parts(clips: int, parts: int) -> None:
+    if parts < 1 or clips % parts:
+        raise LabError(f"accumulate must divide the {clips} clips that each process has in a step, got {parts}")
 
 
 @contextmanager
@@ -133,40 +149,55 @@ def _repeatable() -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
+class _Loss(nn.Module):
+    """`batch_loss` as a module, since modules are what distributed training wraps."""
+
+    def __init__(self, model: Feelvos, config: Config) -> None:
+        super().__init__()
+        self.model, self.config = model, config
+
+    def forward(self, drawn: Drawn, *, keep: float, clips: int, device: str | torch.device) -> Tensor:
+        return batch_loss(
+            self.model, drawn.samples, config=self.config, keep=keep, rngs=drawn.rngs, clips=clips, device=device
+        )
+
+
 def _step(
-    model: Feelvos,
+    loss_of: nn.Module,
     optimizer: torch.optim.Optimizer,
-    clips: list[Clip],
+    drawn: Drawn,
     *,
     config: Config,
     seed: int,
     step: int,
     device: str | torch.device,
 ) -> float:
-    """One update; returns its loss."""
+    """One update; returns the loss of this process's clips."""
     settings = config.train
-    rng = np.random.default_rng([seed, step])
-    torch.manual_seed(int(rng.integers(2**31)))
-    samples = [
-        draw_sample(clips, config=config.data, unroll=settings.unroll, rng=rng) for _ in range(settings.batch_size)
-    ]
     rate = poly_rate(step, base=settings.learning_rate, steps=settings.steps, power=settings.poly_power)
     for group in optimizer.param_groups:
         group["lr"] = rate
     keep = kept_fraction(step, hard_fraction=settings.hard_fraction, anneal_steps=settings.hard_anneal_steps)
-    try:
-        loss = batch_loss(model, samples, config=config, keep=keep, rng=rng, device=device)
-    except LabError as error:  # such as embeddings that are not finite any more
-        raise LabError(f"{error} at step {step} of seed {seed}") from error
-    if not torch.isfinite(loss):
-        raise LabError(f"the loss must be finite, got {loss.item()} at step {step} of seed {seed}")
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    clips = len(drawn.samples)
+    size = clips // settings.accumulate
+    total = 0.0
+    for start in range(0, clips, size):
+        part = Drawn(drawn.samples[start : start + size], drawn.rngs[start : start + size])
+        with distributed.held_back(loss_of, while_=start + size < clips):
+            try:
+                loss = loss_of(part, keep=keep, clips=clips, device=device)
+            except LabError as error:  # such as embeddings that are not finite any more
+                raise LabError(f"{error} at step {step} of seed {seed}") from error
+            if not torch.isfinite(loss):
+                raise LabError(f"the loss must be finite, got {loss.item()} at step {step} of seed {seed}")
+            loss.backward()
+        total += loss.item()
     if settings.bias_gradient != 1.0:
-        _scale_bias_gradients(model, settings.bias_gradient)
-    torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+        scale_bias_gradients(loss_of, settings.bias_gradient)
+    torch.nn.utils.clip_grad_norm_(loss_of.parameters(), settings.clip_norm)
     optimizer.step()
-    return loss.item()
+    return total
 
 
 def batch_loss(
@@ -175,7 +206,8 @@ def batch_loss(
     *,
     config: Config,
     keep: float,
-    rng: np.random.Generator,
+    rngs: Sequence[np.random.Generator],
+    clips: int | None = None,
     device: str | torch.device = "cpu",
 ) -> Tensor:
     """Mean loss over B samples and U query frames, times `clips_summed`.
@@ -184,6 +216,10 @@ def batch_loss(
 
     The first previous mask is the true one, damaged with probability `mask_damage`. The prediction that is fed back
     carries no gradient.
+
+    Args:
+        rngs: one a sample, for the mask damage and the choice of reference pixels.
+        clips: the number that the sum over samples is divided by, where these are a part of so many; None: B.
     """
     settings = config.train
     images = torch.cat([s.frames for s in samples]).to(device)  # (B·(2 + U), 3, H, W)
@@ -193,10 +229,10 @@ def batch_loss(
     firsts, previous = [], []
     for b, sample in enumerate(samples):
         reference = label_frame(embeddings[b, 0], sample.labels[0].to(device), num_objects=sample.num_objects)
-        firsts.append(_subsample(reference, limit=settings.reference_pixels, rng=rng))
+        firsts.append(_subsample(reference, limit=settings.reference_pixels, rng=rngs[b]))
         labels = sample.labels[1]
-        if rng.uniform() < settings.mask_damage:
-            labels = damage_labels(labels, num_objects=sample.num_objects, rng=rng)
+        if rngs[b].uniform() < settings.mask_damage:
+            labels = damage_labels(labels, num_objects=sample.num_objects, rng=rngs[b])
         previous.append(label_frame(embeddings[b, 1], labels.to(device), num_objects=sample.num_objects))
     total = torch.zeros((), device=device)
     for u in range(2, features.shape[1]):
@@ -211,14 +247,7 @@ def batch_loss(
             else:
                 soft = combine_objects(logits[b].detach())
                 previous[b] = Labelled(embeddings[b, u], soft.argmax(0), soft)
-    return total / (len(samples) * settings.unroll) * settings.clips_summed
-
-
-def _scale_bias_gradients(model: Feelvos, factor: float) -> None:
-    """Multiply the gradients of the convolutions' biases; the shifts of batch norms are none."""
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d) and module.bias is not None and module.bias.grad is not None:
-            module.bias.grad.mul_(factor)
+    return total / ((clips or len(samples)) * settings.unroll) * settings.clips_summed
 
 
 def _subsample(reference: Labelled, *, limit: int, rng: np.random.Generator) -> Labelled:
@@ -227,16 +256,3 @@ def _subsample(reference: Labelled, *, limit: int, rng: np.random.Generator) -> 
     labels = reference.labels.flatten()
     kept = sample_reference(labels, max_per_object=limit, generator=generator)
     return Labelled(reference.embeddings.flatten(1)[:, kept], labels[kept], reference.probabilities)
-
-
-def _optimizer(model: Feelvos, config: Config) -> torch.optim.Optimizer:
-    """Weight decay reaches matrices and kernels, not biases and norms."""
-    settings = config.train
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum)
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)

@@ -203,7 +203,7 @@ def test_losses_and_gradients_of_a_training_step_are_the_official_ones(weights: 
         keep = kept_fraction(
             step, hard_fraction=config.train.hard_fraction, anneal_steps=config.train.hard_anneal_steps
         )
-        return batch_loss(model, chosen, config=config, keep=keep, rng=np.random.default_rng(0))
+        return batch_loss(model, chosen, config=config, keep=keep, rngs=[np.random.default_rng(0)] * len(chosen))
 
     for i, step in enumerate(case["global_steps"].tolist()):
         for video, sample in enumerate(samples):

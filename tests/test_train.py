@@ -108,8 +108,8 @@ def test_the_prediction_that_is_fed_back_carries_no_gradient_but_changes_the_los
         frames[2] = first_query
         second_only = sample._replace(frames=frames, labels=sample.labels.clone())
         second_only.labels[2] = 255  # only the second query counts
-        rng = np.random.default_rng(0)
-        losses[float(first_query.sum())] = batch_loss(model, [second_only], config=config, keep=1.0, rng=rng).item()
+        rngs = [np.random.default_rng(0)]
+        losses[float(first_query.sum())] = batch_loss(model, [second_only], config=config, keep=1.0, rngs=rngs).item()
     assert len(set(losses.values())) == 2
 
 
@@ -177,7 +177,7 @@ def test_the_prediction_that_is_fed_back_is_one_hot_where_the_settings_say_hard(
         model = Feelvos(config.model).eval()
         seen: list[torch.Tensor] = []
         model.head.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[1][:, 2]))
-        losses[feedback] = batch_loss(model, [sample], config=config, keep=1.0, rng=np.random.default_rng(0)).item()
+        losses[feedback] = batch_loss(model, [sample], config=config, keep=1.0, rngs=[np.random.default_rng(0)]).item()
         assert [bool(((mask == 0) | (mask == 1)).all()) for mask in seen] == [True, feedback == "hard"]
     assert losses["soft"] != losses["hard"]
 
@@ -192,7 +192,7 @@ def test_the_loss_is_added_up_over_as_many_clips_as_the_settings_say() -> None:
             samples,
             config=configure("smoke", clips_summed=count),
             keep=1.0,
-            rng=np.random.default_rng(0),
+            rngs=[np.random.default_rng(0)] * 2,
         ).item()
         for count in (1, 3)
     )

@@ -20,7 +20,10 @@ from feelvos_lab.nbtools import read_notebook, source, tags
 
 PACKAGE = Path(feelvos_lab.__file__).parent
 # Everything that train, infer and evaluate import, directly or not; a test holds the list complete.
-SOURCES = ("config.py", "data/*.py", "model/*.py", "checkpoint.py", "train.py", "infer.py", "evaluate.py", "metrics.py")
+SOURCES = (
+    *("config.py", "data/*.py", "model/*.py", "checkpoint.py"),
+    *("train.py", "optim.py", "distributed.py", "infer.py", "evaluate.py", "metrics.py"),
+)
 HARMLESS = ("model/naive.py",)  # the loop twins, which only tests call
 
 

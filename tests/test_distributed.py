@@ -1,0 +1,96 @@
+"""Laws of a batch that is worked off in parts: by one process after the other, or by several at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from ranks import CONFIG
+from torch import nn
+
+from feelvos_lab.checkpoint import load_checkpoint
+from feelvos_lab.config import Config, configure
+from feelvos_lab.data.draws import Draws, Share
+from feelvos_lab.data.shapes import make_clips
+from feelvos_lab.errors import LabError
+from feelvos_lab.train import train
+
+CLIPS = make_clips("train", count=3, height=64, width=64, frames=6)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def one_process() -> nn.Module:
+    return train(CONFIG, seed=0, clips=CLIPS).model
+
+
+def _with(**changes: object) -> Config:
+    return replace(CONFIG, train=replace(CONFIG.train, **changes))
+
+
+def _farthest(one: nn.Module, other: nn.Module) -> float:
+    theirs = other.state_dict()
+    return max(float((t.float() - theirs[n].float()).abs().max()) for n, t in one.state_dict().items())
+
+
+def test_two_processes_end_with_the_weights_of_one_and_resume_exactly(one_process: nn.Module, tmp_path: Path) -> None:
+    script = Path(__file__).with_name("ranks.py")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*command, str(script), str(tmp_path)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(script.parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    of = {path.stem: load_checkpoint(path)[0] for path in tmp_path.glob("*.safetensors")}
+    assert set(of) == {"whole-0", "whole-1", "resumed-0", "resumed-1"}
+    for name in ("whole-1", "resumed-0", "resumed-1"):
+        assert _farthest(of["whole-0"], of[name]) == 0
+    assert _farthest(one_process, of["whole-0"]) < 1e-4
+    assert _farthest(one_process, train(CONFIG, seed=1, clips=CLIPS).model) > 1e-2
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_a_batch_in_parts_gives_the_weights_of_a_whole_one(one_process: nn.Module, parts: int) -> None:
+    assert _farthest(one_process, train(_with(accumulate=parts), seed=0, clips=CLIPS).model) < 1e-4
+
+
+def test_shares_of_a_batch_are_the_batch() -> None:
+    whole = Draws([CLIPS], config=CONFIG, seed=0, share=Share())[5].samples
+    shares = [Draws([CLIPS], config=CONFIG, seed=0, share=Share(rank, 2))[5].samples for rank in range(2)]
+    for one, other in zip(whole, shares[0] + shares[1], strict=True):
+        assert torch.equal(one.frames, other.frames) and torch.equal(one.labels, other.labels)
+    assert not torch.equal(whole[0].frames, whole[1].frames)
+
+
+def test_frozen_norms_keep_their_statistics_and_train_their_scale(one_process: nn.Module) -> None:
+    norms = [m for m in one_process.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert norms
+    assert all(torch.equal(m.running_mean, torch.zeros_like(m.running_mean)) for m in norms)
+    assert any(not torch.equal(m.weight, torch.ones_like(m.weight)) for m in norms)
+    free = train(_with(freeze_norm=False, steps=1), seed=0, clips=CLIPS).model
+    assert any(m.running_mean.abs().max() > 0 for m in free.modules() if isinstance(m, nn.BatchNorm2d))
+
+
+def test_a_batch_that_cannot_be_shared_is_refused() -> None:
+    with pytest.raises(LabError, match=r"accumulate must divide the 4 clips .* got 3"):
+        train(_with(accumulate=3), seed=0, clips=CLIPS)
+    with pytest.raises(LabError, match="multiple of the 3 processes, got 4"):
+        Draws([CLIPS], config=CONFIG, seed=0, share=Share(0, 3))
+    with pytest.raises(LabError, match="2 processes need draws='clip'"):
+        Draws([CLIPS], config=configure("smoke"), seed=0, share=Share(0, 2))
