@@ -83,6 +83,12 @@ def train(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     data_root: DataRoot = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="A setting, as name=value; may be repeated.")] = None,
+    initialise_from: Annotated[
+        Path | None, typer.Option(help="Start from this checkpoint or imported part, not from random weights.")
+    ] = None,
+    trunk_only: Annotated[
+        bool, typer.Option("--trunk-only", help="Of it, take the backbone alone, as the official training does.")
+    ] = False,
 ) -> None:
     """Train a model: writes model.safetensors, its card model.json, and history.csv.
 
@@ -259,9 +265,15 @@ def import_tf(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    model: Annotated[str | None, typer.Option(help="A preset: print its network's parameters by stage instead.")] = None,
+) -> None:
     """Check the installation: one line a part, exit code 1 if something that is needed is missing."""
-    if not _examined():
+    if model is not None:
+        from feelvos_lab.doctor import parameter_table
+
+        print(parameter_table(model))
+    elif not _examined():
         raise typer.Exit(1)
 
 
