@@ -101,13 +101,25 @@ def train(
     from feelvos_lab.shipped import write_card
     from feelvos_lab.train import train as run_training
 
+    if trunk_only and initialise_from is None:
+        raise LabError("--trunk-only says what to take of --initialise-from, which is not given")
     settings = _settings(set_ or [])
     config = configure(preset, **({"root": str(data_root)} if data_root else {}), **settings)
     command = ["feelvos-lab", "train", "--preset", preset, "--seed", str(seed)]
     command += ["--data-root", "DIR"] if data_root else []
-    command += [word for pair in set_ or [] for word in ("--set", pair)] + ["--out", "DIR"]
+    command += [word for pair in set_ or [] for word in ("--set", pair)]
+    command += ["--initialise-from", initialise_from.name] if initialise_from else []
+    command += [*(["--trunk-only"] if trunk_only else []), "--out", "DIR"]
     with writable_folder(out, resuming="state.safetensors"):
-        trained = run_training(config, seed=seed, folder=out, device=device(), progress=print)
+        trained = run_training(
+            config,
+            seed=seed,
+            folder=out,
+            device=device(),
+            progress=print,
+            start=initialise_from,
+            start_part="trunk" if trunk_only else "all",
+        )
         _write_history(out / "history.csv", trained.history)
         save_checkpoint(out / "model.safetensors", trained.model, config, seed=str(seed))
         write_card(out / "model.safetensors", config=config, seed=seed, command=shlex.join(command))
@@ -266,7 +278,9 @@ def import_tf(
 
 @app.command()
 def doctor(
-    model: Annotated[str | None, typer.Option(help="A preset: print its network's parameters by stage instead.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A preset: print its network's parameters by stage instead.")
+    ] = None,
 ) -> None:
     """Check the installation: one line a part, exit code 1 if something that is needed is missing."""
     if model is not None:

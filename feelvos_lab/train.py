@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from feelvos_lab import distributed
-from feelvos_lab.checkpoint import TrainingState
+from feelvos_lab.checkpoint import TrainingState, initialise
 from feelvos_lab.config import Config
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.draws import Drawn, Draws
@@ -80,6 +80,8 @@ def train(
     log_every: int = 20,
     save_every: int = 200,
     stop_after: int | None = None,
+    start: Path | None = None,
+    start_part: Literal["trunk", "all"] = "all",
 ) -> Trained:
     """Train a model from its configuration; the same configuration, seed and thread count give the same weights.
 
@@ -87,9 +89,13 @@ def train(
         clips: training clips; None loads those that the configuration names.
         folder: where `state.safetensors` is kept, to resume from; None keeps nothing.
         stop_after: end early after this many steps, as if interrupted (for tests).
+        start: a checkpoint or an imported part whose weights the training starts from; None starts at random. A
+            resumed training goes on from its state, whatever this says.
+        start_part: what to take of it, see `initialise`.
 
     Raises:
-        LabError: no training clip, or the state in `folder` belongs to another configuration or seed.
+        LabError: no training clip, a `start` that does not fit, or a state in `folder` that belongs to another
+            configuration or seed.
     """
     clips = load_clips(config.data, split="train", seed=seed) if clips is None else clips
     if not clips:
@@ -101,7 +107,12 @@ def train(
     _require_equal_parts(len(draws.own), config.train.accumulate)
     with torch.random.fork_rng(devices=[]), _repeatable():
         torch.manual_seed(seed)
-        model = Feelvos(config.model).to(device)
+        model = Feelvos(config.model)
+        if start is not None:
+            fresh = initialise(model, start, part=start_part)
+            if progress and share.rank == 0:
+                progress(f"starts from {start}; at random: {_listed(fresh)}")
+        model = model.to(device)
         optimizer = make_optimizer(model, config.train)
         state = TrainingState(folder, config, seed)
         first, history = state.resume(model, optimizer)
@@ -131,6 +142,12 @@ def train(
                 state.save(model, optimizer, step + 1, history)
         distributed.agree_on(last, device=device)  # nobody leaves before the state is written
     return Trained(model.eval(), history)
+
+
+def _listed(names: list[str]) -> str:
+    """How many tensors, and of which layers."""
+    layers = dict.fromkeys(".".join(name.split(".")[:2]) for name in names)
+    return f"{len(names)} tensors of {', '.join(layers)}" if names else "nothing"
 
 
 def _require_equal_parts(clips: int, parts: int) -> None:

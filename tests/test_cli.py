@@ -60,6 +60,41 @@ def test_train_writes_a_model_with_its_card_and_history(tmp_path: Path) -> None:
     assert list(rows[0]) == ["step", "loss", "learning_rate", "seconds"] and rows[-1]["step"] == "2"
 
 
+def test_a_training_can_start_from_a_whole_checkpoint_or_from_its_backbone_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    still = ("--preset", "smoke", "--set", "steps=1", "--set", "learning_rate=0.0")
+    assert _run("train", *still, "--seed", 1, "--out", tmp_path / "first") == 0
+    start = tmp_path / "first" / "model.safetensors"
+    first = dict(load_checkpoint(start)[0].named_parameters())
+    for name, options, told in (("all", (), "nothing"), ("trunk", ("--trunk-only",), "decoder.context")):
+        out = tmp_path / name
+        assert _run("train", *still, "--seed", 2, "--initialise-from", start, *options, "--out", out) == 0
+        assert told in next(line for line in capsys.readouterr().out.splitlines() if line.startswith("starts from"))
+        command = read_card(out / "model.safetensors")["command"]
+        assert "--initialise-from model.safetensors" in command and ("--trunk-only" in command) == bool(options)
+        trained = load_checkpoint(out / "model.safetensors")[0].named_parameters()
+        same = {n: torch.equal(p, first[n]) for n, p in trained}
+        assert all(equal for n, equal in same.items() if name == "all" or n.startswith("backbone."))
+        assert same["embedding.pointwise.weight"] == (name == "all")
+
+
+def test_trunk_only_needs_something_to_start_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("train", "--preset", "smoke", "--trunk-only", "--out", tmp_path / "out") == 2
+    assert "--initialise-from, which is not given" in capsys.readouterr().err
+
+
+def test_doctor_prints_the_parameters_of_a_preset_by_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("doctor", "--model", "full") == 0
+    table = {line[:34].strip(): line[34:].split() for line in capsys.readouterr().out.splitlines()}
+    assert table["backbone"] == ["37,867,312"] * 2 and table["in all"] == ["41,393,819"] * 2  # the official counts
+    assert _run("doctor", "--model", "real") == 0
+    frozen = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("backbone"))
+    assert frozen.split()[-1] == "0"
+    assert _run("doctor", "--model", "large") == 2
+    assert "unknown preset 'large'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("pair", "value"),
     [
