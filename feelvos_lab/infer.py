@@ -13,7 +13,7 @@ from feelvos_lab.data.clip import Clip
 from feelvos_lab.errors import LabError
 from feelvos_lab.model.feelvos import Cues, Feelvos, Labelled, label_frame
 from feelvos_lab.model.head import combine_objects
-from feelvos_lab.model.resize import resize_bilinear
+from feelvos_lab.model.resize import resize_bilinear, resize_labels
 
 
 class Prediction(NamedTuple):
@@ -22,17 +22,23 @@ class Prediction(NamedTuple):
     frame: int
     labels: Tensor  # (H, W) int64, the clip's object ids
     probabilities: Tensor  # (K, H, W) in [0, 1], sums to 1 over K; channel 0 is the background, then the ids in order
-    cues: Cues | None  # None for the first frame, whose mask is given
+    cues: Cues | None  # None up to the first frame whose mask is given
 
 
 @torch.inference_mode()
 def propagate(
     model: Feelvos, clip: Clip, *, feedback: Literal["soft", "hard"] | None = None, height: int = 0
 ) -> Iterator[Prediction]:
-    """Carry the first frame's mask through the clip, yielding a `Prediction` a frame, the first included.
+    """Carry the given masks through the clip, yielding a `Prediction` a frame, the first included.
 
-    The first frame is encoded once. Of the past only the previous frame is kept, so memory does not grow with the
-    length of the clip.
+    Of the past only the previous frame is kept, and the frames whose masks give objects, so memory does not grow with
+    the length of the clip.
+
+    An object takes part from the frame that gives it (`Clip.starts`), and its global map is the distance to that
+    frame. Of a later mask only the objects count that it gives: wherever it shows anything else, what was predicted
+    stays. The background is matched with the first reference frame, and with those pixels of the later ones that
+    neither the mask nor the prediction calls an object. Before an object is given, its probability is 0 and its
+    distances are 1; before any is, everything is background and nothing is computed.
 
     Args:
         model: in evaluation mode.
@@ -48,33 +54,97 @@ def propagate(
     if feedback not in ("soft", "hard"):
         raise LabError(f"feedback must be 'soft' or 'hard', got {feedback!r}")
     device = next(model.parameters()).device
-    ids = torch.tensor([0, *clip.object_ids])
-    given = torch.bucketize(clip.masks[0], ids)  # (H, W): index of each id
-    given[ids[given.clamp(max=len(ids) - 1)] != clip.masks[0]] = -1  # an id of no object takes part in nothing
-    size = tuple(given.shape)
+    starts = dict(zip(clip.object_ids, clip.starts or (0,) * len(clip.object_ids), strict=True))
+    entering = sorted(starts, key=lambda i: (starts[i], i))  # channels 1, 2, … of the network, in this order
+    channels = torch.tensor([0, *(1 + entering.index(i) for i in clip.object_ids)])  # (K,) where each id's channel is
+    ids = torch.tensor([0, *entering])  # (K,)
+    first: Labelled | None = None
+    size: tuple[int, int] | None = None
     for t in range(len(clip)):
         frame = clip.frames[t]
+        size = size or tuple(frame.shape[-2:])
         if tuple(frame.shape[-2:]) != size:
             raise LabError(
                 f"frame {t} of {clip.name} must be {size[0]}×{size[1]}, is {frame.shape[-2]}×{frame.shape[-1]}"
             )
+        new = clip.given_in(t)
+        if first is None and not new:
+            empty = torch.zeros(size, dtype=torch.int64)
+            yield Prediction(t, empty, _one_hot(empty, len(ids)), None)
+            continue
         encoded = model.encode(_network_input(frame, height)[None].to(device))
         features, embeddings = encoded.features[0], encoded.embeddings[0]  # (C, h, w), (D, h, w)
-        if t == 0:
-            first = previous = label_frame(embeddings, given.to(device), num_objects=len(ids))
-            one_hot = (given == torch.arange(len(ids))[:, None, None]).float()  # (K, H, W)
-            yield Prediction(0, clip.masks[0].clone(), one_hot, None)
+        known = 1 + sum(start <= t for start in starts.values())  # channels in use from here on
+        if first is None:
+            mask = clip.masks[t]
+            given = _channel_of(mask, ids[:known])  # (H, W)
+            first = previous = label_frame(embeddings, given.to(device), num_objects=known)
+            yield Prediction(t, mask.clone(), _one_hot(given, len(ids))[channels], None)
             continue
         cues = model.cues(features, embeddings, first, previous)
-        logits = model.segment([cues])[0]  # (K, h, w)
-        full = resize_bilinear(logits[None], size)[0]  # (K, H, W)
-        labels = full.argmax(0)  # (H, W)
+        logits = model.segment([cues])[0]  # (K', h, w), of the objects that are there
+        full = resize_bilinear(logits[None], size)[0]  # (K', H, W)
+        labels, probabilities = full.argmax(0), combine_objects(full)  # (H, W), (K', H, W)
+        soft = combine_objects(logits)  # (K', h, w)
+        if new:
+            mask = clip.masks[t]
+            given = _channel_of(mask, ids[:known])  # (H, W)
+            given = torch.where(given >= known - len(new), given, 0).to(device)  # those alone that this mask gives
+            background = (labels == 0) & (mask == 0).to(device)
+            labels = torch.where(given > 0, given, labels)
+            probabilities = _insert(probabilities, given, known)  # (K, H, W)
+            small = resize_labels(given, tuple(soft.shape[-2:]))  # (h, w)
+            soft = _insert(soft, small, known)  # (K, h, w)
+            first = _pooled(first, embeddings, torch.where(background, 0, torch.where(given > 0, given, -1)))
         if feedback == "soft":
-            soft = combine_objects(logits)
             previous = Labelled(embeddings, soft.argmax(0), soft)
         else:
-            previous = label_frame(embeddings, labels, num_objects=len(ids))
-        yield Prediction(t, ids[labels.cpu()], combine_objects(full).cpu(), cues)
+            previous = label_frame(embeddings, labels, num_objects=known)
+        yield Prediction(
+            t, ids[labels.cpu()], _spread(probabilities.cpu(), channels, 0.0), _all_objects(cues, channels)
+        )
+
+
+def _channel_of(mask: Tensor, ids: Tensor) -> Tensor:
+    """A mask's ids (H, W) → their places in `ids`, or -1: an id that is not there takes part in nothing."""
+    ordered, place = ids.sort()
+    found = torch.bucketize(mask, ordered).clamp(max=len(ids) - 1)  # (H, W)
+    return torch.where(ordered[found] == mask, place[found], -1)
+
+
+def _one_hot(labels: Tensor, objects: int) -> Tensor:
+    """(H, W) → (K, H, W)."""
+    return (labels == torch.arange(objects)[:, None, None]).float()
+
+
+def _insert(probabilities: Tensor, given: Tensor, objects: int) -> Tensor:
+    """Probabilities (K', H, W) with new objects behind them, sure where they are given (H, W): (K, H, W)."""
+    missing = probabilities.new_zeros(objects - len(probabilities), *probabilities.shape[1:])
+    sure = (given == torch.arange(objects, device=given.device)[:, None, None]).to(probabilities.dtype)  # (K, H, W)
+    return torch.where(given > 0, sure, torch.cat([probabilities, missing]))
+
+
+def _pooled(first: Labelled, embeddings: Tensor, labels: Tensor) -> Labelled:
+    """The reference pixels so far, and those of one more frame that have a label (H, W) from 0."""
+    small = resize_labels(labels, tuple(embeddings.shape[-2:])).flatten()  # (N,)
+    kept = small >= 0
+    pixels = torch.cat([first.embeddings.flatten(1), embeddings.flatten(1)[:, kept]], dim=1)  # (D, N)
+    return Labelled(pixels, torch.cat([first.labels.flatten(), small[kept]]), first.probabilities)
+
+
+def _spread(values: Tensor, channels: Tensor, absent: float) -> Tensor:
+    """Channels in the order in which objects entered (K', …) → in the order of their ids (K, …)."""
+    if torch.equal(channels, torch.arange(len(values))):
+        return values
+    missing = values.new_full((len(channels) - len(values), *values.shape[1:]), absent)
+    return torch.cat([values, missing])[channels.to(values.device)]
+
+
+def _all_objects(cues: Cues, channels: Tensor) -> Cues:
+    """The cues of all the clip's objects, in the order of their ids: far and improbable before they are given."""
+    maps = ((cues.global_map, 1.0), (cues.local_map, 1.0), (cues.previous_mask, 0.0))
+    spread = (None if m is None else _spread(m, channels, absent) for m, absent in maps)
+    return Cues(*spread, cues.features, cues.embeddings)
 
 
 def _network_input(frame: Tensor, height: int) -> Tensor:

@@ -15,6 +15,8 @@ from feelvos_lab.errors import LabError
 from feelvos_lab.evaluate import copy_first_mask, evaluate
 from feelvos_lab.infer import propagate
 from feelvos_lab.model.feelvos import Feelvos
+from feelvos_lab.model.matching import global_matching
+from feelvos_lab.model.resize import resize_labels
 
 CLIP = make_clip(11, height=48, width=64, frames=5, objects=3)
 
@@ -105,6 +107,109 @@ def test_a_frame_of_another_size_is_refused_with_its_number(model: Feelvos) -> N
 
     with pytest.raises(LabError, match="frame 2 of odd must be 48×64, is 40×64"):
         list(propagate(model, Clip("odd", Odd(), CLIP.masks, CLIP.object_ids)))
+
+
+def _entering(clip: Clip, **frames: int) -> Clip:
+    """The clip without its objects before they enter; `o2=3` lets object 2 enter in frame 3."""
+    starts = tuple(frames.get(f"o{i}", 0) for i in clip.object_ids)
+    masks = clip.masks.clone()
+    for i, start in zip(clip.object_ids, starts, strict=True):
+        masks[:start][masks[:start] == i] = 0
+    return replace(clip, masks=masks, starts=starts)
+
+
+@pytest.mark.parametrize("feedback", ["soft", "hard"])
+def test_objects_that_are_all_given_first_are_as_without_starts(model: Feelvos, feedback: str) -> None:
+    stated = replace(CLIP, starts=(0, 0, 0))
+    for plain, other in zip(
+        propagate(model, CLIP, feedback=feedback), propagate(model, stated, feedback=feedback), strict=True
+    ):
+        assert torch.equal(plain.probabilities, other.probabilities)
+        assert torch.equal(plain.labels, other.labels)
+
+
+@pytest.mark.parametrize("feedback", ["soft", "hard"])
+def test_until_a_late_object_is_given_everything_is_as_if_there_were_none(model: Feelvos, feedback: str) -> None:
+    late = _entering(CLIP, o2=3)
+    without = replace(CLIP, masks=CLIP.masks * (CLIP.masks != 2), object_ids=(1, 3))
+    pairs = list(
+        zip(propagate(model, late, feedback=feedback), propagate(model, without, feedback=feedback), strict=True)
+    )
+    for with_it, without_it in pairs[:3]:
+        assert torch.equal(with_it.labels, without_it.labels)
+        assert torch.equal(with_it.probabilities[[0, 1, 3]], without_it.probabilities)
+        assert (with_it.probabilities[2] == 0).all()
+    for with_it, without_it in pairs[1:4]:  # in frame 3 it is not yet looked for
+        assert (with_it.cues.global_map[2] == 1).all() and (with_it.cues.local_map[2] == 1).all()
+        assert (with_it.cues.previous_mask[2] == 0).all()
+        assert torch.equal(with_it.cues.global_map[[0, 1, 3]], without_it.cues.global_map)
+
+
+@pytest.mark.parametrize("feedback", ["soft", "hard"])
+def test_the_mask_that_gives_an_object_is_taken_for_it_alone(model: Feelvos, feedback: str) -> None:
+    late = _entering(CLIP, o2=3)
+    without = replace(CLIP, masks=CLIP.masks * (CLIP.masks != 2), object_ids=(1, 3))
+    given = CLIP.masks[3] == 2
+    assert given.any()
+    with_it = list(propagate(model, late, feedback=feedback))
+    without_it = list(propagate(model, without, feedback=feedback))
+    assert torch.equal(with_it[3].labels, torch.where(given, 2, without_it[3].labels))
+    assert (with_it[3].probabilities[2] == given.float()).all()
+    assert torch.allclose(with_it[3].probabilities.sum(0), torch.ones(48, 64), atol=1e-5)
+    only_new = late.masks.clone()
+    only_new[3] *= given  # a file that shows nothing but the new object
+    fed = list(propagate(model, replace(late, masks=only_new), feedback=feedback))
+    assert torch.equal(fed[3].labels, with_it[3].labels)
+    assert (with_it[4].cues.previous_mask[2] > 0).any()
+
+
+def test_a_late_object_is_matched_with_the_frame_that_gives_it(model: Feelvos) -> None:
+    late = _entering(CLIP, o2=3)
+    predictions = list(propagate(model, late))
+    reference, query = (model.encode(CLIP.frames[t][None].float() / 255).embeddings[0] for t in (3, 4))
+    labels = resize_labels((CLIP.masks[3] == 2).long(), tuple(query.shape[-2:]))
+    expected = global_matching(query, reference, labels, num_objects=2)[1]
+    assert torch.allclose(predictions[4].cues.global_map[2], expected, atol=1e-5)
+
+
+def test_the_background_of_a_later_reference_is_what_neither_mask_nor_prediction_calls_an_object(
+    model: Feelvos,
+) -> None:
+    late = _entering(CLIP, o2=3)
+    at, after = list(propagate(model, late))[3:5]
+    first, third, query = (model.encode(CLIP.frames[t][None].float() / 255).embeddings[0] for t in (0, 3, 4))
+    size = tuple(query.shape[-2:])
+    grounds = [
+        resize_labels((late.masks[0] == 0).long(), size),
+        resize_labels(((late.masks[3] == 0) & (at.labels == 0)).long(), size),
+    ]
+    pooled = torch.stack(
+        [global_matching(query, e, m, num_objects=2)[1] for e, m in zip((first, third), grounds, strict=True)]
+    )
+    assert torch.allclose(after.cues.global_map[0], pooled.amin(0), atol=1e-5)
+
+
+def test_ids_in_any_order_of_entering_come_back_as_they_were_given(model: Feelvos) -> None:
+    late = _entering(CLIP, o1=2, o2=3)  # 3 is there first, then 1, then 2
+    ids = torch.tensor([0, 9, 4, 6])
+    renamed = Clip("renamed", CLIP.frames, ids[late.masks], (4, 6, 9), (3, 0, 2))
+    for plain, other in zip(propagate(model, late), propagate(model, renamed), strict=True):
+        assert torch.equal(ids[plain.labels], other.labels)
+        assert torch.allclose(plain.probabilities[[0, 2, 3, 1]], other.probabilities, atol=1e-5)
+
+
+def test_frames_before_the_first_object_are_background_and_the_rest_is_as_if_the_clip_began_there(
+    model: Feelvos,
+) -> None:
+    late = _entering(CLIP, o1=2, o2=2, o3=2)
+    cut = Clip("cut", CLIP.frames[2:], CLIP.masks[2:], CLIP.object_ids)
+    predictions = list(propagate(model, late))
+    for t in (0, 1):
+        assert (predictions[t].labels == 0).all() and predictions[t].cues is None
+        assert (predictions[t].probabilities[0] == 1).all() and (predictions[t].probabilities[1:] == 0).all()
+    for whole, alone in zip(predictions[2:], propagate(model, cut), strict=True):
+        assert torch.equal(whole.labels, alone.labels)
+        assert torch.equal(whole.probabilities, alone.probabilities)
 
 
 @pytest.fixture(scope="module")
