@@ -130,7 +130,13 @@ def train(
 @app.command()
 def segment(
     video: Annotated[Path, typer.Argument(help="A video, or a folder of numbered jpg or png frames.")],
-    mask: Annotated[Path, typer.Option(help="The first frame's mask: an indexed PNG.")],
+    mask: Annotated[
+        list[str],
+        typer.Option(
+            help="The first frame's mask, an indexed PNG. For objects that enter later: a folder of masks named like "
+            "the frames, or FRAME=FILE again and again."
+        ),
+    ],
     out: Out,
     checkpoint: Checkpoint = None,
     feedback: Annotated[
@@ -142,7 +148,10 @@ def segment(
         typer.Option(min=0, help="Frames are scaled down to it for the network; 0: never. Default: the model's."),
     ] = None,
 ) -> None:
-    """Carry the mask of the first frame through a video: writes one indexed PNG a frame, and a film."""
+    """Carry given masks through a video: writes one indexed PNG a frame, and a film.
+
+    An object starts in the first mask that shows it; what later masks say of objects given before is not used.
+    """
     from feelvos_lab.infer import propagate
     from feelvos_lab.movie import require_writer
     from feelvos_lab.output import complete_folder, frame_names, read_clip, refuse_occupied, write_segmentation
@@ -153,6 +162,8 @@ def segment(
     model, config, source = _model(checkpoint)
     scaled = config.data.test_height if height is None else height
     print(f"{clip.name}: {len(clip)} frames, objects {', '.join(map(str, clip.object_ids))}; model: {source}")
+    for t in sorted(set(clip.starts) - {0}):
+        print(f"given in frame {frame_names(clip)[t]}: {', '.join(map(str, clip.given_in(t)))}")
     with complete_folder(out) as folder:
         predictions = _counted(propagate(model, clip, feedback=feedback and feedback.value, height=scaled), len(clip))
         write_segmentation(predictions, clip, folder, names=frame_names(clip), moving=overlay.value)

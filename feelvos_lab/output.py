@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from feelvos_lab.data.clip import Clip, read_folder, read_video
+from feelvos_lab.data.clip import Clip, FrameSource, check_clip, read_folder, read_video
 from feelvos_lab.data.images import write_mask
-from feelvos_lab.data.lazy import LazyFrames
+from feelvos_lab.data.lazy import GivenMasks, LazyFrames, numbered_files
+from feelvos_lab.data.video import VideoFrames
 from feelvos_lab.errors import LabError
 from feelvos_lab.movie import open_movie
 from feelvos_lab.viz import overlay
@@ -81,22 +83,70 @@ def writable_folder(path: Path | str, *, resuming: str) -> Iterator[Path]:
         raise
 
 
-def read_clip(video: Path, mask: Path) -> Clip:
-    """A clip to segment from a folder of frames or a video file, and its first mask.
+def read_clip(video: Path, masks: Sequence[str]) -> Clip:
+    """A clip to segment from a folder of frames or a video file, and the masks that give its objects.
+
+    Args:
+        masks: one file, for the first frame; one folder of files that are named like frames; or files as FRAME=FILE,
+            of which one without FRAME= is for the first frame. FRAME is a frame's name or its number. An object is
+            given by the first mask that shows it. The frames of a folder may be numbered in steps, such as 5.
 
     Raises:
-        LabError: neither is there, or what `read_folder` and `read_video` refuse.
+        LabError: no such video, mask or frame; two masks for one frame; or what `read_folder`, `read_video` and
+            `GivenMasks` refuse.
     """
     if not video.exists():
         raise LabError(f"there is no {video}: a video or a folder of frames was expected")
-    return read_folder(video, mask) if video.is_dir() else read_video(video, mask)
+    if len(masks) == 1 and not _is_pair(masks[0]) and not Path(masks[0]).is_dir():
+        return read_folder(video, masks[0], step=None) if video.is_dir() else read_video(video, masks[0])
+    frames: LazyFrames | VideoFrames
+    if video.is_dir():
+        frames = LazyFrames(list(numbered_files(video, endings=(".jpg", ".jpeg", ".png"), step=None).values()))
+    else:
+        frames = VideoFrames(video)
+    given = GivenMasks(_mask_files(masks, _names(frames)), length=len(frames), size=tuple(frames[0].shape[1:]))
+    clip = Clip(video.resolve().name if video.is_dir() else video.stem, frames, given, given.object_ids, given.starts)
+    check_clip(clip)
+    return clip
 
 
 def frame_names(clip: Clip) -> list[str]:
     """A name for each frame's mask: that of its file, or its number in five digits where it has none."""
-    if isinstance(clip.frames, LazyFrames):
-        return [path.stem for path in clip.frames.paths]
-    return [f"{t:05d}" for t in range(len(clip))]
+    return _names(clip.frames)
+
+
+def _names(frames: FrameSource) -> list[str]:
+    if isinstance(frames, LazyFrames):
+        return [path.stem for path in frames.paths]
+    return [f"{t:05d}" for t in range(len(frames))]
+
+
+def _is_pair(text: str) -> bool:
+    return "=" in text and not Path(text).exists()
+
+
+def _mask_files(masks: Sequence[str], names: list[str]) -> dict[int, Path]:
+    """The mask of each frame that has one, by the frame's index."""
+    if len(masks) == 1 and (folder := Path(masks[0])).is_dir():
+        pairs = [(path.stem, path) for path in sorted(folder.glob("*.png")) if not path.name.startswith(".")]
+        if not pairs:
+            raise LabError(f"{folder} holds no mask: png files named like the frames were expected")
+    else:
+        pairs = []
+        for text in masks:
+            frame, _, file = text.partition("=") if _is_pair(text) else (names[0], "=", text)
+            pairs.append((frame, Path(file)))
+    index = {name: t for t, name in enumerate(names)}
+    by_number = {int(re.findall(r"\d+", name)[-1]): t for t, name in enumerate(names)}
+    files: dict[int, Path] = {}
+    for frame, path in pairs:
+        t = index.get(frame, by_number.get(int(frame)) if frame.isascii() and frame.isdigit() else None)
+        if t is None:
+            raise LabError(f"mask {path} is for frame {frame!r}, expected one of {names[0]} to {names[-1]}")
+        if t in files:
+            raise LabError(f"frame {names[t]} has two masks, {files[t]} and {path}: one was expected")
+        files[t] = path
+    return files
 
 
 def write_segmentation(

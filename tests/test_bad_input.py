@@ -294,3 +294,23 @@ def _mask(objects: dict[int, int]) -> torch.Tensor:
 
 def _snapshot(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else b"" for p in sorted(folder.rglob("*"))}
+
+
+def test_masks_that_do_not_fit_their_frames(video: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
+    mask, empty = tmp_path / "mask.png", tmp_path / "masks"
+    write_mask(tmp_path / "none.png", _mask({}))
+    write_mask(tmp_path / "narrow.png", _mask({2: 8})[:, 1:])
+    empty.mkdir()
+
+    def told(*masks: object) -> str:
+        return refused("segment", video, *(w for m in masks for w in ("--mask", m)), "--out", tmp_path / "out")
+
+    assert told(f"9={mask}") == "mask TMP/mask.png is for frame '9', expected one of 00000 to 00003"
+    assert told(mask, f"0={mask}") == "frame 00000 has two masks, TMP/mask.png and TMP/mask.png: one was expected"
+    assert told(mask, mask).startswith("frame 00000 has two masks")
+    assert told(empty) == "TMP/masks holds no mask: png files named like the frames were expected"
+    assert told(mask, f"2={tmp_path / 'narrow.png'}") == "mask TMP/narrow.png is 47×40, its frame is 48×40"
+    assert told(f"1={tmp_path / 'none.png'}") == (
+        "at least one mask with an object was expected, got TMP/none.png: no object in it"
+    )
+    assert told(mask, f"2={tmp_path / 'nowhere.png'}") == "TMP/nowhere.png is missing: an image was expected"

@@ -248,3 +248,59 @@ def test_strip_and_lint_work_on_notebooks(tmp_path: Path, capsys: pytest.Capture
     assert "has outputs" in capsys.readouterr().out
     assert _run("strip", tmp_path / "book.ipynb") == 0
     assert _run("lint", tmp_path / "book.ipynb") == 0
+
+
+def _later(clip: Clip, folder: Path) -> list[torch.Tensor]:
+    """Masks in which object 2 is given in the third frame, 00007; written to a folder under the frames' names."""
+    first, third = clip.masks[0] * (clip.masks[0] == 1), clip.masks[2]
+    assert (third == 2).any() and (first == 1).any()
+    write_mask(folder / "00005.png", first)
+    write_mask(folder / "00007.png", third)
+    return [first, third]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [("masks",), ("masks/00005.png", "00007=masks/00007.png"), ("5=masks/00005.png", "7=masks/00007.png")],
+    ids=["a folder", "the first and a named frame", "numbers"],
+)
+def test_segment_lets_an_object_enter_with_a_later_mask(
+    given: tuple[str, ...],
+    clip: Clip,
+    tmp_path: Path,
+    checkpoint: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first, third = _later(clip, tmp_path / "masks")
+    arguments = [word for mask in given for word in ("--mask", mask)]
+    assert _run("segment", "video", *arguments, "--checkpoint", checkpoint, "--overlay", "none", "--out", "out") == 0
+    assert "given in frame 00007: 2" in capsys.readouterr().out
+    masks = torch.stack([first, first, third, third])
+    late = Clip("late", clip.frames, masks, (1, 2), (0, 2))
+    for t, prediction in enumerate(propagate(load_checkpoint(checkpoint)[0], late)):
+        assert torch.equal(read_mask(tmp_path / f"out/{t + 5:05d}.png"), prediction.labels)
+
+
+def test_segment_lets_an_object_enter_a_video_file(clip: Clip, tmp_path: Path, checkpoint: Path) -> None:
+    pytest.importorskip("av")
+    with open_movie(tmp_path / "film.mp4", kind="mp4") as append:
+        for t in range(4):
+            append(clip.frames[t].permute(1, 2, 0).numpy())
+    first, third = _later(clip, tmp_path / "masks")
+    given = ("--mask", tmp_path / "masks/00005.png", "--mask", f"2={tmp_path / 'masks/00007.png'}")
+    out = tmp_path / "out"
+    arguments = ("segment", tmp_path / "film.mp4", *given, "--checkpoint", checkpoint, "--overlay", "gif", "--out", out)
+    assert _run(*arguments) == 0
+    assert torch.equal(read_mask(out / "00000.png"), first)
+    assert not (read_mask(out / "00001.png") == 2).any()
+    assert torch.equal(read_mask(out / "00002.png") == 2, third == 2)
+
+
+def test_frames_numbered_in_even_steps_are_segmented(clip: Clip, tmp_path: Path, checkpoint: Path) -> None:
+    for t in reversed(range(4)):
+        (tmp_path / f"video/{t + 5:05d}.png").rename(tmp_path / f"video/{5 * t + 20:05d}.png")
+    arguments = ("segment", tmp_path / "video", "--mask", tmp_path / "mask.png", "--checkpoint", checkpoint)
+    assert _run(*arguments, "--overlay", "none", "--out", tmp_path / "out") == 0
+    assert sorted(p.stem for p in (tmp_path / "out").iterdir()) == ["00020", "00025", "00030", "00035"]

@@ -69,14 +69,14 @@ class Clip:
         return tuple(i for i, start in zip(self.object_ids, starts, strict=True) if start == frame)
 
 
-def read_folder(folder: Path | str, mask_path: Path | str, name: str | None = None, *, step: int = 1) -> Clip:
+def read_folder(folder: Path | str, mask_path: Path | str, name: str | None = None, *, step: int | None = 1) -> Clip:
     """A folder of numbered jpg or png frames with the mask of its first frame; frames are read when asked for.
 
     Args:
         folder: holds 00000.jpg, 00001.jpg, … or names that end in such numbers.
         mask_path: an indexed PNG or an 8-bit grey image of object ids, as `read_mask` takes.
         name: of the clip; the folder's if not given.
-        step: distance of neighbouring frame numbers, such as 5 in YouTube-VOS.
+        step: distance of neighbouring frame numbers, such as 5 in YouTube-VOS; None: the smallest that occurs.
 
     Raises:
         LabError: fewer than two frames, a missing number, sizes that differ, a mask that `read_mask` refuses or that

@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -164,10 +165,11 @@ class GivenMasks:
         return torch.full_like(read_mask(next(iter(self.paths.values())), height=self.height), VOID)
 
 
-def numbered_files(folder: Path, *, endings: Sequence[str], step: int | None = 1) -> dict[int, Path]:
+def numbered_files(folder: Path, *, endings: Sequence[str], step: int | Literal["any"] | None = 1) -> dict[int, Path]:
     """The image files of a folder by their number, the last one in their names, in ascending order.
 
-    Other files and hidden ones are passed over. `step` is the distance of neighbouring numbers; with None any will do.
+    Other files and hidden ones are passed over. `step` is the distance of neighbouring numbers: a number,
+    "any", or None for the smallest that occurs, so that a gap is told in every case but "any".
 
     Raises:
         LabError: no such folder or no such file in it; a name without a number; a number that is missing or double.
@@ -186,8 +188,10 @@ def numbered_files(folder: Path, *, endings: Sequence[str], step: int | None = 1
     if not numbered:
         raise LabError(f"{folder} holds no {_or(endings)} image")
     order = sorted(numbered)
+    if step is None:
+        step = min((following - number for number, following in itertools.pairwise(order)), default=1)
     for number, following in itertools.pairwise(order):
-        if step is not None and following - number != step:
+        if step != "any" and following - number != step:
             raise LabError(
                 f"{folder} lacks number {number + step}: {numbered[number].name} is followed by "
                 f"{numbered[following].name}, expected steps of {step}"

@@ -58,8 +58,8 @@ def read_youtube_vos(root: Path | str, *, split: Literal["train", "val"], height
 def _annotated(folder: Path, name: str, seen: dict[int, list[str]], height: int) -> Clip | None:
     """The annotated frames of a video; None where fewer than two are."""
     images, annotations = folder / "JPEGImages" / name, folder / "Annotations" / name
-    masks = numbered_files(annotations, endings=(".png",), step=None)
-    frames = numbered_files(images, endings=(".jpg",), step=None)
+    masks = numbered_files(annotations, endings=(".png",), step="any")
+    frames = numbered_files(images, endings=(".jpg",), step="any")
     if missing := [masks[number] for number in masks if number not in frames]:
         raise LabError(f"mask {missing[0]} has no frame in {images}")
     order = {path.stem: index for index, path in enumerate(masks.values())}
@@ -77,8 +77,8 @@ def _annotated(folder: Path, name: str, seen: dict[int, list[str]], height: int)
 def _given(folder: Path, name: str, _seen: dict[int, list[str]], height: int) -> Clip:
     """All frames of a video with the masks that give its objects."""
     images, annotations = folder / "JPEGImages" / name, folder / "Annotations" / name
-    frames = numbered_files(images, endings=(".jpg",), step=None)
-    masks = numbered_files(annotations, endings=(".png",), step=None)
+    frames = numbered_files(images, endings=(".jpg",), step="any")
+    masks = numbered_files(annotations, endings=(".png",), step="any")
     if missing := [masks[number] for number in masks if number not in frames]:
         raise LabError(f"mask {missing[0]} has no frame in {images}")
     if len(frames) < 2:
