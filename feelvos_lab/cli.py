@@ -55,6 +55,12 @@ class Data(str, Enum):
     youtube_vos = "youtube-vos"
 
 
+class Published(str, Enum):
+    davis_2016 = "davis-2016"
+    davis_2017 = "davis-2017"
+    youtube_vos = "youtube-vos"
+
+
 class Split(str, Enum):
     train = "train"
     validation = "validation"
@@ -260,6 +266,27 @@ def ablate_report(spec: Spec, seeds: Seeds = None, root: Root = Path("experiment
     from feelvos_lab.ablate.spec import load_spec
 
     _print_report(load_spec(spec), root, _seeds(seeds))
+
+
+@app.command("fetch-data")
+def fetch_data(
+    data: Annotated[Published, typer.Argument(help="The data set.")],
+    out: Annotated[Path, typer.Option(help="Folder for it, the later --data-root; must be new or empty.")],
+    sha256: Annotated[
+        str | None, typer.Option(help="What the archive must have. Default: the published one, if there is one.")
+    ] = None,
+) -> None:
+    """Download a data set, verify and unpack it; given again after a break, it goes on where it stopped."""
+    from feelvos_lab.data.fetch import ARCHIVES, fetch
+
+    if data is Published.youtube_vos:
+        raise LabError(
+            "YouTube-VOS is given to registered people alone: register at https://youtube-vos.org, download its train "
+            f"and valid archives there, and unpack them so that {out / 'train/meta.json'} and "
+            f"{out / 'valid/meta.json'} lie beside JPEGImages and Annotations; then pass --data-root {out}"
+        )
+    fetch(ARCHIVES[data.value], out, sha256=sha256, progress=print)
+    print(f"{data.value} is in {out}: pass --data-root {out}")
 
 
 @app.command("import-tf")
