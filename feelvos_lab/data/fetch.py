@@ -134,7 +134,7 @@ def _download(archive: Archive, brought: Path, progress: Callable[[str], None]) 
                 _begin(part, {"address": archive.address, "validator": came, "bytes": total})
                 done = 0
             progress(f"{archive.address}: {'going on from' if resumed else 'starting at'} byte {done:,}")
-            with _opened(part, "ab" if resumed else "wb") as file:
+            with _opened(part) as file:
                 done = _receive(answer, file, done=done, total=total, progress=progress)
     except HTTPError as error:
         error.close()
@@ -181,9 +181,9 @@ def _receive(
     return done
 
 
-def _opened(path: Path, mode: str) -> IO[Any]:
+def _opened(path: Path) -> IO[Any]:
     try:
-        return path.open(mode)
+        return path.open("ab")
     except OSError as error:
         raise LabError(f"cannot write {path}: {error.strerror or error}") from error
 
