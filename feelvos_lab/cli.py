@@ -153,6 +153,7 @@ def segment(
         int | None,
         typer.Option(min=0, help="Frames are scaled down to it for the network; 0: never. Default: the model's."),
     ] = None,
+    cues: Annotated[bool, typer.Option("--cues", help="Save the distance maps of every object too.")] = False,
 ) -> None:
     """Carry given masks through a video: writes one indexed PNG a frame, and a film.
 
@@ -172,7 +173,7 @@ def segment(
         print(f"given in frame {frame_names(clip)[t]}: {', '.join(map(str, clip.given_in(t)))}")
     with complete_folder(out) as folder:
         predictions = _counted(propagate(model, clip, feedback=feedback and feedback.value, height=scaled), len(clip))
-        write_segmentation(predictions, clip, folder, names=frame_names(clip), moving=overlay.value)
+        write_segmentation(predictions, clip, folder, names=frame_names(clip), moving=overlay.value, cues=cues)
     print(f"{len(clip)} masks{'' if overlay is Overlay.none else f' and overlay.{overlay.value}'} are in {out}")
 
 

@@ -14,12 +14,15 @@ import torch
 from PIL import Image, ImageSequence
 
 from feelvos_lab import cli, doctor, start
-from feelvos_lab.checkpoint import load_checkpoint
+from feelvos_lab.checkpoint import load_checkpoint, save_checkpoint
 from feelvos_lab.config import configure
 from feelvos_lab.data.clip import Clip
+from feelvos_lab.data.distances import read_distance, write_distance
 from feelvos_lab.data.images import read_mask, write_mask
 from feelvos_lab.data.shapes import make_clip
+from feelvos_lab.errors import LabError
 from feelvos_lab.infer import propagate
+from feelvos_lab.model.feelvos import Feelvos
 from feelvos_lab.movie import open_movie
 from feelvos_lab.scoreboard import no_benchmark
 from feelvos_lab.shipped import read_card
@@ -124,6 +127,43 @@ def test_segment_writes_what_propagate_says_under_the_names_of_the_frames(
         assert torch.equal(read_mask(out / name), prediction.labels)
         with Image.open(out / name) as image:
             assert image.mode == "P"
+
+
+def test_segment_saves_the_distance_maps_of_every_object(clip: Clip, tmp_path: Path, checkpoint: Path) -> None:
+    arguments = ("segment", tmp_path / "video", "--mask", tmp_path / "mask.png", "--checkpoint", checkpoint)
+    assert _run(*arguments, "--overlay", "none", "--cues", "--out", tmp_path / "out") == 0
+    expected = [p for p in propagate(load_checkpoint(checkpoint)[0], clip) if p.cues]
+    ids = (0, *clip.object_ids)
+    written = sorted((tmp_path / "out" / "cues").rglob("*.png"))
+    assert len(written) == 2 * len(ids) * len(expected)
+    for prediction in expected:
+        for kind, maps in (("global", prediction.cues.global_map), ("local", prediction.cues.local_map)):
+            for object_id, distance in zip(ids, maps, strict=True):
+                path = tmp_path / "out" / "cues" / kind / str(object_id) / f"{5 + prediction.frame:05d}.png"
+                assert torch.allclose(read_distance(path), distance, atol=1 / 131070 + 1e-7)
+
+
+def test_a_model_without_a_matching_has_no_maps_of_it_to_save(clip: Clip, tmp_path: Path) -> None:
+    config = configure("smoke", first_matching="none")
+    torch.manual_seed(0)
+    save_checkpoint(tmp_path / "m.safetensors", Feelvos(config.model), config)
+    arguments = ("segment", tmp_path / "video", "--mask", tmp_path / "mask.png")
+    arguments += ("--checkpoint", tmp_path / "m.safetensors", "--overlay", "none", "--cues")
+    assert _run(*arguments, "--out", tmp_path / "out") == 0
+    assert [p.name for p in (tmp_path / "out" / "cues").iterdir()] == ["local"]
+
+
+@pytest.mark.parametrize("bad", [torch.full((2, 2), 1.5), torch.full((2, 2), torch.nan), torch.zeros(1, 2, 2)])
+def test_a_distance_map_outside_its_range_is_not_written(bad: torch.Tensor, tmp_path: Path) -> None:
+    with pytest.raises(LabError, match=r"must be \(h, w\) in \[0, 1\]"):
+        write_distance(tmp_path / "map.png", bad)
+    assert not (tmp_path / "map.png").exists()
+
+
+def test_a_mask_is_no_distance_map(tmp_path: Path) -> None:
+    write_mask(tmp_path / "mask.png", torch.zeros(4, 4, dtype=torch.int64))
+    with pytest.raises(LabError, match="must be a 16-bit grey image"):
+        read_distance(tmp_path / "mask.png")
 
 
 def test_segment_reads_a_video_file_and_films_the_masks(clip: Clip, tmp_path: Path, checkpoint: Path) -> None:

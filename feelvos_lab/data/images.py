@@ -38,7 +38,7 @@ def read_frame(path: Path | str, *, height: int = 0) -> Tensor:
     Raises:
         LabError: a file that is missing, damaged or no image.
     """
-    with _opened(path) as image:
+    with opened_image(path) as image:
         pixels = _scaled(image.convert("RGB"), height, Image.Resampling.BILINEAR)
         return torch.from_numpy(np.array(pixels)).permute(2, 0, 1).contiguous()  # (3, H, W)
 
@@ -60,7 +60,7 @@ def read_mask(path: Path | str, *, binary: bool = False, height: int = 0) -> Ten
     Raises:
         LabError: a file that is missing, damaged or no image; an RGB mask; an interpolated one.
     """
-    with _opened(path) as image:
+    with opened_image(path) as image:
         if image.mode not in ("1", "L", "P"):
             raise LabError(
                 f"mask {path} must be an indexed or an 8-bit grey image whose pixels are object ids, "
@@ -112,7 +112,7 @@ def image_size(path: Path | str) -> tuple[int, int]:
     Raises:
         LabError: a file that is missing or no image.
     """
-    with _opened(path) as image:
+    with opened_image(path) as image:
         return image.height, image.width
 
 
@@ -134,7 +134,7 @@ def _scaled(image: Image.Image, height: int, how: Image.Resampling) -> Image.Ima
 
 
 @contextmanager
-def _opened(path: Path | str) -> Iterator[Image.Image]:
+def opened_image(path: Path | str) -> Iterator[Image.Image]:
     """The image, with any complaint of the reader turned into one sentence."""
     try:
         with Image.open(path) as image:
