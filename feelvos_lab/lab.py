@@ -67,16 +67,20 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def train_or_load(preset: str, *, seed: int = 0) -> Feelvos:
+def train_or_load(preset: str, *, seed: int = 0, checkpoint: str = "") -> Feelvos:
     """The trained model of a preset: the shipped checkpoint where it is that model, else trained here and kept.
+
+    A file named by `checkpoint`, such as `feelvos-lab import-tf` writes, is taken instead, whatever its preset.
 
     The shipped one counts if its sha256 is that of its card, and the card's configuration and seed are those asked
     for. Else the reason is printed and the model is trained; training goes on where it was interrupted, and a
     second call loads the result from `trained/` in the current folder.
 
     Raises:
-        LabError: an unknown preset, or data that are not there.
+        LabError: an unknown preset, data that are not there, or a named file that is no checkpoint of a whole model.
     """
+    if checkpoint:
+        return _load(Path(checkpoint))
     config = configure(preset)
     path, reason = shipped_path(preset), why_not(config, seed=seed)
     if reason:
@@ -84,10 +88,7 @@ def train_or_load(preset: str, *, seed: int = 0) -> Feelvos:
         if not path.exists():
             print(f"{reason}; training {config.train.steps} steps instead")
             _train_into(path, config, seed)
-    model, _ = load_checkpoint(path, device=device())
-    _made_with.update(checkpoint_sha256=sha256(path))
-    print(f"model: {path.name} in {path.parent.name}/, sha256 {_made_with['checkpoint_sha256'][:12]}…")
-    return model
+    return _load(path)
 
 
 def real_clip(root: str, *, sequence: str, otherwise: Clip) -> Clip:
@@ -139,6 +140,14 @@ def save_figure(fig: Figure, name: str, **parameters: Any) -> Figure:
     with complete_file(Path("figures") / f"{name}.json") as unfinished:
         unfinished.write_text(json.dumps(notes, indent=1, default=str) + "\n", encoding="utf-8")
     return fig
+
+
+def _load(path: Path) -> Feelvos:
+    model, config = load_checkpoint(path, device=device())
+    _made_with.update(preset=config.preset, checkpoint_sha256=sha256(path))
+    where = f"{path.name} in {path.parent.name}/, preset {config.preset}"
+    print(f"model: {where}, sha256 {_made_with['checkpoint_sha256'][:12]}…")
+    return model
 
 
 def _train_into(path: Path, config: Config, seed: int) -> None:

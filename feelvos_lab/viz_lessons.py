@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -107,6 +108,8 @@ def curves(
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     if ylim:
         axes.set_ylim(*ylim)
+    if all(float(place).is_integer() for place in x):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # there is no frame 2.5
     if dots:
         axes.set_xticks(list(x))
     if len(lines) > 1:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from feelvos_lab import lab, shipped, viz
-from feelvos_lab.checkpoint import save_checkpoint
+from feelvos_lab.checkpoint import save_checkpoint, save_part
 from feelvos_lab.config import Config, configure
 from feelvos_lab.errors import LabError
 from feelvos_lab.model.feelvos import Feelvos
@@ -109,6 +109,22 @@ def test_what_was_trained_here_is_not_trained_again(trained: list[int]) -> None:
     first, second = lab.train_or_load("smoke", seed=2), lab.train_or_load("smoke", seed=2)
     assert trained == [2]
     assert all(torch.equal(v, second.state_dict()[n]) for n, v in first.state_dict().items())
+
+
+def test_a_checkpoint_that_is_named_is_taken_and_one_that_is_none_refused(
+    own_folder: Path, trained: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, config = own_folder / "mine.safetensors", configure("smoke", radius=2)
+    save_checkpoint(path, Feelvos(config.model), config)
+    lab.begin(preset="reduced", seed=0)
+    assert lab.train_or_load("reduced", seed=0, checkpoint=str(path)).config.radius == 2
+    assert trained == [] and "mine.safetensors" in capsys.readouterr().out
+    lab.save_figure(viz.loss_curve([{"step": 1, "loss": 0.5}]), "curve")
+    assert json.loads((own_folder / "figures" / "curve.json").read_text())["preset"] == "smoke"
+    save_part(path, {"backbone.x": torch.zeros(1)}, part="trunk", source="model.ckpt")
+    for name, words in ((path, "must be a 'feelvos_lab checkpoint 1'"), (own_folder / "none", "no checkpoint at")):
+        with pytest.raises(LabError, match=words):
+            lab.train_or_load("reduced", seed=0, checkpoint=str(name))
 
 
 def test_a_saved_figure_knows_how_it_was_made(own_folder: Path) -> None:

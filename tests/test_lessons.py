@@ -1,4 +1,4 @@
-"""The lessons 01 to 05: they run as shipped and solved, keep their rules, and what their text claims is so."""
+"""The lessons 01 to 05 and 10: they run as shipped and solved, keep their rules, and what their text claims is so."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ import torch
 from ablate_standin import cell, notebook
 
 from feelvos_lab import nbtools
+from feelvos_lab.checkpoint import save_checkpoint
 from feelvos_lab.config import configure
 from feelvos_lab.exercise_checks import find_exercise
 from feelvos_lab.lessons import count_code
-from feelvos_lab.shipped import why_not
+from feelvos_lab.model.feelvos import Feelvos
+from feelvos_lab.shipped import sha256, why_not
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 LESSONS = (
@@ -41,6 +43,9 @@ EXERCISES = {
     "05_segmentation_head": ["stack_cues", "combine_objects"],
 }
 pytestmark = pytest.mark.skipif(bool(why_not(configure("reduced"), seed=0)), reason="the reduced model is not shipped")
+
+
+FULL = "10_full_feelvos"  # has no exercises, and another network
 
 
 def cells_of(name: str) -> list[dict[str, Any]]:
@@ -105,8 +110,8 @@ def solve(text: str) -> str:
     return "\n".join(lines) + "\n" + body
 
 
-def run_here(name: str, desk: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Run a solved lesson in this process: its names, and what each cell printed."""
+def run_here(name: str, desk: Path, **given: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    """Run a solved lesson in this process, with some parameters given: its names, and what each cell printed."""
     scope: dict[str, Any] = {"__name__": "lesson"}
     printed = {}
     with chdir(desk):
@@ -118,6 +123,9 @@ def run_here(name: str, desk: Path) -> tuple[dict[str, Any], dict[str, str]]:
             linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
             with redirect_stdout(StringIO()) as out:
                 exec(compile(text, file, "exec"), scope)
+            if c["id"] == "parameters":
+                assert given.keys() <= scope.keys()
+                scope.update(given)
             printed[c["id"]] = out.getvalue()
     return scope, printed
 
@@ -259,6 +267,34 @@ def test_05_a_logit_sees_the_square_that_the_text_counts(solved):
     assert 9 <= int(rows.max() - rows.min()) + 1 <= 13 and 9 <= int(columns.max() - columns.min()) + 1 <= 13
 
 
+@pytest.mark.skipif(bool(why_not(configure("real"), seed=0)), reason="the real model is not shipped")
+def test_10_shows_the_shipped_network_for_film_and_says_that_the_clip_is_synthetic(tmp_path):
+    scope, printed = run_here(FULL, tmp_path, frames=3)
+    assert "preset real" in printed["setup"] and "is used instead" in printed["film"]
+    assert scope["model"].config == configure("real").model and len(scope["labels"]) == 3
+    wide, split = 7 * 7 * 256 * 256 + 256, sum(scope["layer"].values())
+    assert 40 < wide / split < 42 and scope["layer"]["pointwise"] > 0.8 * split
+    for share in (scope["sizes"]["this network, %"], scope["sizes"]["the paper's, %"]):
+        assert share["backbone"] > 90 and 0.5 < share["head"] < 1.5
+    four_kinds = {"radius", "freeze_backbone", "feedback", "middle_level", "cue_skip"}
+    assert four_kinds <= scope["ours"].keys() and f"{len(scope['ours'])} of" in printed["settings"]
+    drawn = {p.name for p in (tmp_path / "figures").glob("*.png")}
+    assert drawn == {"10-film.png", "10-maps.png", "10-age.png", "10-score.png"}
+    curves = scope["curves"].values()
+    assert all(len(values) == 2 and 0 < min(values) <= max(values) < 1 for values in curves)
+
+
+def test_10_takes_the_checkpoint_that_is_named(tmp_path):
+    config = configure("smoke", radius=2)
+    torch.manual_seed(0)
+    save_checkpoint(tmp_path / "imported.safetensors", Feelvos(config.model), config)
+    scope, printed = run_here(FULL, tmp_path, checkpoint=str(tmp_path / "imported.safetensors"), frames=3)
+    assert scope["model"].config == config.model and scope["ours"]["radius"] == 2
+    assert "imported.safetensors" in printed["setup"] and "preset smoke" in printed["setup"]
+    notes = json.loads((tmp_path / "figures" / "10-film.json").read_text(encoding="utf-8"))
+    assert notes["preset"] == "smoke" and notes["checkpoint_sha256"] == sha256(tmp_path / "imported.safetensors")
+
+
 @pytest.mark.shared
 def test_a_lesson_takes_a_filmed_clip_where_the_parameter_says(tmp_path):
     root = os.environ.get("FEELVOS_SHARED")
@@ -370,7 +406,7 @@ def test_imports_comments_and_closing_brackets_are_no_lines_of_code():
     assert count_code("import a\nfrom b import c\n\n# why\nf(\n    1,\n)\nx = 1  # here") == 3
 
 
-@pytest.mark.parametrize("name", LESSONS)
+@pytest.mark.parametrize("name", (*LESSONS, FULL))
 def test_every_lesson_is_stripped_and_lints(name, tmp_path):
     copy = tmp_path / f"{name}.ipynb"
     copy.write_text((NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8"), encoding="utf-8")
