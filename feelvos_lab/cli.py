@@ -9,6 +9,7 @@ import ast
 import shlex
 import signal
 import sys
+from contextlib import nullcontext
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -98,39 +99,47 @@ def train(
 ) -> None:
     """Train a model: writes model.safetensors, its card model.json, and history.csv.
 
-    An interrupted training goes on where it stopped when the same command is given again.
+    An interrupted training goes on where it stopped when the same command is given again. Several processes share it
+    as `torchrun --nproc-per-node N -m feelvos_lab.train`, with the same options.
     """
     from feelvos_lab.checkpoint import save_checkpoint
     from feelvos_lab.config import configure
+    from feelvos_lab.distributed import joined
     from feelvos_lab.lab import device
     from feelvos_lab.output import writable_folder
     from feelvos_lab.shipped import write_card
     from feelvos_lab.train import train as run_training
 
-    if trunk_only and initialise_from is None:
-        raise LabError("--trunk-only says what to take of --initialise-from, which is not given")
-    settings = _settings(set_ or [])
-    config = configure(preset, **({"root": str(data_root)} if data_root else {}), **settings)
-    command = ["feelvos-lab", "train", "--preset", preset, "--seed", str(seed)]
-    command += ["--data-root", "DIR"] if data_root else []
-    command += [word for pair in set_ or [] for word in ("--set", pair)]
-    command += ["--initialise-from", initialise_from.name] if initialise_from else []
-    command += [*(["--trunk-only"] if trunk_only else []), "--out", "DIR"]
-    with writable_folder(out, resuming="state.safetensors"):
-        trained = run_training(
-            config,
-            seed=seed,
-            folder=out,
-            device=device(),
-            progress=print,
-            start=initialise_from,
-            start_part="trunk" if trunk_only else "all",
-        )
-        _write_history(out / "history.csv", trained.history)
-        save_checkpoint(out / "model.safetensors", trained.model, config, seed=str(seed))
-        write_card(out / "model.safetensors", config=config, seed=seed, command=shlex.join(command))
-    (out / "state.safetensors").unlink(missing_ok=True)
-    print(f"the model is in {out / 'model.safetensors'}")
+    with joined() as share:
+        if trunk_only and initialise_from is None:
+            raise LabError("--trunk-only says what to take of --initialise-from, which is not given")
+        settings = _settings(set_ or [])
+        config = configure(preset, **({"root": str(data_root)} if data_root else {}), **settings)
+        writes = share.rank == 0
+        with writable_folder(out, resuming="state.safetensors") if writes else nullcontext():
+            trained = run_training(
+                config,
+                seed=seed,
+                folder=out,
+                device=device(),
+                progress=print,
+                start=initialise_from,
+                start_part="trunk" if trunk_only else "all",
+            )
+            if not writes:
+                return
+            _write_history(out / "history.csv", trained.history)
+            save_checkpoint(out / "model.safetensors", trained.model, config, seed=str(seed))
+            command = ["feelvos-lab", "train"]
+            if share.of > 1:
+                command = ["torchrun", "--nproc-per-node", str(share.of), "-m", "feelvos_lab.train"]
+            command += ["--preset", preset, "--seed", str(seed), *(["--data-root", "DIR"] if data_root else [])]
+            command += [word for pair in set_ or [] for word in ("--set", pair)]
+            command += ["--initialise-from", initialise_from.name] if initialise_from else []
+            command += [*(["--trunk-only"] if trunk_only else []), "--out", "DIR"]
+            write_card(out / "model.safetensors", config=config, seed=seed, command=shlex.join(command))
+        (out / "state.safetensors").unlink(missing_ok=True)
+        print(f"the model is in {out / 'model.safetensors'}")
 
 
 @app.command()

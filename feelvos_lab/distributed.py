@@ -20,29 +20,48 @@ from torch.nn.parallel import DistributedDataParallel
 from feelvos_lab.data.draws import Share
 from feelvos_lab.errors import LabError
 
+_REFUSALS = "feelvos_lab refusals"  # a counter that all processes share
+
 
 @contextmanager
 def joined() -> Iterator[Share]:
     """Join the processes that `torchrun` started, for as long as the block lasts; gives this one's share of the work.
 
-    They speak NCCL where there is a GPU, of which each process takes its own, and Gloo elsewhere.
+    They speak NCCL where there is a GPU, of which each process takes its own, and Gloo elsewhere. A refusal ends all:
+    the first process to refuse raises it, the others leave with exit code 2 and say nothing.
 
     Raises:
-        LabError: more processes on a machine than it has GPUs, where it has any.
+        LabError: the block's own, or more processes on a machine than it has GPUs, where it has any.
     """
     if not dist.is_torchelastic_launched():
         yield Share()
         return
-    if gpus := torch.cuda.device_count():
-        local, processes = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
-        if processes > gpus:
-            raise LabError(f"--nproc-per-node must be at most the number of GPUs, {gpus}, got {processes}")
-        torch.cuda.set_device(local)
-    dist.init_process_group("nccl" if gpus else "gloo")
+    store, rank, processes = next(dist.rendezvous("env://"))
     try:
+        gpus = _take_gpu()
+        dist.init_process_group("nccl" if gpus else "gloo", store=store, rank=rank, world_size=processes)
         yield share()
+    except LabError:
+        if store.add(_REFUSALS, 1) > 1:
+            raise SystemExit(2) from None
+        raise
+    except RuntimeError:  # a process that left closes its connections, which the others meet as an error of their own
+        if store.check([_REFUSALS]):
+            raise SystemExit(2) from None
+        raise
     finally:
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _take_gpu() -> bool:
+    """Make the GPU of this process's number its own; False where there is none."""
+    if not (gpus := torch.cuda.device_count()):
+        return False
+    if (processes := int(os.environ["LOCAL_WORLD_SIZE"])) > gpus:
+        raise LabError(f"--nproc-per-node must be at most the number of GPUs, {gpus}, got {processes}")
+    torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    return True
 
 
 def share() -> Share:

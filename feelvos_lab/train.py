@@ -1,10 +1,13 @@
 """Training: the loss, the schedule, and the loop, which resumes exactly.
 
+`torchrun --nproc-per-node N -m feelvos_lab.train …` is `feelvos-lab train …` in N processes.
+
 Letters: B clips, U query frames, K objects counting the background, H W the crop.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -273,3 +276,9 @@ def _subsample(reference: Labelled, *, limit: int, rng: np.random.Generator) -> 
     labels = reference.labels.flatten()
     kept = sample_reference(labels, max_per_object=limit, generator=generator)
     return Labelled(reference.embeddings.flatten(1)[:, kept], labels[kept], reference.probabilities)
+
+
+if __name__ == "__main__":
+    from feelvos_lab.cli import main
+
+    main(["train", *sys.argv[1:]])

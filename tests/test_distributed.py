@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,11 +15,13 @@ import torch
 from ranks import CONFIG
 from torch import nn
 
+from feelvos_lab import cli
 from feelvos_lab.checkpoint import load_checkpoint
 from feelvos_lab.config import Config, configure
 from feelvos_lab.data.draws import Draws, Share
 from feelvos_lab.data.shapes import make_clips
 from feelvos_lab.errors import LabError
+from feelvos_lab.shipped import read_card
 from feelvos_lab.train import train
 
 CLIPS = make_clips("train", count=3, height=64, width=64, frames=6)
@@ -46,16 +49,19 @@ def _farthest(one: nn.Module, other: nn.Module) -> float:
     return max(float((t.float() - theirs[n].float()).abs().max()) for n, t in one.state_dict().items())
 
 
-def test_two_processes_end_with_the_weights_of_one_and_resume_exactly(one_process: nn.Module, tmp_path: Path) -> None:
-    script = Path(__file__).with_name("ranks.py")
+def _torchrun(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*command, str(script), str(tmp_path)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(script.parents[1])},
+    return subprocess.run(
+        [*command, *map(str, arguments)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])},
         capture_output=True,
         text=True,
         timeout=200,
     )
+
+
+def test_two_processes_end_with_the_weights_of_one_and_resume_exactly(one_process: nn.Module, tmp_path: Path) -> None:
+    done = _torchrun(Path(__file__).with_name("ranks.py"), tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     of = {path.stem: load_checkpoint(path)[0] for path in tmp_path.glob("*.safetensors")}
     assert set(of) == {"whole-0", "whole-1", "resumed-0", "resumed-1"}
@@ -94,3 +100,40 @@ def test_a_batch_that_cannot_be_shared_is_refused() -> None:
         Draws([CLIPS], config=CONFIG, seed=0, share=Share(0, 3))
     with pytest.raises(LabError, match="2 processes need draws='clip'"):
         Draws([CLIPS], config=configure("smoke"), seed=0, share=Share(0, 2))
+
+
+def test_torchrun_takes_the_options_of_the_command_line_and_one_process_writes(tmp_path: Path) -> None:
+    settings = ("steps=2", "batch_size=2", "draws=clip", "optimizer=sgd", "learning_rate=0.01", "freeze_norm=true")
+    options = ["--preset", "smoke", "--seed", "3", *(word for pair in settings for word in ("--set", pair))]
+    done = _torchrun("-m", "feelvos_lab.train", *options, "--out", tmp_path / "two")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert [re.sub(r"  .*", "", line) for line in done.stdout.splitlines()] == [
+        "step 2/2",
+        f"the model is in {tmp_path / 'two' / 'model.safetensors'}",
+    ]
+    assert sorted(p.name for p in (tmp_path / "two").iterdir()) == ["history.csv", "model.json", "model.safetensors"]
+    card = read_card(tmp_path / "two" / "model.safetensors")
+    assert card["command"].startswith("torchrun --nproc-per-node 2 -m feelvos_lab.train --preset smoke --seed 3 --set")
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["train", *options, "--out", str(tmp_path / "one")])
+    one, two = (load_checkpoint(tmp_path / name / "model.safetensors")[0] for name in ("one", "two"))
+    assert _farthest(one, two) < 1e-4
+
+
+def test_a_refusal_ends_all_processes_with_one_sentence(tmp_path: Path) -> None:
+    done = _torchrun("-m", "feelvos_lab.train", "--preset", "smoke", "--out", tmp_path / "out")
+    assert done.returncode != 0
+    said = [line for line in done.stderr.splitlines() if line.startswith("feelvos-lab: ")]
+    assert len(said) == 1 and "2 processes need draws='clip', got draws='batch'" in said[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_refusal_of_one_process_alone_ends_all_with_its_sentence(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("kept")  # which the process that writes looks for, and no other
+    options = ("--preset", "smoke", "--set", "draws=clip", "--out", tmp_path / "out")
+    done = _torchrun("-m", "feelvos_lab.train", *options)
+    assert done.returncode != 0
+    said = [line for line in done.stderr.splitlines() if line.startswith("feelvos-lab: ")]
+    assert len(said) == 1 and "holds files already" in said[0]
+    assert "RuntimeError" not in done.stderr
