@@ -64,6 +64,8 @@ class TrainConfig:
     accumulate: int = 1  # parts in which a process works off its clips, one after the other: less memory, same step
     draws: Literal["clip", "batch"] = "clip"  # a generator for each clip, or one for all; processes need the first
     unroll: int = 1  # query frames a clip; from the second on the model sees its own predictions
+    precision: Literal["float32", "bfloat16"] = "float32"  # of the network; matching and loss are float32 always
+    compile: bool = False  # torch compiles the backbone first
     optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 0.0007
     momentum: float = 0.9  # sgd only

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from feelvos_lab import distributed
 from feelvos_lab.checkpoint import TrainingState, initialise
+from feelvos_lab.compiled import compiled
 from feelvos_lab.config import Config
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.draws import Drawn, Draws
@@ -108,7 +109,7 @@ def train(
     share = distributed.share()
     draws = Draws([clips], config=config, seed=seed, share=share)
     _require_equal_parts(len(draws.own), config.train.accumulate)
-    with torch.random.fork_rng(devices=[]), _repeatable():
+    with torch.random.fork_rng(devices=[]), _repeatable(), ExitStack() as until_trained:
         torch.manual_seed(seed)
         model = Feelvos(config.model)
         if start is not None:
@@ -122,6 +123,8 @@ def train(
         distributed.agree_on(first, device=device)
         began, spent = time.perf_counter(), history[-1]["seconds"] if history else 0.0
         set_training(model, config.train)
+        if config.train.compile:
+            until_trained.enter_context(compiled(model.backbone, device=device))
         loss_of = distributed.averaging(_Loss(model, config))
         losses: list[float] = []
         last = config.train.steps if stop_after is None else min(config.train.steps, stop_after)
@@ -243,9 +246,10 @@ def batch_loss(
     """
     settings = config.train
     images = torch.cat([s.frames for s in samples]).to(device)  # (B·(2 + U), 3, H, W)
-    encoded = model.encode(images)
-    features = encoded.features.unflatten(0, (len(samples), -1))  # (B, 2 + U, C, h, w)
-    embeddings = encoded.embeddings.unflatten(0, (len(samples), -1))  # (B, 2 + U, D, h, w)
+    with _precision(settings.precision, device=device):
+        encoded = model.encode(images)
+    features = encoded.features.float().unflatten(0, (len(samples), -1))  # (B, 2 + U, C, h, w)
+    embeddings = encoded.embeddings.float().unflatten(0, (len(samples), -1))  # (B, 2 + U, D, h, w)
     firsts, previous = [], []
     for b, sample in enumerate(samples):
         reference = label_frame(embeddings[b, 0], sample.labels[0].to(device), num_objects=sample.num_objects)
@@ -257,7 +261,9 @@ def batch_loss(
     total = torch.zeros((), device=device)
     for u in range(2, features.shape[1]):
         cues = [model.cues(features[b, u], embeddings[b, u], firsts[b], previous[b]) for b in range(len(samples))]
-        logits = model.segment(cues)  # B × (K, h, w)
+        with _precision(settings.precision, device=device):
+            segmented = model.segment(cues)
+        logits = [one.float() for one in segmented]  # B × (K, h, w)
         for b, sample in enumerate(samples):
             target = sample.labels[u].to(device)
             full = resize_bilinear(logits[b][None], tuple(target.shape))[0]  # (K, H, W)
@@ -268,6 +274,11 @@ def batch_loss(
                 soft = combine_objects(logits[b].detach())
                 previous[b] = Labelled(embeddings[b, u], soft.argmax(0), soft)
     return total / ((clips or len(samples)) * settings.unroll) * settings.clips_summed
+
+
+def _precision(name: str, *, device: str | torch.device) -> AbstractContextManager[None]:
+    """A block in which convolutions compute in that precision; the weights stay float32."""
+    return torch.autocast(torch.device(device).type, torch.bfloat16) if name == "bfloat16" else nullcontext()
 
 
 def _subsample(reference: Labelled, *, limit: int, rng: np.random.Generator) -> Labelled:

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from feelvos_lab.checkpoint import load_checkpoint, save_checkpoint
+from feelvos_lab.compiled import compiled, require_compiler
 from feelvos_lab.config import configure
 from feelvos_lab.data.shapes import make_clips
 from feelvos_lab.data.triplets import draw_sample
@@ -215,3 +217,43 @@ def test_a_doubled_bias_gradient_moves_the_biases_alone_twice_as_far() -> None:
         assert torch.allclose(moved[2.0][name], factor * moved[1.0][name], rtol=1e-3, atol=1e-7), name
     norm = "decoder.low.1.bias"
     assert torch.allclose(moved[2.0][norm], moved[1.0][norm], rtol=1e-3, atol=1e-7)
+
+
+def test_a_step_in_bfloat16_has_nearly_the_loss_of_float32_and_leaves_float32_weights() -> None:
+    one, other = (
+        train(configure("smoke", steps=1, precision=name), seed=0, clips=CLIPS, log_every=1)
+        for name in ("float32", "bfloat16")
+    )
+    losses = [trained.history[0]["loss"] for trained in (one, other)]
+    assert losses[0] != losses[1] and abs(losses[0] - losses[1]) < 0.02 * losses[0]
+    assert all(p.dtype == torch.float32 and p.isfinite().all() for p in other.model.parameters())
+
+
+def test_a_compiled_module_computes_the_same_and_is_itself_again_afterwards() -> None:
+    try:
+        require_compiler()
+    except LabError as error:
+        pytest.skip(str(error))
+    module = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+    x = torch.rand(2, 3)
+    names, expected = list(module.state_dict()), module(x)
+    with compiled(module, device="cpu"):
+        assert "forward" in vars(module)
+        assert torch.allclose(module(x), expected, atol=1e-6) and list(module.state_dict()) == names
+    assert "forward" not in vars(module) and torch.equal(module(x), expected)
+
+
+def test_compiling_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(LabError, match=r"compile needs a C\+\+ compiler, found no no-such-compiler"):
+        train(configure("smoke", steps=1, compile=True), seed=0, clips=CLIPS)
+
+
+def test_training_compiles_the_backbone_alone_where_the_settings_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(torch, "compile", lambda forward: asked.append(forward) or forward)
+    monkeypatch.setattr("feelvos_lab.compiled.require_compiler", lambda: None)
+    plain = train(configure("smoke", steps=1), seed=0, clips=CLIPS).model
+    assert asked == []
+    model = train(configure("smoke", steps=1, compile=True), seed=0, clips=CLIPS).model
+    assert asked == [model.backbone.forward] and _differing(plain, model) == []
