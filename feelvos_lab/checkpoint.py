@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from feelvos_lab.config import Config, configure, digest_of
 from feelvos_lab.errors import LabError
+from feelvos_lab.model.build import build_model
 from feelvos_lab.model.feelvos import Feelvos
 
 _FORMAT = "feelvos_lab checkpoint 1"
@@ -41,7 +42,7 @@ def load_checkpoint(path: Path, *, device: str | torch.device = "cpu") -> tuple[
     """
     tensors, notes = _read(path, expected=_FORMAT)
     config = _configured(notes, path)
-    model = Feelvos(config.model)
+    model = build_model(config.model)
     wanted = {name for name in model.state_dict() if not _comes_from_package(name, config)}
     if wanted != set(tensors):
         odd = sorted(wanted ^ set(tensors))[0]

@@ -30,6 +30,7 @@ class ModelConfig:
     So the authors' checkpoint fits them. The README has a table of names.
     """
 
+    method: Literal["feelvos", "pml"] = "feelvos"  # pml: its ancestor, nearest neighbours after a triplet loss
     backbone: str = "xception65"  # any timm model with `features_only`
     pretrained: Literal["none", "package"] = "none"  # "package": ImageNet weights from a Python package
     freeze_backbone: bool = False  # its weights and its batch-norm statistics stay as they came
@@ -53,6 +54,7 @@ class ModelConfig:
     head_kernel: int = 7
     head_dim: int = 256
     cue_skip: bool = False  # the head's logit starts as a weighted sum of the cues; not in the paper
+    adapt_margin: float = 0.0  # pml: a pixel joins the pool when its second object is so much farther; 0: none does
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class TrainConfig:
     hard_anneal_steps: int = 100_000  # from all pixels to `hard_fraction` of them
     mask_damage: float = 0.0  # probability that the previous mask is damaged in training
     reference_pixels: int = 1024  # at most so many first-frame pixels an object, in training
+    triplet_margin: float = 1.0  # pml: by so much the nearest wrong pixel must be farther; ours, we know no other
+    anchor_pixels: int = 256  # pml: at most so many pixels an object are compared in training (from memory)
 
 
 @dataclass(frozen=True)

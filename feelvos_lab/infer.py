@@ -13,6 +13,7 @@ from feelvos_lab.data.clip import Clip
 from feelvos_lab.errors import LabError
 from feelvos_lab.model.feelvos import Cues, Feelvos, Labelled, label_frame
 from feelvos_lab.model.head import combine_objects
+from feelvos_lab.model.pml import Confident, confident_pixels, joined
 from feelvos_lab.model.resize import resize_bilinear, resize_labels
 
 
@@ -32,7 +33,7 @@ def propagate(
     """Carry the given masks through the clip, yielding a `Prediction` a frame, the first included.
 
     Of the past only the previous frame is kept, and the frames whose masks give objects, so memory does not grow with
-    the length of the clip.
+    the length of the clip. With `adapt_margin`, confident pixels join the first ones, as many as one frame has.
 
     An object takes part from the frame that gives it (`Clip.starts`), and its global map is the distance to that
     frame. Of a later mask only the objects count that it gives: wherever it shows anything else, what was predicted
@@ -59,6 +60,7 @@ def propagate(
     channels = torch.tensor([0, *(1 + entering.index(i) for i in clip.object_ids)])  # (K,) where each id's channel is
     ids = torch.tensor([0, *entering])  # (K,)
     first: Labelled | None = None
+    sure: Confident | None = None
     size: tuple[int, int] | None = None
     for t in range(len(clip)):
         frame = clip.frames[t]
@@ -81,7 +83,9 @@ def propagate(
             first = previous = label_frame(embeddings, given.to(device), num_objects=known)
             yield Prediction(t, mask.clone(), _one_hot(given, len(ids))[channels], None)
             continue
-        cues = model.cues(features, embeddings, first, previous)
+        cues = model.cues(features, embeddings, joined(first, sure), previous)
+        if model.config.adapt_margin > 0 and not new:  # a mask that is given knows better
+            sure = confident_pixels(cues, sure, margin=model.config.adapt_margin)
         logits = model.segment([cues])[0]  # (K', h, w), of the objects that are there
         full = resize_bilinear(logits[None], size)[0]  # (K', H, W)
         labels, probabilities = full.argmax(0), combine_objects(full)  # (H, W), (K', H, W)
@@ -142,9 +146,9 @@ def _spread(values: Tensor, channels: Tensor, absent: float) -> Tensor:
 
 def _all_objects(cues: Cues, channels: Tensor) -> Cues:
     """The cues of all the clip's objects, in the order of their ids: far and improbable before they are given."""
-    maps = ((cues.global_map, 1.0), (cues.local_map, 1.0), (cues.previous_mask, 0.0))
-    spread = (None if m is None else _spread(m, channels, absent) for m, absent in maps)
-    return Cues(*spread, cues.features, cues.embeddings)
+    absent = {"global_map": 1.0, "local_map": 1.0, "previous_mask": 0.0, "sq_distance": torch.inf}
+    maps = {name: getattr(cues, name) for name in absent}
+    return cues._replace(**{n: _spread(m, channels, absent[n]) for n, m in maps.items() if m is not None})
 
 
 def _network_input(frame: Tensor, height: int) -> Tensor:

@@ -30,9 +30,11 @@ from feelvos_lab.data.lazy import InMemory
 from feelvos_lab.data.source import load_clips
 from feelvos_lab.data.triplets import IGNORE, Sample, damage_labels
 from feelvos_lab.errors import LabError
+from feelvos_lab.model.build import build_model
 from feelvos_lab.model.feelvos import Feelvos, Labelled, label_frame
 from feelvos_lab.model.head import combine_objects
 from feelvos_lab.model.matching import sample_reference
+from feelvos_lab.model.pml import triplet_loss
 from feelvos_lab.model.resize import resize_bilinear
 from feelvos_lab.optim import make_optimizer, scale_bias_gradients, set_training
 
@@ -111,7 +113,7 @@ def train(
     _require_equal_parts(len(draws.own), config.train.accumulate)
     with torch.random.fork_rng(devices=[]), _repeatable(), ExitStack() as until_trained:
         torch.manual_seed(seed)
-        model = Feelvos(config.model)
+        model = build_model(config.model)
         if start is not None:
             fresh = initialise(model, start, part=start_part)
             if progress and share.rank == 0:
@@ -233,7 +235,7 @@ def batch_loss(
     clips: int | None = None,
     device: str | torch.device = "cpu",
 ) -> Tensor:
-    """Mean loss over B samples and U query frames, times `clips_summed`.
+    """Mean loss over B samples and U query frames, times `clips_summed`; for method "pml" the triplet loss.
 
     From the second query on, the model's own prediction is fed back, soft or hard as `feedback` says.
 
@@ -245,6 +247,9 @@ def batch_loss(
         clips: the number that the sum over samples is divided by, where these are a part of so many; None: B.
     """
     settings = config.train
+    if config.model.method == "pml":
+        share = (clips or len(samples)) * settings.unroll
+        return _triplets(model, samples, config=config, rngs=rngs, device=device) / share * settings.clips_summed
     images = torch.cat([s.frames for s in samples]).to(device)  # (B·(2 + U), 3, H, W)
     with _precision(settings.precision, device=device):
         encoded = model.encode(images)
@@ -279,6 +284,39 @@ def batch_loss(
 def _precision(name: str, *, device: str | torch.device) -> AbstractContextManager[None]:
     """A block in which convolutions compute in that precision; the weights stay float32."""
     return torch.autocast(torch.device(device).type, torch.bfloat16) if name == "bfloat16" else nullcontext()
+
+
+def _triplets(
+    model: Feelvos,
+    samples: list[Sample],
+    *,
+    config: Config,
+    rngs: Sequence[np.random.Generator],
+    device: str | torch.device,
+) -> Tensor:
+    """Sum of PML's loss: each query frame gives the anchors, the two frames before it, with true masks, the pool."""
+    settings = config.train
+    images = torch.cat([s.frames for s in samples]).to(device)  # (B·(2 + U), 3, H, W)
+    with _precision(settings.precision, device=device):
+        encoded = model.encode(images)
+    embeddings = encoded.embeddings.float().unflatten(0, (len(samples), -1))  # (B, 2 + U, D, h, w)
+    total = torch.zeros((), device=device)
+    for b, sample in enumerate(samples):
+        frames = [
+            label_frame(e, labels.to(device), num_objects=sample.num_objects)
+            for e, labels in zip(embeddings[b], sample.labels, strict=True)
+        ]
+        pool = torch.stack([f.embeddings for f in frames[:2]], 1).flatten(1)  # (D, 2·h·w)
+        pool_labels = torch.stack([f.labels for f in frames[:2]]).flatten()  # (2·h·w,)
+        for frame in frames[2:]:
+            known = frame.labels.where(frame.labels < sample.num_objects, -1)
+            anchors = _subsample(frame._replace(labels=known), limit=settings.anchor_pixels, rng=rngs[b])
+            total = total + triplet_loss(
+                *(anchors.embeddings, anchors.labels, pool, pool_labels),
+                num_objects=sample.num_objects,
+                margin=settings.triplet_margin,
+            )
+    return total
 
 
 def _subsample(reference: Labelled, *, limit: int, rng: np.random.Generator) -> Labelled:

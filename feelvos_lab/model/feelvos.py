@@ -46,6 +46,7 @@ class Cues(NamedTuple):
     previous_mask: Tensor | None  # (K, h, w) in [0, 1], the previous frame's prediction
     features: Tensor  # (C, h, w)
     embeddings: Tensor  # (D, h, w)
+    sq_distance: Tensor | None = None  # (K, h, w) ≥ 0 or infinite: what PML decides by, and the head never sees
 
     def stacked(self) -> Tensor:
         """The cue maps in use, in this order: (K, M, h, w)."""
@@ -77,12 +78,20 @@ class Feelvos(nn.Module):
         self.backbone = Backbone(config)
         self.decoder = Decoder(self.backbone.channels, config)
         self.embedding = EmbeddingLayer(config.decoder_dim, config.embedding_dim, relu=config.embedding_relu)
+        self.head = self._make_head()
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = config.norm_momentum
+        self.to(memory_format=torch.channels_last)  # in which depthwise convolutions train faster on a CPU
+
+    def _make_head(self) -> nn.Module | None:
+        config = self.config
         used = {
             "global_map": config.first_matching != "none",
             "local_map": config.previous_matching != "none",
             "previous_mask": config.previous_mask,
         }
-        self.head = SegmentationHead(
+        return SegmentationHead(
             config.decoder_dim,
             cues=sum(used.values()),
             layers=config.head_layers,
@@ -90,10 +99,6 @@ class Feelvos(nn.Module):
             dim=config.head_dim,
             skip=tuple(SKIP_START[name] for name, on in used.items() if on) if config.cue_skip else None,
         )
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.momentum = config.norm_momentum
-        self.to(memory_format=torch.channels_last)  # in which depthwise convolutions train faster on a CPU
 
     def encode(self, images: Tensor) -> Encoded:
         """Images (B, 3, H, W) float in [0, 1] → features and embeddings on the stride-4 grid."""
