@@ -9,9 +9,11 @@ from feelvos_lab.ablate.fingerprint import PACKAGE, number_sources
 
 
 def imports_of(path: Path) -> set[Path]:
-    """The files of the library that one file imports anywhere, also inside functions."""
+    """The files of the library that one file imports anywhere, also inside functions; not as a command of its own."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree.body = [node for node in tree.body if not (isinstance(node, ast.If) and "__main__" in ast.unparse(node.test))]
     names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
