@@ -11,7 +11,7 @@ class EmbeddingLayer(nn.Module):
 
     With `relu` each of the two is followed by a ReLU, as in the official code, so no coordinate is negative; the paper
     as read says nothing of it. Without it the median squared distance of two random pixels lies between 1 and 5 at the
-    start, where tanh(d²/2) is neither flat nor steep (a test holds it): beyond d² ≈ 17 the distance is 1 in float32
+    start, where tanh(d²/2) is neither flat nor steep (a test holds it): beyond d² ≈ 18 the distance is 1 in float32
     and passes no gradient.
     """
 
