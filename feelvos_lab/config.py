@@ -66,6 +66,7 @@ class TrainConfig:
     accumulate: int = 1  # parts in which a process works off its clips, one after the other: less memory, same step
     draws: Literal["clip", "batch"] = "clip"  # a generator for each clip, or one for all; processes need the first
     unroll: int = 1  # query frames a clip; from the second on the model sees its own predictions
+    rollout: int = 0  # before them up to so many frames are predicted, drawn anew each step, without loss or gradient
     precision: Literal["float32", "bfloat16"] = "float32"  # of the network; matching and loss are float32 always
     compile: bool = False  # torch compiles the backbone first
     optimizer: Literal["sgd", "adamw"] = "sgd"
@@ -102,7 +103,9 @@ class DataConfig:
     max_step: int = 1  # largest distance in frames between previous and query frame
     jitter: float = 0.0  # strength of the colour jitter in training
     scale: float = 1.3  # training crops are enlarged by a factor in [1, scale]
+    zoom: float = 0.0  # a crop grows or shrinks, and moves, by up to this share of itself from frame to frame
     paste: float = 0.0  # probability that an object of another clip is pasted in
+    cutout: float = 0.0  # probability that a piece of another frame, cut along a random outline, moves in front
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,8 @@ def train(
     share = distributed.share()
     draws = Draws([clips], config=config, seed=seed, share=share)
     _require_equal_parts(len(draws.own), config.train.accumulate)
+    if config.train.rollout and config.model.method == "pml":
+        raise LabError(f"rollout is for method 'feelvos', which feeds predictions back, got {config.train.rollout}")
     with torch.random.fork_rng(devices=[]), _repeatable(), ExitStack() as until_trained:
         torch.manual_seed(seed)
         model = build_model(config.model)
@@ -237,7 +239,9 @@ def batch_loss(
 ) -> Tensor:
     """Mean loss over B samples and U query frames, times `clips_summed`; for method "pml" the triplet loss.
 
-    From the second query on, the model's own prediction is fed back, soft or hard as `feedback` says.
+    From the second query on, the model's own prediction is fed back, soft or hard as `feedback` says. Where samples
+    have more than U query frames, the first R of them are predicted without gradient and have no loss: with them the
+    model meets the mistakes that it makes after a while (see `rollout`).
 
     The first previous mask is the true one, damaged with probability `mask_damage`. The prediction that is fed back
     carries no gradient.
@@ -250,11 +254,8 @@ def batch_loss(
     if config.model.method == "pml":
         share = (clips or len(samples)) * settings.unroll
         return _triplets(model, samples, config=config, rngs=rngs, device=device) / share * settings.clips_summed
-    images = torch.cat([s.frames for s in samples]).to(device)  # (B·(2 + U), 3, H, W)
-    with _precision(settings.precision, device=device):
-        encoded = model.encode(images)
-    features = encoded.features.float().unflatten(0, (len(samples), -1))  # (B, 2 + U, C, h, w)
-    embeddings = encoded.embeddings.float().unflatten(0, (len(samples), -1))  # (B, 2 + U, D, h, w)
+    lead = samples[0].frames.shape[0] - 2 - settings.unroll  # R frames of which nothing is learned
+    features, embeddings = _encode(model, samples, lead=lead, precision=settings.precision, device=device)
     firsts, previous = [], []
     for b, sample in enumerate(samples):
         reference = label_frame(embeddings[b, 0], sample.labels[0].to(device), num_objects=sample.num_objects)
@@ -264,21 +265,41 @@ def batch_loss(
             labels = damage_labels(labels, num_objects=sample.num_objects, rng=rngs[b])
         previous.append(label_frame(embeddings[b, 1], labels.to(device), num_objects=sample.num_objects))
     total = torch.zeros((), device=device)
-    for u in range(2, features.shape[1]):
-        cues = [model.cues(features[b, u], embeddings[b, u], firsts[b], previous[b]) for b in range(len(samples))]
-        with _precision(settings.precision, device=device):
-            segmented = model.segment(cues)
+    for u in range(2, len(samples[0].frames)):
+        learned = u >= 2 + lead
+        with torch.set_grad_enabled(learned and torch.is_grad_enabled()):
+            cues = [model.cues(features[b, u], embeddings[b, u], firsts[b], previous[b]) for b in range(len(samples))]
+            with _precision(settings.precision, device=device):
+                segmented = model.segment(cues)
         logits = [one.float() for one in segmented]  # B × (K, h, w)
         for b, sample in enumerate(samples):
             target = sample.labels[u].to(device)
             full = resize_bilinear(logits[b][None], tuple(target.shape))[0]  # (K, H, W)
-            total = total + hard_pixel_loss(full, target, keep=keep)
+            if learned:
+                total = total + hard_pixel_loss(full, target, keep=keep)
             if config.model.feedback == "hard":
                 previous[b] = label_frame(embeddings[b, u], full.detach().argmax(0), num_objects=sample.num_objects)
             else:
                 soft = combine_objects(logits[b].detach())
                 previous[b] = Labelled(embeddings[b, u], soft.argmax(0), soft)
     return total / ((clips or len(samples)) * settings.unroll) * settings.clips_summed
+
+
+def _encode(
+    model: Feelvos, samples: list[Sample], *, lead: int, precision: str, device: str | torch.device
+) -> tuple[Tensor, Tensor]:
+    """Features and embeddings (B, 2 + R + U, …) of all frames; those of the frames 1 … R carry no gradient."""
+    frames = torch.stack([s.frames for s in samples]).to(device)  # (B, 2 + R + U, 3, H, W)
+    learned = frames[:, [0, *range(1 + lead, frames.shape[1])]]  # (B, 1 + 1 + U, 3, H, W)
+    with _precision(precision, device=device):
+        encoded = model.encode(learned.flatten(0, 1))
+        whole = [x.float().unflatten(0, (len(samples), -1)) for x in encoded]
+        if lead:
+            with torch.no_grad():
+                before = model.encode(frames[:, 1 : 1 + lead].flatten(0, 1))
+            parts = (x.float().unflatten(0, (len(samples), -1)) for x in before)
+            whole = [torch.cat([x[:, :1], part, x[:, 1:]], dim=1) for x, part in zip(whole, parts, strict=True)]
+    return whole[0], whole[1]
 
 
 def _precision(name: str, *, device: str | torch.device) -> AbstractContextManager[None]:

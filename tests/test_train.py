@@ -12,6 +12,7 @@ from torch import nn
 from feelvos_lab.checkpoint import load_checkpoint, save_checkpoint
 from feelvos_lab.compiled import compiled, require_compiler
 from feelvos_lab.config import configure
+from feelvos_lab.data.draws import Draws, Share
 from feelvos_lab.data.shapes import make_clips
 from feelvos_lab.data.triplets import draw_sample
 from feelvos_lab.errors import LabError
@@ -106,6 +107,49 @@ def test_the_prediction_that_is_fed_back_carries_no_gradient_but_changes_the_los
         rngs = [np.random.default_rng(0)]
         losses[float(first_query.sum())] = batch_loss(model, [second_only], config=config, keep=1.0, rngs=rngs).item()
     assert len(set(losses.values())) == 2
+
+
+@pytest.mark.parametrize("lead", [1, 3])
+def test_what_is_predicted_first_has_no_loss_and_no_gradient_but_is_fed_back(lead: int) -> None:
+    config = configure("smoke", unroll=1, rollout=3, mask_damage=0.0)
+    torch.manual_seed(0)
+    model = Feelvos(config.model).eval()
+    with torch.no_grad():
+        model.head.logit.weight.mul_(50)  # untrained, it would predict nearly the same for everything
+    sample = draw_sample(CLIPS, config=config.data, unroll=lead + 1, rng=np.random.default_rng(0))
+    frames = sample.frames.clone().requires_grad_()
+
+    def loss(labels: torch.Tensor) -> torch.Tensor:
+        changed = sample._replace(frames=frames, labels=labels)
+        return batch_loss(model, [changed], config=config, keep=1.0, rngs=[np.random.default_rng(1)])
+
+    whole = loss(sample.labels)
+    whole.backward()
+    reached = frames.grad.abs().sum((1, 2, 3)) > 0
+    assert reached.tolist() == [True, *[False] * lead, True, True]
+    without_targets = sample.labels.clone()
+    without_targets[2 : 2 + lead] = 255
+    assert torch.equal(loss(without_targets), whole)
+    other_start = sample.labels.clone()
+    other_start[1] = 0
+    assert not torch.equal(loss(other_start), whole)  # handed on from prediction to prediction
+
+
+def test_each_step_draws_how_far_it_predicts_first_the_same_for_its_whole_batch() -> None:
+    config = configure("smoke", rollout=3, batch_size=2)
+    whole = Draws([CLIPS], config=config, seed=0, share=Share())
+    counts = [{len(s.frames) - 2 - config.train.unroll for s in whole[step].samples} for step in range(20)]
+    assert all(len(c) == 1 for c in counts)
+    assert set.union(*counts) == {0, 1, 2, 3}
+    each = configure("smoke", rollout=3, batch_size=2, draws="clip")
+    halves = [Draws([CLIPS], config=each, seed=0, share=Share(rank, 2)) for rank in (0, 1)]
+    for step in range(10):
+        assert len({len(half[step].samples[0].frames) for half in halves}) == 1
+
+
+def test_the_ancestor_predicts_nothing_in_training_and_refuses_to() -> None:
+    with pytest.raises(LabError, match=r"rollout is for method 'feelvos'.* got 2"):
+        train(configure("smoke", method="pml", rollout=2), seed=0, clips=CLIPS)
 
 
 def test_the_hardest_pixels_alone_count_once_the_annealing_is_over() -> None:

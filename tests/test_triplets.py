@@ -50,6 +50,28 @@ def test_previous_and_query_frames_follow_each_other_in_equal_steps(seed: int) -
     assert abs(steps.pop()) in (1, 2)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_crop_that_zooms_takes_its_labels_along(seed: int) -> None:
+    config = replace(DATA, height=32, width=40, scale=1.5, zoom=0.1)
+    torch.manual_seed(seed)
+    sample = draw_sample([_coloured_clip()], config=config, unroll=3, rng=np.random.default_rng(seed))
+    assert sample.frames.shape == (5, 3, 32, 40)
+    told = (sample.frames[:, 0] * 255 / 60).round().long()
+    assert (told == sample.labels).float().mean() > 0.9
+
+
+def test_what_stands_still_grows_or_moves_in_a_crop_that_zooms_and_not_in_one_that_does_not() -> None:
+    still = _coloured_clip()
+    changed = {0.0: 0, 0.1: 0}
+    for zoom in changed:
+        for seed in range(10):
+            torch.manual_seed(seed)
+            config = replace(DATA, height=32, width=40, scale=1.5, zoom=zoom)
+            labels = draw_sample([still], config=config, unroll=2, rng=np.random.default_rng(seed)).labels[1:]
+            changed[zoom] += any(not torch.equal(a, b) for a, b in pairwise(labels))
+    assert changed == {0.0: 0, 0.1: 10}
+
+
 def test_any_object_ids_become_one_two_three() -> None:
     config = replace(DATA, height=48, width=80)
     sample = draw_sample([_coloured_clip(ids=(5, 9))], config=config, unroll=1, rng=np.random.default_rng(0))

@@ -12,6 +12,7 @@ import torch
 
 from feelvos_lab.config import Config
 from feelvos_lab.data.clip import Clip
+from feelvos_lab.data.cutouts import paste_cutout
 from feelvos_lab.data.triplets import Sample, draw_sample
 from feelvos_lab.errors import LabError
 
@@ -53,15 +54,16 @@ class Draws:
         self.own = range(share.rank * size // share.of, (share.rank + 1) * size // share.of)
 
     def __getitem__(self, step: int) -> Drawn:
+        lead = int(np.random.default_rng([self.seed, step, 0, 2]).integers(self.config.train.rollout + 1))
         if self.config.train.draws == "batch":
             rng = np.random.default_rng([self.seed, step])
             torch.manual_seed(int(rng.integers(2**31)))
-            return Drawn([self._draw(rng) for _ in self.own], [rng] * len(self.own))
+            return Drawn([self._draw(rng, lead) for _ in self.own], [rng] * len(self.own))
         rngs = [np.random.default_rng([self.seed, step, 1 + number]) for number in self.own]
         samples = []
         for rng in rngs:
             torch.manual_seed(int(rng.integers(2**31)))
-            samples.append(self._draw(rng))
+            samples.append(self._draw(rng, lead))
         return Drawn(samples, rngs)
 
     def seed_model(self, step: int) -> None:
@@ -69,6 +71,10 @@ class Draws:
         if self.config.train.draws == "clip":
             torch.manual_seed(int(np.random.default_rng([self.seed, step, self.own.start, 1]).integers(2**31)))
 
-    def _draw(self, rng: np.random.Generator) -> Sample:
+    def _draw(self, rng: np.random.Generator, lead: int) -> Sample:
         clips = self.sets[int(rng.integers(len(self.sets)))] if len(self.sets) > 1 else self.sets[0]
-        return draw_sample(clips, config=self.config.data, unroll=self.config.train.unroll, rng=rng)
+        sample = draw_sample(clips, config=self.config.data, unroll=lead + self.config.train.unroll, rng=rng)
+        if self.config.data.cutout and rng.uniform() < self.config.data.cutout:
+            other = draw_sample(clips, config=self.config.data, unroll=1, rng=rng)
+            sample = paste_cutout(sample, other, rng=rng)
+        return sample

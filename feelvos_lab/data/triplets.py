@@ -6,6 +6,7 @@ the uninterrupted one saw.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -71,7 +72,7 @@ class _Augment:
     """Joint transforms of some frames and masks: the same crop, flip and colours for all of one call."""
 
     def __init__(self, config: DataConfig) -> None:
-        self.size, self.scale = (config.height, config.width), config.scale
+        self.size, self.scale, self.zoom = (config.height, config.width), config.scale, config.zoom
         jitter = config.jitter
         steps: list[v2.Transform] = [v2.RandomHorizontalFlip(0.5)]
         if jitter:
@@ -88,12 +89,38 @@ class _Augment:
         if window != (height, width) or window != self.size:
             top = int(torch.randint(height - window[0] + 1, (1,)))
             left = int(torch.randint(width - window[1] + 1, (1,)))
-            images, labels = (
-                v2.functional.resized_crop(x, top, left, *window, size=list(self.size), antialias=True)
-                for x in (images, labels)
-            )
+            boxes = self._moving(top, left, window, (height, width), len(frames))
+            images, labels = (_cropped(x, boxes, self.size) for x in (images, labels))
         images, labels = self.rest(images, labels)
         return images.as_subclass(Tensor), labels.as_subclass(Tensor)
+
+    def _moving(
+        self, top: int, left: int, window: tuple[int, int], size: tuple[int, int], count: int
+    ) -> list[tuple[int, int, int, int]]:
+        """A crop box a frame: the same for all, or one that steadily grows or shrinks while its centre wanders."""
+        box = (top, left, *window)
+        if not self.zoom or count == 1:
+            return [box] * count
+        growth, down, right = torch.empty(3).uniform_(-self.zoom, self.zoom).tolist()
+        boxes = []
+        for k in range(count):
+            factor = min(math.exp(growth * k), size[0] / window[0], size[1] / window[1])
+            high, wide = max(8, round(window[0] * factor)), max(8, round(window[1] * factor))
+            y = top + window[0] / 2 + down * k * window[0] - high / 2
+            x = left + window[1] / 2 + right * k * window[1] - wide / 2
+            boxes.append((min(max(round(y), 0), size[0] - high), min(max(round(x), 0), size[1] - wide), high, wide))
+        return boxes
+
+
+def _cropped(x: Tensor, boxes: list[tuple[int, int, int, int]], size: tuple[int, int]) -> Tensor:
+    """Images or masks (T, …, H', W'), each cut to its box (top, left, height, width) and scaled to `size`."""
+    if len(set(boxes)) == 1:
+        return v2.functional.resized_crop(x, *boxes[0], size=list(size), antialias=True)
+    cut = [
+        v2.functional.resized_crop(tv_tensors.wrap(one, like=x), *box, size=list(size), antialias=True)
+        for one, box in zip(x, boxes, strict=True)
+    ]
+    return tv_tensors.wrap(torch.stack([c.as_subclass(Tensor) for c in cut]), like=x)
 
 
 def paste_object(sample: Sample, other: Sample, *, rng: np.random.Generator) -> Sample:
@@ -116,7 +143,7 @@ def damage_labels(labels: Tensor, *, num_objects: int, rng: np.random.Generator)
         A damaged copy (H, W).
     """
     height, width = labels.shape
-    bend = _smooth_noise(rng, 2, height, width, cells=5) * rng.uniform(0.0, 0.08)  # (2, H, W)
+    bend = smooth_noise(rng, 2, height, width, cells=5) * rng.uniform(0.0, 0.08)  # (2, H, W)
     shift = torch.from_numpy(rng.normal(0, 0.02, (2, 1, 1))).float()
     y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
     grid = torch.stack([x, y], dim=-1) + 2 * (bend + shift).permute(1, 2, 0)  # (H, W, 2)
@@ -126,12 +153,12 @@ def damage_labels(labels: Tensor, *, num_objects: int, rng: np.random.Generator)
     damaged = moved[0, 0].long()  # (H, W)
     for wrong in (0, int(rng.integers(0, num_objects))):  # holes, then patches
         if rng.uniform() < 0.4:
-            patch = _smooth_noise(rng, 1, height, width, cells=7)[0] > rng.uniform(0.8, 1.6)
+            patch = smooth_noise(rng, 1, height, width, cells=7)[0] > rng.uniform(0.8, 1.6)
             damaged[patch] = wrong
     return damaged
 
 
-def _smooth_noise(rng: np.random.Generator, channels: int, height: int, width: int, *, cells: int) -> Tensor:
+def smooth_noise(rng: np.random.Generator, channels: int, height: int, width: int, *, cells: int) -> Tensor:
     """Normal noise on a coarse grid, enlarged smoothly: (channels, H, W)."""
     coarse = torch.from_numpy(rng.normal(0, 1, (1, channels, cells, cells))).float()
     return F.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=True)[0]
