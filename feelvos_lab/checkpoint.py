@@ -95,10 +95,16 @@ class TrainingState:
     def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, list[dict[str, float]]]:
         """Fill model and optimizer from the state, if there is one; returns the next step and the history so far.
 
+        What a process that was killed had begun to write is removed.
+
         Raises:
             LabError: the state is truncated, or of another configuration or seed.
         """
-        if self.path is None or not self.path.exists():
+        if self.path is None:
+            return 0, []
+        for unfinished in self.path.parent.glob(f".{self.path.name}.*.partial"):
+            unfinished.unlink(missing_ok=True)
+        if not self.path.exists():
             return 0, []
         tensors, notes = _read(self.path, expected=_STATE)
         if notes["digest"] != self.config.digest() or int(notes["seed"]) != self.seed:

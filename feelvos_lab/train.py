@@ -24,6 +24,7 @@ from feelvos_lab import distributed
 from feelvos_lab.checkpoint import TrainingState, initialise
 from feelvos_lab.compiled import compiled
 from feelvos_lab.config import Config
+from feelvos_lab.curves import open_curves
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.draws import Drawn, Draws
 from feelvos_lab.data.lazy import InMemory
@@ -88,6 +89,7 @@ def train(
     stop_after: int | None = None,
     start: Path | None = None,
     start_part: Literal["trunk", "all"] = "all",
+    curves: Path | None = None,
 ) -> Trained:
     """Train a model from its configuration; the same configuration, seed and thread count give the same weights.
 
@@ -98,10 +100,11 @@ def train(
         start: a checkpoint or an imported part whose weights the training starts from; None starts at random. A
             resumed training goes on from its state, whatever this says.
         start_part: what to take of it, see `initialise`.
+        curves: a folder to write the logged rows to for TensorBoard, by the first process alone; None writes none.
 
     Raises:
-        LabError: no training clip, a `start` that does not fit, or a state in `folder` that belongs to another
-            configuration or seed.
+        LabError: no training clip, a `start` that does not fit, a state in `folder` that belongs to another
+            configuration or seed, or `curves` without the package tensorboard.
     """
     clips = load_clips(config.data, split="train", seed=seed) if clips is None else clips
     if not clips:
@@ -122,6 +125,9 @@ def train(
         optimizer = make_optimizer(model, config.train)
         state = TrainingState(folder, config, seed)
         first, history = state.resume(model, optimizer)
+        draw_curves = until_trained.enter_context(
+            open_curves(curves if share.rank == 0 else None, first=first, so_far=history)
+        )
         distributed.agree_on(first, device=device)
         began, spent = time.perf_counter(), history[-1]["seconds"] if history else 0.0
         set_training(model, config.train)
@@ -143,6 +149,8 @@ def train(
                     "seconds": spent + time.perf_counter() - began,
                 }
                 history.append(row)
+                mined = {"kept_fraction": _kept(step, config)} if config.model.method == "feelvos" else {}
+                draw_curves({**row, **mined})
                 losses = []
                 if progress and share.rank == 0:
                     progress(f"step {row['step']}/{config.train.steps}  loss {row['loss']:.3f}  {row['seconds']:.0f} s")
@@ -174,6 +182,11 @@ def _repeatable() -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
+def _kept(step: int, config: Config) -> float:
+    settings = config.train
+    return kept_fraction(step, hard_fraction=settings.hard_fraction, anneal_steps=settings.hard_anneal_steps)
+
+
 class _Loss(nn.Module):
     """`batch_loss` as a module, since modules are what distributed training wraps."""
 
@@ -202,7 +215,7 @@ def _step(
     rate = poly_rate(step, base=settings.learning_rate, steps=settings.steps, power=settings.poly_power)
     for group in optimizer.param_groups:
         group["lr"] = rate
-    keep = kept_fraction(step, hard_fraction=settings.hard_fraction, anneal_steps=settings.hard_anneal_steps)
+    keep = _kept(step, config)
     optimizer.zero_grad(set_to_none=True)
     clips = len(drawn.samples)
     size = clips // settings.accumulate

@@ -22,7 +22,7 @@ PACKAGE = Path(feelvos_lab.__file__).parent
 # Everything that train, infer and evaluate import, directly or not; a test holds the list complete.
 SOURCES = (
     *("config.py", "data/*.py", "model/*.py", "checkpoint.py"),
-    *("train.py", "optim.py", "distributed.py", "compiled.py", "infer.py", "evaluate.py", "metrics.py"),
+    *("train.py", "optim.py", "distributed.py", "compiled.py", "curves.py", "infer.py", "evaluate.py", "metrics.py"),
 )
 HARMLESS = ("model/naive.py",)  # the loop twins, which only tests call
 
