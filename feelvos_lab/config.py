@@ -87,9 +87,13 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which clips, and how large. `root` is where a published data set was unpacked; shapes need none."""
+    """Which clips, and how large. `root` is where a published data set was unpacked; shapes need none.
 
-    data: Literal["shapes", "davis-2016", "davis-2017", "youtube-vos"] = "davis-2017"
+    Of a mixture such as "davis-2017+youtube-vos", on which the paper's model was trained, `root` holds each set in a
+    folder (or link) of its name, and what is said of clips below is said of each set.
+    """
+
+    data: Literal["shapes", "davis-2016", "davis-2017", "youtube-vos", "davis-2017+youtube-vos"] = "davis-2017"
     root: str = ""
     height: int = 465  # of the training crops
     width: int = 465

@@ -28,7 +28,7 @@ from feelvos_lab.curves import open_curves
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.draws import Drawn, Draws
 from feelvos_lab.data.lazy import InMemory
-from feelvos_lab.data.source import load_clips
+from feelvos_lab.data.source import load_sets
 from feelvos_lab.data.triplets import IGNORE, Sample, damage_labels
 from feelvos_lab.errors import LabError
 from feelvos_lab.model.build import build_model
@@ -106,13 +106,13 @@ def train(
         LabError: no training clip, a `start` that does not fit, a state in `folder` that belongs to another
             configuration or seed, or `curves` without the package tensorboard.
     """
-    clips = load_clips(config.data, split="train", seed=seed) if clips is None else clips
-    if not clips:
+    sets = load_sets(config.data, split="train", seed=seed) if clips is None else [clips]
+    if not all(sets):
         raise LabError("training needs at least one clip, got none")
     if config.data.in_memory:
-        clips = [replace(clip, frames=InMemory(clip.frames), masks=InMemory(clip.masks)) for clip in clips]
+        sets = [[replace(c, frames=InMemory(c.frames), masks=InMemory(c.masks)) for c in clips] for clips in sets]
     share = distributed.share()
-    draws = Draws([clips], config=config, seed=seed, share=share)
+    draws = Draws(sets, config=config, seed=seed, share=share)
     _require_equal_parts(len(draws.own), config.train.accumulate)
     with torch.random.fork_rng(devices=[]), _repeatable(), ExitStack() as until_trained:
         torch.manual_seed(seed)
