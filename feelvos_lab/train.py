@@ -37,7 +37,7 @@ from feelvos_lab.model.head import combine_objects
 from feelvos_lab.model.matching import sample_reference
 from feelvos_lab.model.pml import triplet_loss
 from feelvos_lab.model.resize import resize_bilinear
-from feelvos_lab.optim import make_optimizer, scale_bias_gradients, set_training
+from feelvos_lab.optim import make_optimizer, set_training, update
 
 
 class Trained(NamedTuple):
@@ -231,10 +231,7 @@ def _step(
                 raise LabError(f"the loss must be finite, got {loss.item()} at step {step} of seed {seed}")
             loss.backward()
         total += loss.item()
-    if settings.bias_gradient != 1.0:
-        scale_bias_gradients(loss_of, settings.bias_gradient)
-    torch.nn.utils.clip_grad_norm_(loss_of.parameters(), settings.clip_norm)
-    optimizer.step()
+    update(loss_of, optimizer, settings)
     return total
 
 
