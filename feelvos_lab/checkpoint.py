@@ -162,6 +162,8 @@ def _write(path: Path, tensors: dict[str, Tensor], notes: dict[str, str]) -> Non
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         save_file(tensors, partial, metadata=notes)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())  # on the disk before it has its name, should the power fail
         os.replace(partial, path)
     except OSError as error:
         raise LabError(f"cannot write {path}: {error.strerror or error}") from error
