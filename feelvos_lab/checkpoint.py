@@ -68,8 +68,10 @@ def initialise(model: Feelvos, path: Path, *, part: Literal["trunk", "all"]) -> 
         part: "trunk" takes the backbone alone, as the official training does; "all" whatever the file holds.
 
     Raises:
-        LabError: no such file, another format, no tensor in common, or one of another shape.
+        LabError: another part, no such file, another format, no tensor in common, or one of another shape.
     """
+    if part not in ("trunk", "all"):
+        raise LabError(f"the part to start from must be 'trunk' or 'all', got {part!r}")
     tensors, _ = _read(path, expected=(_FORMAT, _PART))
     slots = model.state_dict()
     chosen = {n: t for n, t in tensors.items() if n in slots and (part == "all" or n.startswith("backbone."))}
