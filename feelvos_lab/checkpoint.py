@@ -68,8 +68,10 @@ def initialise(model: Feelvos, path: Path, *, part: Literal["trunk", "all"]) -> 
         part: "trunk" takes the backbone alone, as the official training does; "all" whatever the file holds.
 
     Raises:
-        LabError: no such file, another format, no tensor in common, or one of another shape.
+        LabError: another part, no such file, another format, no tensor in common, or one of another shape.
     """
+    if part not in ("trunk", "all"):
+        raise LabError(f"the part to start from must be 'trunk' or 'all', got {part!r}")
     tensors, _ = _read(path, expected=(_FORMAT, _PART))
     slots = model.state_dict()
     chosen = {n: t for n, t in tensors.items() if n in slots and (part == "all" or n.startswith("backbone."))}
@@ -95,10 +97,16 @@ class TrainingState:
     def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, list[dict[str, float]]]:
         """Fill model and optimizer from the state, if there is one; returns the next step and the history so far.
 
+        What a process that was killed had begun to write is removed.
+
         Raises:
             LabError: the state is truncated, or of another configuration or seed.
         """
-        if self.path is None or not self.path.exists():
+        if self.path is None:
+            return 0, []
+        for unfinished in self.path.parent.glob(f".{self.path.name}.*.partial"):
+            unfinished.unlink(missing_ok=True)
+        if not self.path.exists():
             return 0, []
         tensors, notes = _read(self.path, expected=_STATE)
         if notes["digest"] != self.config.digest() or int(notes["seed"]) != self.seed:
@@ -156,6 +164,8 @@ def _write(path: Path, tensors: dict[str, Tensor], notes: dict[str, str]) -> Non
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         save_file(tensors, partial, metadata=notes)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())  # on the disk before it has its name, should the power fail
         os.replace(partial, path)
     except OSError as error:
         raise LabError(f"cannot write {path}: {error.strerror or error}") from error

@@ -96,6 +96,10 @@ def train(
     trunk_only: Annotated[
         bool, typer.Option("--trunk-only", help="Of it, take the backbone alone, as the official training does.")
     ] = False,
+    save_every: Annotated[int, typer.Option(min=1, help="Steps between states to resume from.")] = 200,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write curves for TensorBoard to tensorboard/ in the folder.")
+    ] = False,
 ) -> None:
     """Train a model: writes model.safetensors, its card model.json, and history.csv.
 
@@ -116,7 +120,7 @@ def train(
         settings = _settings(set_ or [])
         config = configure(preset, **({"root": str(data_root)} if data_root else {}), **settings)
         writes = share.rank == 0
-        with writable_folder(out, resuming="state.safetensors") if writes else nullcontext():
+        with writable_folder(out, resuming=("state.safetensors", "tensorboard")) if writes else nullcontext():
             trained = run_training(
                 config,
                 seed=seed,
@@ -125,6 +129,8 @@ def train(
                 progress=print,
                 start=initialise_from,
                 start_part="trunk" if trunk_only else "all",
+                save_every=save_every,
+                curves=out / "tensorboard" if tensorboard else None,
             )
             if not writes:
                 return
@@ -140,6 +146,8 @@ def train(
             write_card(out / "model.safetensors", config=config, seed=seed, command=shlex.join(command))
         (out / "state.safetensors").unlink(missing_ok=True)
         print(f"the model is in {out / 'model.safetensors'}")
+        if tensorboard:
+            print(f"its curves: tensorboard --logdir {out / 'tensorboard'}")
 
 
 @app.command()

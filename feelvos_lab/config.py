@@ -59,7 +59,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How the network is trained. The defaults are the paper's."""
+    """How the network is trained. The defaults are the paper's, but where a comment names what preset full has."""
 
     steps: int = 200_000
     batch_size: int = 48  # clips a step, of all processes together: 3 on each of the paper's 16 GPUs
@@ -75,7 +75,10 @@ class TrainConfig:
     poly_power: float = 0.9
     freeze_norm: bool = True  # batch norms keep their statistics; their scale and shift are trained
     weight_decay: float = 4e-5
+    decay_depthwise: bool = True  # of depthwise kernels too; preset full: false, as in the official code
+    decay_in_gradient: bool = False  # added before the clipping, not by the optimizer; preset full: true, as there
     clip_norm: float = 5.0
+    clip_by: Literal["all", "tensor"] = "all"  # what has that norm at most: all gradients or each; preset full: tensor
     bias_gradient: float = 2.0  # factor on the gradients of the convolutions' biases, as in the official code
     clips_summed: int = 3  # the loss is the clips' mean times this: the official code adds up the 3 clips of a GPU
     hard_fraction: float = 0.15  # of the pixels, those with the highest loss
@@ -88,9 +91,13 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which clips, and how large. `root` is where a published data set was unpacked; shapes need none."""
+    """Which clips, and how large. `root` is where a published data set was unpacked; shapes need none.
 
-    data: Literal["shapes", "davis-2016", "davis-2017", "youtube-vos"] = "davis-2017"
+    Of a mixture such as "davis-2017+youtube-vos", on which the paper's model was trained, `root` holds each set in a
+    folder (or link) of its name, and what is said of clips below is said of each set.
+    """
+
+    data: Literal["shapes", "davis-2016", "davis-2017", "youtube-vos", "davis-2017+youtube-vos"] = "davis-2017"
     root: str = ""
     height: int = 465  # of the training crops
     width: int = 465
@@ -127,16 +134,17 @@ class Config:
         return digest_of(self.flat())
 
 
-_FULL = Config("full")
-_PAPER = _FULL.flat()
+_DEFAULTS = Config("none").flat()
+_OFFICIAL_STEP = {"decay_depthwise": False, "decay_in_gradient": True, "clip_by": "tensor"}
+_FULL = Config("full", train=replace(TrainConfig(), **_OFFICIAL_STEP))
 
 
 def digest_of(settings: dict[str, Any]) -> str:
-    """Eight hexadecimal digits of flat settings, of those alone that are not the paper's.
+    """Eight hexadecimal digits of flat settings, of those alone that are not the defaults.
 
-    So a setting that is added later, with the paper's value as its default, leaves every digest as it was.
+    So a setting that is added later leaves the digest of every configuration as it was that has its default.
     """
-    own = {name: value for name, value in settings.items() if name not in _PAPER or not _same(value, _PAPER[name])}
+    own = {n: value for n, value in settings.items() if n not in _DEFAULTS or not _same(value, _DEFAULTS[n])}
     return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -177,6 +185,7 @@ _REDUCED = Config(
         bias_gradient=1.0,
         clips_summed=1,
         freeze_norm=False,
+        **{name: _DEFAULTS[name] for name in _OFFICIAL_STEP},
         hard_anneal_steps=300,
         mask_damage=0.5,
     ),

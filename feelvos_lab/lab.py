@@ -33,6 +33,7 @@ _SOURCES = {
     "davis-2016": "DAVIS-2016",
     "davis-2017": "DAVIS-2017",
     "youtube-vos": "YouTube-VOS",
+    "davis-2017+youtube-vos": "DAVIS-2017 and YouTube-VOS",
 }
 _made_with: dict[str, Any] = {}  # what the figures of this notebook were made with: filled in by begin, train_or_load
 

@@ -60,17 +60,18 @@ def refuse_occupied(path: Path) -> None:
 
 
 @contextmanager
-def writable_folder(path: Path | str, *, resuming: str) -> Iterator[Path]:
+def writable_folder(path: Path | str, *, resuming: Sequence[str]) -> Iterator[Path]:
     """A folder to work in for long: what an interrupted run left there is gone on with; an unused one is removed.
 
     Args:
-        resuming: the name of the file that an interrupted run leaves; the folder may hold it, and nothing else.
+        resuming: the names of what an interrupted run may leave. The first is the file to go on from: where it is,
+            anything may lie beside it. Else the folder may hold these alone, and files that were not finished.
 
     Raises:
         LabError: `path` is a file, holds anything else, or cannot be written.
     """
     path = Path(os.path.abspath(path))
-    if not (path / resuming).is_file():
+    if not (path / resuming[0]).is_file() and not (path.is_dir() and _left_by_a_run(path, resuming)):
         refuse_occupied(path)
     made = [*([] if path.exists() else [path]), *_make_parents(path)]
     try:
@@ -197,6 +198,11 @@ def _make_parents(path: Path) -> list[Path]:
     missing = [parent for parent in path.parents if not parent.exists()]
     _attempt(lambda: path.parent.mkdir(parents=True, exist_ok=True), path)
     return missing
+
+
+def _left_by_a_run(path: Path, names: Sequence[str]) -> bool:
+    """Whether a folder holds nothing but `names`, and files that a run was writing when it was killed."""
+    return all(p.name in names or (p.name.startswith(".") and p.suffix == ".partial") for p in path.iterdir())
 
 
 def _try_writing(folder: Path) -> None:

@@ -24,10 +24,11 @@ from feelvos_lab import distributed
 from feelvos_lab.checkpoint import TrainingState, initialise
 from feelvos_lab.compiled import compiled
 from feelvos_lab.config import Config
+from feelvos_lab.curves import open_curves
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.draws import Drawn, Draws
 from feelvos_lab.data.lazy import InMemory
-from feelvos_lab.data.source import load_clips
+from feelvos_lab.data.source import load_sets
 from feelvos_lab.data.triplets import IGNORE, Sample, damage_labels
 from feelvos_lab.errors import LabError
 from feelvos_lab.model.build import build_model
@@ -36,7 +37,7 @@ from feelvos_lab.model.head import combine_objects
 from feelvos_lab.model.matching import sample_reference
 from feelvos_lab.model.pml import triplet_loss
 from feelvos_lab.model.resize import resize_bilinear
-from feelvos_lab.optim import make_optimizer, scale_bias_gradients, set_training
+from feelvos_lab.optim import make_optimizer, set_training, update
 
 
 class Trained(NamedTuple):
@@ -88,6 +89,7 @@ def train(
     stop_after: int | None = None,
     start: Path | None = None,
     start_part: Literal["trunk", "all"] = "all",
+    curves: Path | None = None,
 ) -> Trained:
     """Train a model from its configuration; the same configuration, seed and thread count give the same weights.
 
@@ -98,18 +100,19 @@ def train(
         start: a checkpoint or an imported part whose weights the training starts from; None starts at random. A
             resumed training goes on from its state, whatever this says.
         start_part: what to take of it, see `initialise`.
+        curves: a folder to write the logged rows to for TensorBoard, by the first process alone; None writes none.
 
     Raises:
-        LabError: no training clip, a `start` that does not fit, or a state in `folder` that belongs to another
-            configuration or seed.
+        LabError: no training clip, a `start` that does not fit, a state in `folder` that belongs to another
+            configuration or seed, or `curves` without the package tensorboard.
     """
-    clips = load_clips(config.data, split="train", seed=seed) if clips is None else clips
-    if not clips:
+    sets = load_sets(config.data, split="train", seed=seed) if clips is None else [clips]
+    if not all(sets):
         raise LabError("training needs at least one clip, got none")
     if config.data.in_memory:
-        clips = [replace(clip, frames=InMemory(clip.frames), masks=InMemory(clip.masks)) for clip in clips]
+        sets = [[replace(c, frames=InMemory(c.frames), masks=InMemory(c.masks)) for c in clips] for clips in sets]
     share = distributed.share()
-    draws = Draws([clips], config=config, seed=seed, share=share)
+    draws = Draws(sets, config=config, seed=seed, share=share)
     _require_equal_parts(len(draws.own), config.train.accumulate)
     if config.train.rollout and config.model.method == "pml":
         raise LabError(f"rollout is for method 'feelvos', which feeds predictions back, got {config.train.rollout}")
@@ -124,6 +127,9 @@ def train(
         optimizer = make_optimizer(model, config.train)
         state = TrainingState(folder, config, seed)
         first, history = state.resume(model, optimizer)
+        draw_curves = until_trained.enter_context(
+            open_curves(curves if share.rank == 0 else None, first=first, so_far=history)
+        )
         distributed.agree_on(first, device=device)
         began, spent = time.perf_counter(), history[-1]["seconds"] if history else 0.0
         set_training(model, config.train)
@@ -145,6 +151,8 @@ def train(
                     "seconds": spent + time.perf_counter() - began,
                 }
                 history.append(row)
+                mined = {"kept_fraction": _kept(step, config)} if config.model.method == "feelvos" else {}
+                draw_curves({**row, **mined})
                 losses = []
                 if progress and share.rank == 0:
                     progress(f"step {row['step']}/{config.train.steps}  loss {row['loss']:.3f}  {row['seconds']:.0f} s")
@@ -176,6 +184,11 @@ def _repeatable() -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
+def _kept(step: int, config: Config) -> float:
+    settings = config.train
+    return kept_fraction(step, hard_fraction=settings.hard_fraction, anneal_steps=settings.hard_anneal_steps)
+
+
 class _Loss(nn.Module):
     """`batch_loss` as a module, since modules are what distributed training wraps."""
 
@@ -204,7 +217,7 @@ def _step(
     rate = poly_rate(step, base=settings.learning_rate, steps=settings.steps, power=settings.poly_power)
     for group in optimizer.param_groups:
         group["lr"] = rate
-    keep = kept_fraction(step, hard_fraction=settings.hard_fraction, anneal_steps=settings.hard_anneal_steps)
+    keep = _kept(step, config)
     optimizer.zero_grad(set_to_none=True)
     clips = len(drawn.samples)
     size = clips // settings.accumulate
@@ -220,10 +233,7 @@ def _step(
                 raise LabError(f"the loss must be finite, got {loss.item()} at step {step} of seed {seed}")
             loss.backward()
         total += loss.item()
-    if settings.bias_gradient != 1.0:
-        scale_bias_gradients(loss_of, settings.bias_gradient)
-    torch.nn.utils.clip_grad_norm_(loss_of.parameters(), settings.clip_norm)
-    optimizer.step()
+    update(loss_of, optimizer, settings)
     return total
 
 

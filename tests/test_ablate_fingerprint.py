@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import ast
+import shutil
 from pathlib import Path
 
-from feelvos_lab.ablate.fingerprint import PACKAGE, number_sources
+import pytest
+
+from feelvos_lab import shipped
+from feelvos_lab.ablate.fingerprint import PACKAGE, fingerprint, number_sources
+from feelvos_lab.config import configure
+from feelvos_lab.errors import LabError
 
 
 def imports_of(path: Path) -> set[Path]:
@@ -41,3 +47,28 @@ def test_every_source_that_training_and_scoring_import_is_fingerprinted():
 def test_nothing_that_only_draws_is_fingerprinted():
     names = {path.relative_to(PACKAGE).as_posix() for path in number_sources()}
     assert not names & {"viz.py", "style.py", "lab.py", "cli.py", "model/naive.py", "ablate/report.py"}
+
+
+def test_weights_that_a_run_starts_from_are_fingerprinted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    worker = PACKAGE.parent / "notebooks" / "run_experiment.ipynb"
+    started = {"preset": "reduced", "start": "trunk"}
+    before = fingerprint(worker, started, "0")
+    assert before == fingerprint(worker, started, "0")
+    for name in ("reduced.safetensors", "reduced.json"):
+        shutil.copy(shipped.FOLDER / name, tmp_path)
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    assert fingerprint(worker, started, "0") == before
+    other = tmp_path / "reduced.safetensors"
+    other.write_bytes(other.read_bytes() + b"\0")
+    with pytest.raises(LabError, match="must have sha256"):
+        fingerprint(worker, started, "0")
+    shipped.write_card(other, config=configure("reduced"), seed=0, command="")
+    assert fingerprint(worker, started, "0") != before
+
+
+@pytest.mark.parametrize(
+    ("preset", "start", "sentence"), [("reduced", "trnk", "'trunk' or 'all'"), ("full", "all", "missing")]
+)
+def test_a_start_that_is_none_is_refused_before_the_runs(preset: str, start: str, sentence: str):
+    with pytest.raises(LabError, match=sentence):
+        fingerprint(PACKAGE.parent / "notebooks" / "run_experiment.ipynb", {"preset": preset, "start": start}, "0")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from feelvos_lab.config import PRESETS, configure, difference
+from feelvos_lab.config import PRESETS, configure, difference, digest_of
 from feelvos_lab.errors import LabError
+from feelvos_lab.shipped import read_card, shipped_path, shipped_presets
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -52,6 +53,17 @@ def test_the_digest_depends_on_every_setting_and_not_on_the_way_it_was_reached()
     assert configure("reduced").digest() != configure("reduced", radius=5).digest()
     assert configure("reduced", radius=4).digest() == configure("reduced").digest()
     assert configure("reduced", **configure("smoke").flat()).digest() == configure("smoke").digest()
+
+
+@pytest.mark.parametrize("preset", shipped_presets())
+def test_a_shipped_preset_has_the_digest_on_its_card(preset: str) -> None:
+    assert read_card(shipped_path(preset))["digest"] == configure(preset).digest()
+
+
+def test_a_setting_that_is_new_leaves_the_digest_of_what_was_stored_without_it() -> None:
+    stored = configure("full", clip_by="all", decay_depthwise=True, decay_in_gradient=False).flat()
+    older = {name: value for name, value in stored.items() if name not in ("clip_by", "decay_depthwise", "steps")}
+    assert digest_of(stored) == digest_of(older) != configure("full").digest()
 
 
 def test_where_the_data_lie_is_no_part_of_a_configuration() -> None:

@@ -21,6 +21,7 @@ from feelvos_lab.infer import propagate
 from feelvos_lab.model.feelvos import Feelvos, label_frame
 from feelvos_lab.model.matching import nearest_global
 from feelvos_lab.model.resize import resize_bilinear
+from feelvos_lab.optim import decayed_weights
 from feelvos_lab.train import batch_loss, kept_fraction
 
 SHARED = Path(os.environ.get("FEELVOS_SHARED", Path(__file__).parent.parent.parent / "shared"))
@@ -178,6 +179,18 @@ def test_a_sequence_is_propagated_as_the_official_code_does(weights: dict[str, T
         with torch.inference_mode():
             softmax = model.segment([prediction.cues])[0].softmax(0)
         _close(softmax.permute(1, 2, 0), case["softmax"][t], name=f"softmax {t + 1}", atol=2e-5)
+
+
+def test_the_weights_that_decay_are_the_official_ones(weights: dict[str, Tensor]) -> None:
+    card = json.loads((NETWORK / "h_train_os16.json").read_text())
+    model, settings = _official(weights, **_settings(card["flags"])), configure("full").train
+    decayed = decayed_weights(model, settings)
+    ids = {id(p) for p in decayed}
+    official = {n for n in official_names(model).values() if n.endswith("/weights")}
+    assert {official_names(model)[n] for n, p in model.named_parameters() if id(p) in ids} == official
+    assert len(decayed) == 84
+    penalty = sum(0.5 * settings.weight_decay * p.double().square().sum().item() for p in decayed)
+    assert penalty == pytest.approx(float(np.load(NETWORK / "h_train_os16.npz")["regularization_loss"]), rel=1e-5)
 
 
 def test_losses_and_gradients_of_a_training_step_are_the_official_ones(weights: dict[str, Tensor]) -> None:

@@ -7,8 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from feelvos_lab.config import configure
+from feelvos_lab.convert.names import to_official, to_torch
 from feelvos_lab.model.resize import resize_bilinear, resize_labels, stride4_size
+from feelvos_lab.optim import make_optimizer, update
 from feelvos_lab.train import hard_pixel_loss, kept_fraction, poly_rate
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -56,6 +60,75 @@ def test_the_learning_rate_is_the_official_one_at_every_step() -> None:
     assert np.abs(np.array(ours) - case["poly_default"]).max() <= 1e-9
     ours = [poly_rate(step, base=0.007, steps=30_000, power=0.5) for step in case["global_steps"].tolist()]
     assert np.abs(np.array(ours) - case["poly_lr2"]).max() <= 1e-9
+
+
+def _toy(case: dict[str, np.ndarray]) -> tuple[nn.ModuleDict, dict[str, tuple[nn.Parameter, str]]]:
+    """The official case's four convolutions, and by its keys each parameter with the end of its official name."""
+    layers = nn.ModuleDict(
+        {
+            "logits semantic": nn.Conv2d(4, 1, 1),
+            "embedding split_separable_conv2d_depthwise": nn.Conv2d(4, 4, 3, groups=4),
+            "embedding split_separable_conv2d_pointwise": nn.Conv2d(4, 5, 1, bias=False),
+            "xception_65 entry_flow conv1_1": nn.Conv2d(3, 4, 3, bias=False),
+        }
+    )
+    parameters = {}
+    for path, layer in layers.items():
+        weights = "depthwise_weights" if path.endswith("depthwise") else "weights"
+        scope = path.replace(" ", ".")
+        parameters[f"{scope}.{weights}"] = layer.weight, f"/{weights}"
+        if layer.bias is not None:
+            parameters[f"{scope}.biases"] = layer.bias, "/biases"
+    assert sorted(parameters) == sorted(key[5:] for key in case if key.startswith("init:"))
+    with torch.no_grad():
+        for name, (parameter, end) in parameters.items():
+            parameter.copy_(to_torch(torch.from_numpy(case[f"init:{name}"]), ours="", official=end))
+    return layers, parameters
+
+
+def _farthest_from_official(changes: dict[str, object]) -> float:
+    """Largest error, relative to the value where that is above 1, of gradients, weights and momenta in four steps."""
+    case = dict(np.load(GOLDEN / "schedule" / "optimizer_steps.npz"))
+    settings = configure("full", **changes).train
+    assert (settings.clip_norm, settings.momentum) == (case["clip_norm"], np.float32(case["momentum"]).round(6))
+    layers, parameters = _toy(case)
+    optimizer = make_optimizer(layers, settings)
+    worst = 0.0
+    for i, rate in enumerate(case["lr"].tolist()):
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        for name, (parameter, end) in parameters.items():
+            parameter.grad = to_torch(torch.from_numpy(case[f"data_grad:{name}"][i]), ours="", official=end).clone()
+        update(layers, optimizer, settings)
+        for name, (parameter, end) in parameters.items():
+            for key, ours in (
+                ("final_grad", parameter.grad),
+                ("var_after", parameter.detach()),
+                ("momentum_after", optimizer.state[parameter]["momentum_buffer"]),
+            ):
+                official = torch.from_numpy(case[f"{key}:{name}"][i])
+                error = (to_official(ours, ours="", official=end) - official).abs() / official.abs().clamp(min=1)
+                worst = max(worst, error.max().item())
+    return worst
+
+
+def test_the_steps_of_preset_full_are_the_official_ones() -> None:
+    assert _farthest_from_official({}) <= 1e-6
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"decay_depthwise": True},
+        {"decay_in_gradient": False},
+        {"clip_by": "all"},
+        {"bias_gradient": 1.0},
+        {"weight_decay": 0.0},
+    ],
+    ids=lambda change: str(next(iter(change))),
+)
+def test_every_setting_of_the_step_matters(change: dict[str, object]) -> None:
+    assert _farthest_from_official(change) > 1e-5
 
 
 @pytest.mark.parametrize("number", sorted({key[:2] for key in RESIZES.files}))

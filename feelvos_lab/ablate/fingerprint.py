@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import feelvos_lab
+from feelvos_lab.errors import LabError
 from feelvos_lab.nbtools import read_notebook, source, tags
+from feelvos_lab.shipped import read_card, shipped_path
 
 PACKAGE = Path(feelvos_lab.__file__).parent
 # Everything that train, infer and evaluate import, directly or not; a test holds the list complete.
 SOURCES = (
     *("config.py", "data/*.py", "model/*.py", "checkpoint.py"),
-    *("train.py", "optim.py", "distributed.py", "compiled.py", "infer.py", "evaluate.py", "metrics.py"),
+    *("train.py", "optim.py", "distributed.py", "compiled.py", "curves.py", "infer.py", "evaluate.py", "metrics.py"),
 )
 HARMLESS = ("model/naive.py",)  # the loop twins, which only tests call
 
@@ -41,9 +43,16 @@ def fingerprint(notebook: Path, parameters: Mapping[str, Any], digest: str) -> s
         notebook: the worker that will run.
         parameters: what is injected into it, without the output folder.
         digest: the variant's, which holds the preset's values too.
+
+    Raises:
+        LabError: there is a parameter `start` of another value than "trunk" or "all", or no shipped checkpoint.
     """
     parts = [json.dumps(dict(parameters), sort_keys=True), digest]
     parts += [_meaning(code) for code in worker_code(notebook)]
+    if start := parameters.get("start"):  # weights that a training starts from change its number as sources do
+        if start not in ("trunk", "all"):
+            raise LabError(f"start must be 'trunk' or 'all', got {start!r}")
+        parts.append(read_card(shipped_path(parameters["preset"]))["sha256"])
     parts += [f"{path.relative_to(PACKAGE)}:{_file_meaning(path)}" for path in number_sources()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 

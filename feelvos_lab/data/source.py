@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,18 +21,44 @@ def load_clips(config: DataConfig, *, split: str, seed: int = 0) -> list[Clip]:
 
     Synthetic clips: disjoint seeds; `seed` chooses the training clips alone. DAVIS: "test" is the published val
     list, "validation" the last `hold_out` sequences of the train list, and "train" the rest of it. YouTube-VOS: as
-    DAVIS, but without "test", since the masks of its valid list are not published.
+    DAVIS, but without "test", since the masks of its valid list are not published. A mixture: those of its sets one
+    after the other; "test" is DAVIS's, on which the paper's model was scored.
 
     Raises:
         LabError: an unknown split, a data set without a root, or a split that is not there.
     """
+    return [clip for clips in load_sets(config, split=split, seed=seed) for clip in clips]
+
+
+def load_sets(config: DataConfig, *, split: str, seed: int = 0) -> list[list[Clip]]:
+    """The clips of a split, as `load_clips`, by their data set: one list, or one for each set of a mixture.
+
+    Raises:
+        LabError: as `load_clips`; a mixture whose `root` lacks a set.
+    """
     if split not in SPLITS:
         raise LabError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+    names = config.data.split("+")
+    if len(names) == 1:
+        return [_load(config, split=split, seed=seed)]
+    _require_root(config)
+    wanted = [name for name in names if split != "test" or name != "youtube-vos"]
+    for name in wanted:
+        if not (Path(config.root) / name).is_dir():
+            raise LabError(
+                f"data {config.data!r} needs the folders (or links) {' and '.join(names)} in {config.root}: "
+                f"{name} is not there"
+            )
+    sets = [replace(config, data=name, root=str(Path(config.root) / name)) for name in wanted]
+    return [_load(one, split=split, seed=seed) for one in sets]
+
+
+def _load(config: DataConfig, *, split: str, seed: int) -> list[Clip]:
+    """The clips of one data set."""
     count = config.clips if split == "train" else config.test_clips
     if config.data == "shapes":
         return make_clips(split, count=count, seed=seed, height=config.height, width=config.width, frames=config.frames)
-    if not config.root:
-        raise LabError(f"data {config.data!r} needs its folder, got none: pass --data-root or set `root`")
+    _require_root(config)
     height = config.height if split == "train" else config.test_height
     if split == "test":
         clips = _read(config, split="val", height=height)
@@ -40,8 +67,17 @@ def load_clips(config: DataConfig, *, split: str, seed: int = 0) -> list[Clip]:
         cut = len(listed) - config.hold_out
         if split == "validation" and config.hold_out == 0:
             raise LabError("data has no validation split: set hold_out to the number of train sequences to keep back")
+        if cut < 1:
+            raise LabError(
+                f"hold_out must leave a train sequence of {config.data}, which has {len(listed)}, got {config.hold_out}"
+            )
         clips = listed[:cut] if split == "train" else listed[cut:]
     return clips[:count] if count else clips
+
+
+def _require_root(config: DataConfig) -> None:
+    if not config.root:
+        raise LabError(f"data {config.data!r} needs its folder, got none: pass --data-root or set `root`")
 
 
 def _read(config: DataConfig, *, split: Literal["train", "val"], height: int) -> list[Clip]:

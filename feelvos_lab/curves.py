@@ -1,0 +1,53 @@
+"""Curves of a training for TensorBoard, which is the extra `[tensorboard]`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from feelvos_lab.errors import LabError
+
+Append = Callable[[Mapping[str, float]], None]
+
+
+@contextmanager
+def open_curves(folder: Path | None, *, first: int, so_far: Sequence[Mapping[str, float]] = ()) -> Iterator[Append]:
+    """A function that appends one row to the curves in `folder`: `step`, and a scalar of each other name.
+
+    Whatever earlier sessions wrote there of steps after `first` is hidden, so that each step is there once.
+
+    Args:
+        folder: where the event files are; None writes nothing.
+        first: how many steps the training has done.
+        so_far: rows of earlier sessions, which are written where the folder has no curve yet.
+
+    Raises:
+        LabError: the package is missing, or the folder cannot be written.
+    """
+    if folder is None:
+        yield lambda row: None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise LabError(
+            "curves need the package tensorboard, which is not installed: run `pip install 'feelvos_lab[tensorboard]'`"
+        ) from error
+    begun = any(folder.glob("events.out.tfevents.*"))
+    try:
+        writer = SummaryWriter(str(folder), purge_step=first + 1)
+    except OSError as error:
+        raise LabError(f"cannot write curves to {folder}: {error.strerror or error}") from error
+
+    def append(row: Mapping[str, float]) -> None:
+        step = int(row["step"])
+        for name, value in row.items():
+            if name != "step":
+                writer.add_scalar(name, value, step)
+        writer.flush()  # a training that is killed keeps its curve up to its last row
+
+    with writer:
+        for row in () if begun else so_far:
+            append(row)
+        yield append
