@@ -55,9 +55,9 @@ class Page:
         self.text(0, f"“{shown}”{words}")
         self.space(LINE + 0.05)
 
-    def headers(self, headers: Sequence[tuple[str, str]], *, lines: int = 2) -> None:
+    def headers(self, headers: Sequence[tuple[str, str]], *, lines: int = 2, of: int = 0) -> None:
         """A bold line and a quiet one above each of so many equal panels."""
-        across = self.panel_width(len(headers))
+        across = self.panel_width(of or len(headers))
         for number, (bold, quiet) in enumerate(headers):
             self.text(number * (across + GAP), bold, weight="bold")
             if lines == 2:
@@ -85,9 +85,9 @@ class Page:
         """Inches of each of so many equal panels side by side."""
         return (self.width - (columns - 1) * GAP) / columns
 
-    def panels(self, columns: int, shape: tuple[int, int]) -> list[Axes]:
-        """A row of equal panels for pictures of so many rows and columns."""
-        across = self.panel_width(columns)
+    def panels(self, columns: int, shape: tuple[int, int], *, of: int = 0) -> list[Axes]:
+        """A row of equal panels for pictures of so many rows and columns; as wide as if there were `of` of them."""
+        across = self.panel_width(of or columns)
         height = across * shape[0] / shape[1]
         row = [self.axes(i * (across + GAP), across, height) for i in range(columns)]
         self.space(height + GAP)
@@ -142,7 +142,7 @@ class Page:
 def inches(words: str, *, bold: bool = False) -> float:
     """How wide a line of the house's letters is at most, since screens round each letter to whole pixels."""
     font = FontProperties(family=_FAMILY, weight="bold" if bold else "normal")
-    return TextPath((0, 0), words, size=_POINTS, prop=font).get_extents().x1 / 72 * 1.04 if words.strip() else 0.0
+    return 0.01 + 1.04 * TextPath((0, 0), words, size=_POINTS, prop=font).get_extents().x1 / 72
 
 
 def name_of(object_id: int) -> str:

@@ -23,7 +23,7 @@ from feelvos_lab import style
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.images import VOID
 from feelvos_lab.errors import LabError
-from feelvos_lab.page import GAP, Page, name_of
+from feelvos_lab.page import GAP, LINE, TALLEST, Page, name_of
 from feelvos_lab.viz import draw_map, draw_outline, overlay
 
 CUES = ("frame", "given", "global_map", "local_map", "previous_mask", "result")  # a sheet's columns on a page
@@ -107,9 +107,10 @@ def strip(
     _check(clip, objects, width, {t: predictions[t] for t in frames})
     page = Page(width)
     page.heading(clip.name, ": the distance maps over time", "")
-    page.headers([(f"Frame {t}", "") for t in frames], lines=1)
+    of = _columns(page, clip, rows=1 + 2 * len(objects), frames=len(frames))
+    page.headers([(f"Frame {t}", "") for t in frames], lines=1, of=of)
     page.words("Prediction, one colour an object")
-    for axes, t in zip(page.panels(len(frames), _size(clip)), frames, strict=True):
+    for axes, t in zip(page.panels(len(frames), _size(clip), of=of), frames, strict=True):
         _picture(axes, overlay(clip.frames[t], predictions[t].labels))
         for o in objects if clip.annotated else ():
             draw_outline(axes, clip.masks[t] == o)
@@ -120,7 +121,7 @@ def strip(
         )
         for field, name, where in rows:
             page.object_line(o, where, name)
-            for axes, t in zip(page.panels(len(frames), _size(clip)), frames, strict=True):
+            for axes, t in zip(page.panels(len(frames), _size(clip), of=of), frames, strict=True):
                 _map(axes, clip, t, getattr(predictions[t].cues, field), o)
     page.space(GAP)
     page.bars(("distance", 0, 1), of=2 if width == style.PAGE else 1)
@@ -289,6 +290,13 @@ def _number(figure: Figure, axes: Axes, place: tuple[float, float], number: int)
     figure.add_artist(Annotation(str(number), place, xycoords=axes.transData, zorder=11, bbox=round_, **look))
 
 
+def _columns(page: Page, clip: Clip, *, rows: int, frames: int) -> int:
+    """Of how many columns a strip's panels must be one, so that all rows fit on a page; never fewer than `frames`."""
+    most, (height, width) = STRIP_FRAMES[page.width], _size(clip)
+    room = (TALLEST - 1.1) / rows - LINE - GAP - 0.01  # inches of a panel
+    return next((n for n in range(frames, most) if page.panel_width(n) * height / width <= room), most)
+
+
 def _size(clip: Clip) -> tuple[int, int]:
     return tuple(clip.frames[0].shape[-2:])
 
@@ -339,7 +347,7 @@ def _window_note(prediction: Any, radius: int | None) -> str:
 
 
 def _truth_note(clip: Clip) -> str:
-    return "White line: the true outline." if clip.annotated else ""
+    return "White line: the truth." if clip.annotated else ""
 
 
 def _check(clip: Clip, objects: Sequence[int], width: float, predictions: Mapping[int, Any]) -> None:
