@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from feelvos_lab.cli_figure import figure
 from feelvos_lab.errors import LabError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 ablate_app = typer.Typer(help="Plan, run and report an ablation from its YAML file.", no_args_is_help=True)
 app.add_typer(ablate_app, name="ablate")
+app.command()(figure)
 
 
 class Feedback(str, Enum):

@@ -26,7 +26,7 @@ from feelvos_lab.model.feelvos import Feelvos
 from feelvos_lab.shipped import sha256, shipped_path, why_not
 from feelvos_lab.train import train
 
-__all__ = ["begin", "device", "real_clip", "save_figure", "train_or_load", "write_record"]
+__all__ = ["begin", "device", "load", "real_clip", "save_figure", "train_or_load", "write_record"]
 
 _SOURCES = {
     "shapes": "synthetic clips, made from seeds; nothing is downloaded",
@@ -81,7 +81,7 @@ def train_or_load(preset: str, *, seed: int = 0, checkpoint: str = "") -> Feelvo
         LabError: an unknown preset, data that are not there, or a named file that is no checkpoint of a whole model.
     """
     if checkpoint:
-        return _load(Path(checkpoint))
+        return load(Path(checkpoint))[0]
     config = configure(preset)
     path, reason = shipped_path(preset), why_not(config, seed=seed)
     if reason:
@@ -89,7 +89,20 @@ def train_or_load(preset: str, *, seed: int = 0, checkpoint: str = "") -> Feelvo
         if not path.exists():
             print(f"{reason}; training {config.train.steps} steps instead")
             _train_into(path, config, seed)
-    return _load(path)
+    return load(path)[0]
+
+
+def load(path: Path) -> tuple[Feelvos, Config]:
+    """The model of a checkpoint and its configuration; the figures saved from here on say that they are its.
+
+    Raises:
+        LabError: no such file, or one that is no checkpoint of a whole model.
+    """
+    model, config = load_checkpoint(path, device=device())
+    _made_with.update(preset=config.preset, checkpoint_sha256=sha256(path))
+    where = f"{path.name} in {path.parent.name}/, preset {config.preset}"
+    print(f"model: {where}, sha256 {_made_with['checkpoint_sha256'][:12]}…")
+    return model, config
 
 
 def real_clip(root: str, *, sequence: str, otherwise: Clip) -> Clip:
@@ -112,14 +125,17 @@ def real_clip(root: str, *, sequence: str, otherwise: Clip) -> Clip:
     return clips[sequence]
 
 
-def save_figure(fig: Figure, name: str, **parameters: Any) -> Figure:
+def save_figure(fig: Figure, name: str, *, folder: Path | str = "figures", **parameters: Any) -> Figure:
     """Keep a figure as `figures/<name>.png` (150 dpi), `.pdf` and `.json` in the current folder, a notebook's own.
+
+    In the PDF letters and lines are drawn, and pictures have 300 dpi.
 
     The JSON holds the parameters, the preset and seed of `begin`, the sha256 of the model that `train_or_load` gave
     (null without one), the project's commit, and whether its files differ from that (null outside a repository).
 
     Args:
         name: such as "03-global-map"; letters, digits, dots, hyphens and underscores.
+        folder: another place for the three files.
         parameters: whatever one needs to make the figure again.
 
     Returns:
@@ -134,21 +150,13 @@ def save_figure(fig: Figure, name: str, **parameters: Any) -> Figure:
     found = environment()
     code = {key: found[key] for key in ("commit", "dirty", "versions")}
     notes = {"name": name, "parameters": parameters, **made_with, **code}
-    with complete_file(Path("figures") / f"{name}.png") as unfinished:
+    with complete_file(Path(folder) / f"{name}.png") as unfinished:
         fig.savefig(unfinished, dpi=150)
-    with complete_file(Path("figures") / f"{name}.pdf") as unfinished:
-        fig.savefig(unfinished, metadata={"CreationDate": None})
-    with complete_file(Path("figures") / f"{name}.json") as unfinished:
+    with complete_file(Path(folder) / f"{name}.pdf") as unfinished:
+        fig.savefig(unfinished, dpi=300, metadata={"CreationDate": None})
+    with complete_file(Path(folder) / f"{name}.json") as unfinished:
         unfinished.write_text(json.dumps(notes, indent=1, default=str) + "\n", encoding="utf-8")
     return fig
-
-
-def _load(path: Path) -> Feelvos:
-    model, config = load_checkpoint(path, device=device())
-    _made_with.update(preset=config.preset, checkpoint_sha256=sha256(path))
-    where = f"{path.name} in {path.parent.name}/, preset {config.preset}"
-    print(f"model: {where}, sha256 {_made_with['checkpoint_sha256'][:12]}…")
-    return model
 
 
 def _train_into(path: Path, config: Config, seed: int) -> None:

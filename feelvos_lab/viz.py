@@ -110,14 +110,14 @@ def cue_sheet(
 
     first_mask = clip.masks[0]
     _picture(first, overlay(clip.frames[0], first_mask), "A · Frame 0 with its mask", "given: defines the objects")
-    _outline_of(first, first_mask == object_id)
-    seen = _map(previous, shown.cues.previous_mask, k, size, style.probability_scale())
+    draw_outline(first, first_mask == object_id)
+    seen = draw_map(previous, shown.cues.previous_mask, k, size, style.probability_scale())
     _captions(previous, f"B · Prediction for frame {frame - 1}", f"white: surely {who}" if seen else "")
     _picture(current, _image(clip.frames[frame]), f"C · Frame {frame}", "to be segmented")
 
-    seen = _map(near_first, shown.cues.global_map, k, size, style.distance_scale())
+    seen = draw_map(near_first, shown.cues.global_map, k, size, style.distance_scale())
     _captions(near_first, "A → C · Global map", f"distance to {who} in frame 0" if seen else "")
-    seen = _map(near_previous, shown.cues.local_map, k, size, style.distance_scale())
+    seen = draw_map(near_previous, shown.cues.local_map, k, size, style.distance_scale())
     where = "nearby " if previous_matching == "local" else ""
     title = "B → C · Local map" if previous_matching == "local" else "B → C · Global map"
     _captions(near_previous, title, f"distance to {who} {where}in frame {frame - 1}" if seen else "")
@@ -125,7 +125,7 @@ def cue_sheet(
     truth = f"white line: true {who}" if annotated else "all objects, from all cues"
     _picture(result, overlay(clip.frames[frame], shown.labels), f"Result for frame {frame}", truth)
     if annotated:
-        _outline_of(result, clip.masks[frame] == object_id)
+        draw_outline(result, clip.masks[frame] == object_id)
     style.add_bar(figure, figure.add_subplot(grid[2, :2]), style.distance_scale(), ends=("near", "far"))
     return figure
 
@@ -196,7 +196,7 @@ def _picture(axes: Axes, picture: np.ndarray, title: str, caption: str) -> None:
     _captions(axes, title, caption)
 
 
-def _map(axes: Axes, cue: Tensor | None, k: int, size: tuple[int, int], scale: Any) -> bool:
+def draw_map(axes: Axes, cue: Tensor | None, k: int, size: tuple[int, int], scale: Any) -> bool:
     """Channel k of a cue (K, h, w), laid over the frame's pixels; grey, hatched and False where the cue is off."""
     height, width = size
     if cue is None:
@@ -225,8 +225,9 @@ def _captions(axes: Axes, title: str, caption: str) -> None:
         spine.set_visible(False)
 
 
-def _outline_of(axes: Axes, mask: Tensor) -> None:
-    if mask.any():
+def draw_outline(axes: Axes, mask: Tensor) -> None:
+    """A white line round a mask, bool (H, W); none where there is nothing to surround."""
+    if mask.any() and not mask.all():
         axes.contour(mask.cpu().numpy(), levels=[0.5], colors="white", linewidths=0.9)
 
 

@@ -1,0 +1,134 @@
+"""Lesson 08, the studio: it runs for a list of clips under papermill, and what its text claims is so."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from PIL import Image
+from test_lessons import NOTEBOOKS, run_here
+
+from feelvos_lab import nbtools
+from feelvos_lab.config import configure
+from feelvos_lab.data.images import write_mask
+from feelvos_lab.data.shapes import make_clip
+from feelvos_lab.model.resize import resize_labels
+from feelvos_lab.shipped import why_not
+from feelvos_lab.studio import find_links, watch
+
+NAME = "08_distance_map_studio"
+pytestmark = pytest.mark.skipif(bool(why_not(configure("reduced"), seed=0)), reason="the reduced model is not shipped")
+
+
+def test_the_lesson_is_stripped_and_keeps_the_rules(tmp_path):
+    copy = tmp_path / f"{NAME}.ipynb"
+    copy.write_text((NOTEBOOKS / f"{NAME}.ipynb").read_text(encoding="utf-8"), encoding="utf-8")
+    assert nbtools.lint(copy) == [] and not nbtools.strip(copy)
+
+
+def test_papermill_draws_a_list_of_clips_that_the_parameters_name(tmp_path):
+    clip = make_clip(3, height=40, width=48, frames=5, objects=2)
+    (tmp_path / "film").mkdir()
+    for t, frame in enumerate(clip.frames):
+        Image.fromarray(frame.permute(1, 2, 0).numpy()).save(tmp_path / "film" / f"{t}.png")
+    write_mask(tmp_path / "first.png", clip.masks[0])
+    given = "{clips: [film, shapes-7], masks: [first.png], layout: strip, frames: [1, 4], objects: [1], width: page}"
+    command = [sys.executable, "-m", "papermill", "--no-progress-bar", "--cwd", str(tmp_path), "-y", given]
+    command += [str(NOTEBOOKS / f"{NAME}.ipynb"), str(tmp_path / "done.ipynb")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    cells = json.loads((tmp_path / "done.ipynb").read_text(encoding="utf-8"))["cells"]
+    assert not [o for c in cells for o in c.get("outputs", []) if o.get("name") == "stderr"]
+    pictures = {c["id"]: sum("image/png" in o.get("data", {}) for o in c.get("outputs", [])) for c in cells}
+    assert {n: count for n, count in pictures.items() if count} == {
+        "paper": 1, "sheet": 1, "strip": 1, "arrows": 1, "failing": 1, "own": 2,
+    }  # fmt: skip
+    for name in ("film-strip-4-page", "shapes-7-strip-4-page"):
+        notes = json.loads((tmp_path / "figures" / f"{name}.json").read_text(encoding="utf-8"))
+        assert notes["parameters"]["frames"] == [1, 4] and notes["parameters"]["objects"] == [1]
+        assert notes["checkpoint_sha256"] and notes["preset"] == "reduced"
+    assert notes["parameters"]["video"] == "shapes-7"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    desk = tmp_path_factory.mktemp("studio")
+    scope, printed = run_here(NAME, desk)
+    torch.set_num_threads(threads)
+    return scope, printed, {p.name for p in (desk / "figures").iterdir()}
+
+
+def test_as_shipped_it_keeps_every_figure_with_its_notes(run):
+    names = ["08-sheet", "08-strip", "08-arrows", "08-failing", "doubles-1000000500-sheet-12-column"]
+    assert run[2] == {f"{name}.{kind}" for name in names for kind in ("png", "pdf", "json")}
+
+
+def test_the_numbers_on_paper_are_those_that_the_text_counts(run):
+    anywhere, nearby = run[0]["anywhere"], run[0]["nearby"]
+    assert (anywhere[0, 2], anywhere[1, 2], anywhere[3, 3]) == (1, 5, 5)
+    assert (anywhere == 5).sum() == 15
+    assert nearby.tolist() == [[5, 5, 1, -1], [5, 5, 5, -1], [5, 5, 5, -1], [-1, -1, -1, -1]]
+
+
+@pytest.fixture(scope="module")
+def film(run):
+    """The lesson's clip frame by frame: what was seen, and the truth on the stride-4 grid."""
+    clip, model = run[0]["source"].clip, run[0]["model"]
+    seen = watch(model, clip, range(1, 16))
+    truth = {t: resize_labels(clip.masks[t], seen[t].prediction.cues.global_map.shape[1:]) for t in range(1, 16)}
+    return seen, truth
+
+
+def test_neither_map_would_do_for_both_objects(film):
+    seen, truth = film
+    cues, truth = seen[12].prediction.cues, truth[12]
+    g1, g2, l1, l2 = cues.global_map[1], cues.global_map[2], cues.local_map[1], cues.local_map[2]
+    assert 0.3 < g1[truth == 1].median() < 0.7 and l1[truth == 1].median() < 0.2
+    assert g2[truth == 2].median() < 0.3 and l2[truth == 2].median() < 0.1
+    assert (g2[truth != 2] < 0.3).sum() >= 30 > 10 > (l2[truth != 2] < 0.3).sum()
+    before = resize_labels(seen[11].prediction.labels, truth.shape)
+    speck = (l1 < 0.4) & (truth == 0) & (before == 1)
+    assert speck[:, 16:].any()
+
+
+def test_a_global_map_ages_and_a_spot_that_nobody_believes_leaves_the_local_one(film):
+    seen, truth = film
+
+    def mean(name: str, o: int, t: int) -> float:
+        return float(getattr(seen[t].prediction.cues, name)[o][truth[t] == o].mean())
+
+    aged = [mean("global_map", o, 15) - mean("global_map", o, 1) for o in (1, 2)]
+    assert aged[0] > aged[1] > 0.1
+    assert all(mean("local_map", o, 15) - mean("local_map", o, 1) < aged[o - 1] / 1.5 for o in (1, 2))
+    bright = {t: [int((m[2][truth[t] != 2] < 0.3).sum()) for m in seen[t].prediction.cues[:2]] for t in (4, 13)}
+    assert bright[4][1] >= 10 and bright[13][1] <= 6 and min(bright[4][0], bright[13][0]) >= 20
+
+
+def test_the_last_arrow_leads_from_the_look_alike_into_the_object_and_has_no_fellow(run, film):
+    (seen, truth), scope = film, run[0]
+    cells = scope["studio"].choose_cells(seen[12].prediction, 2, scope["source"].clip)
+    links = find_links(seen[12], 2, scope["source"].clip, cells, model=scope["model"])
+    assert all(truth[12][link.query] == 2 for link in links[:-1]) and truth[12][links[-1].query] != 2
+    assert links[-1].previous is None and links[-1].first_distance < 0.3 and len(links) >= 3
+    steps = torch.tensor([[b - a for a, b in zip(li.query, li.previous, strict=True)] for li in links[:-1]]).float()
+    jumps = torch.tensor([[b - a for a, b in zip(li.query, li.first, strict=True)] for li in links[:-1]]).float()
+    assert steps.std(0).max() < 2 < jumps.std(0).max()
+
+
+def test_each_letter_fails_as_the_text_says(run):
+    rows = run[0]["rows"]
+    inside, local, outside, j = (
+        {letter: row[name] for letter, row in rows.items()}
+        for name in ("global, mean inside", "local, mean inside", "global, bright cells outside", "J")
+    )
+    assert inside["B"] < 0.25 and local["B"] < 0.25 and j["B"] > 0.8
+    assert outside["D"] > 2 * outside["B"] and local["D"] < 0.25
+    assert local["C"] == 1 and (run[0]["seen"]["C"].cues.local_map[2] > 0.9).all() and j["C"] > 0.5
+    assert inside["A"] > 0.8 and local["A"] > 0.8 and j["A"] < 0.05 and outside["A"] > 10
