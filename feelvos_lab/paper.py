@@ -158,6 +158,7 @@ YOUTUBE_OBJECTS = Table(
     ),
 )
 
+
 @dataclass(frozen=True)
 class Goal:
     """One of the four design goals that the paper sets itself, in words of ours."""
