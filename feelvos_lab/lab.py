@@ -122,7 +122,9 @@ def train_here(config: Config, *, seed: int) -> Trained:
     """
     path = _path_here(config, seed)
     print(f"{path} is there: loaded" if path.exists() else f"training {config.train.steps} steps into {path.parent}/")
-    return _train_into(path, config, seed)
+    trained = _train_into(path, config, seed)
+    _made_with.update(preset=config.preset, checkpoint_sha256=sha256(path))
+    return trained
 
 
 def real_clip(root: str, *, sequence: str, otherwise: Clip) -> Clip:
