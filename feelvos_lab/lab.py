@@ -192,7 +192,8 @@ def _path_here(config: Config, seed: int) -> Path:
 
 def _train_into(path: Path, config: Config, seed: int) -> Trained:
     trained = train(config, seed=seed, folder=path.parent, device=device(), progress=print)
-    save_checkpoint(path, trained.model, config, seed=str(seed))
+    if not path.exists():  # else it is this model, and figures may have its sha256 written in them
+        save_checkpoint(path, trained.model, config, seed=str(seed))
     return trained
 
 
