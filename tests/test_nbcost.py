@@ -11,6 +11,7 @@ from lesson_runs import NOTEBOOKS
 from feelvos_lab import nbcost
 from feelvos_lab.errors import LabError
 from feelvos_lab.lessons import NUMBERED
+from feelvos_lab.nbcost import Measured
 
 SERIES = sorted(p for p in NOTEBOOKS.glob("*.ipynb") if NUMBERED.fullmatch(p.stem))
 
@@ -44,16 +45,25 @@ def test_a_header_without_compute_is_refused(tmp_path, time):
         nbcost.stated(write(tmp_path / "a.ipynb", time))
 
 
-def test_a_run_is_measured_in_seconds_of_the_kernel(tmp_path, capsys):
+def test_a_run_is_measured_in_seconds_of_the_kernel(tmp_path):
     busy = "import time\nwhile time.process_time() < 3:\n    sum(range(1000))"
     path = write(tmp_path / "a.ipynb", "40 min · 5 s compute on 2 cores", busy)
-    assert nbcost.main([str(path)]) == 0
+    cpu, wall = nbcost.measure(path)
+    assert cpu > 3 and wall > 2
+
+
+def test_the_table_counts_what_comes_on_top_of_a_kernels_start(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(nbcost, "measure_start", lambda: Measured(6.0, 8.0))
+    monkeypatch.setattr(nbcost, "measure", lambda path: Measured(10.0, 30.0))
+    paths = [write(tmp_path / f"{n}.ipynb", "40 min · 5 s compute on 2 cores", "y = 2") for n in "ab"]
+    assert nbcost.main([str(p) for p in paths]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines[1][:4] == ["a", "40", "2", "5"] and lines[2][0] == "together"
-    assert 3 <= float(lines[1][4]) < 30 and float(lines[1][5]) > 2
+    assert lines[1] == ["a", "40", "1", "5", "4", "22"] and lines[3] == ["together", "80", "2", "10", "8", "44"]
+    assert "6 s (cpu) or 8 s" in " ".join(lines[4])
 
 
-def test_a_notebook_that_fails_is_named_and_not_counted(tmp_path, capsys):
+def test_a_notebook_that_fails_is_named_and_not_counted(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(nbcost, "measure_start", lambda: Measured(0.0, 0.0))
     path = write(tmp_path / "a.ipynb", "40 min · 5 s compute on 2 cores", "raise ValueError('no')")
     assert nbcost.main([str(path)]) == 1
     assert f"{path} does not run: ValueError: no" in capsys.readouterr().err
