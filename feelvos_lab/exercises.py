@@ -212,7 +212,8 @@ def _failed(task: Exercise, says: str, evidence: str = "") -> str:
 
 
 def _raised(task: Exercise, answer: Answer, case: Case, error: Exception) -> str:
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == answer.__code__.co_filename]
+    own = inspect.unwrap(answer).__code__.co_filename
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == own]
     where = f" in line {lines[-1]}" if lines and lines[-1] else ""
     words = " ".join(str(error).split())[:200]
     says = f"your code raised {type(error).__name__}{where}{': ' if words else ''}{words}"

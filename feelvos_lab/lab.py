@@ -7,7 +7,7 @@ import platform
 import random
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import timm
@@ -24,9 +24,22 @@ from feelvos_lab.data.writing import complete_file
 from feelvos_lab.errors import LabError
 from feelvos_lab.model.feelvos import Feelvos
 from feelvos_lab.shipped import sha256, shipped_path, why_not
-from feelvos_lab.train import train
+from feelvos_lab.train import Trained, train
 
-__all__ = ["begin", "device", "load", "real_clip", "save_figure", "train_or_load", "write_record"]
+if TYPE_CHECKING:
+    from feelvos_lab.ablate.published import Published
+
+__all__ = [
+    "begin",
+    "device",
+    "load",
+    "published",
+    "real_clip",
+    "save_figure",
+    "train_here",
+    "train_or_load",
+    "write_record",
+]
 
 _SOURCES = {
     "shapes": "synthetic clips, made from seeds; nothing is downloaded",
@@ -85,7 +98,7 @@ def train_or_load(preset: str, *, seed: int = 0, checkpoint: str = "") -> Feelvo
     config = configure(preset)
     path, reason = shipped_path(preset), why_not(config, seed=seed)
     if reason:
-        path = Path("trained") / f"{preset}-s{seed}-{config.digest()}" / "model.safetensors"
+        path = _path_here(config, seed)
         if not path.exists():
             print(f"{reason}; training {config.train.steps} steps instead")
             _train_into(path, config, seed)
@@ -103,6 +116,39 @@ def load(path: Path) -> tuple[Feelvos, Config]:
     where = f"{path.name} in {path.parent.name}/, preset {config.preset}"
     print(f"model: {where}, sha256 {_made_with['checkpoint_sha256'][:12]}…")
     return model, config
+
+
+def published(folder: str = "") -> Published:
+    """The results of an experiment that lie in a folder, by default the project's `experiments/results/components`.
+
+    Says what they are: rows, seeds, clips. What is missing is no error here, but is said.
+
+    Raises:
+        LabError: a folder without results, or whose experiment file is not two folders above it.
+    """
+    from feelvos_lab.ablate.published import read_published  # a run's notebook needs none of it
+
+    found = read_published(folder or Path(feelvos_lab.__file__).parents[1] / "experiments" / "results" / "components")
+    seeds = ", ".join(map(str, sorted(found.scores["seed"].unique())))
+    print(f"{found.spec.name}: {len(found.variants)} rows, seeds {seeds}, {found.scores['clip'].nunique()} clips")
+    if lacking := [name for name in found.spec.variant_names if name not in found.variants]:
+        print(f"without results: {', '.join(lacking)}")
+    return found
+
+
+def train_here(config: Config, *, seed: int) -> Trained:
+    """Train a model in `trained/` of the current folder, or take it from there; with the history of its loss.
+
+    A training that was interrupted goes on; one that has ended is loaded, and that is said.
+
+    Raises:
+        LabError: data that are not there, or a folder of that name with another training in it.
+    """
+    path = _path_here(config, seed)
+    print(f"{path} is there: loaded" if path.exists() else f"training {config.train.steps} steps into {path.parent}/")
+    trained = _train_into(path, config, seed)
+    _made_with.update(preset=config.preset, checkpoint_sha256=sha256(path))
+    return trained
 
 
 def real_clip(root: str, *, sequence: str, otherwise: Clip) -> Clip:
@@ -159,9 +205,15 @@ def save_figure(fig: Figure, name: str, *, folder: Path | str = "figures", **par
     return fig
 
 
-def _train_into(path: Path, config: Config, seed: int) -> None:
+def _path_here(config: Config, seed: int) -> Path:
+    return Path("trained") / f"{config.preset}-s{seed}-{config.digest()}" / "model.safetensors"
+
+
+def _train_into(path: Path, config: Config, seed: int) -> Trained:
     trained = train(config, seed=seed, folder=path.parent, device=device(), progress=print)
-    save_checkpoint(path, trained.model, config, seed=str(seed))
+    if not path.exists():  # else it is this model, and figures may have its sha256 written in them
+        save_checkpoint(path, trained.model, config, seed=str(seed))
+    return trained
 
 
 def _machine() -> str:

@@ -63,7 +63,7 @@ def loss_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
     axes.plot(steps, losses, color="#bbbbbb", linewidth=0.7)
     axes.plot(steps[window - 1 :], means, color=style.LINE)
     axes.set(title="Training loss", xlabel="step", ylabel="cross entropy, hardest pixels")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.35 * losses.max() or 1.0)  # room for the note, wherever the curve ends
     axes.margins(x=0.01)
     apart = int(steps[1] - steps[0]) if len(steps) > 1 else 1
     note = f"grey: as logged\nblue: mean of {window * apart} steps" if window > 1 else "as logged"

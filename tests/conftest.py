@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from lesson_runs import LESSONS, run_here, solve
 
 from feelvos_lab.checkpoint import save_checkpoint
 from feelvos_lab.config import configure
@@ -30,3 +32,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def solved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[dict[str, Any], dict[str, str]]]:
+    """Every lesson, run with its exercises solved: its names, and what its cells printed. Not to be written to."""
+    short = {"06_training": {"steps": 60, "clips": 2}, "07_inference_and_failure": {"clips": 2}}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the frames are so small that a second one is only waited for
+    try:
+        return {n: run_here(n, tmp_path_factory.mktemp("solved"), change=solve, **short.get(n, {})) for n in LESSONS}
+    finally:
+        torch.set_num_threads(threads)

@@ -526,6 +526,16 @@ def test_code_that_raises_is_shown_with_the_shapes_it_was_given(capsys):
     assert used is find_exercise("pairwise_sq_dist").library
 
 
+def test_an_error_in_a_decorated_answer_is_found_in_its_own_lines(capsys):
+    @torch.inference_mode()
+    def stumbles(query, reference):
+        raise IndexError("of the student")
+
+    attempt("pairwise_sq_dist", stumbles)
+    line = stumbles.__wrapped__.__code__.co_firstlineno + 2
+    assert f"your code raised IndexError in line {line}: of the student" in capsys.readouterr().out
+
+
 def test_an_answer_that_raises_at_the_edge_alone_is_shown_that_case(capsys):
     attempt(
         "region_similarity",

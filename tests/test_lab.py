@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from pathlib import Path
@@ -163,3 +164,29 @@ def test_a_figure_is_not_saved_outside_its_folder(name: str) -> None:
 def _edit(path: Path, **entries: object) -> None:
     card = path.with_suffix(".json")
     card.write_text(json.dumps({**json.loads(card.read_text()), **entries}))
+
+
+def test_what_was_trained_here_is_loaded_the_next_time_with_its_history(capsys: pytest.CaptureFixture[str]) -> None:
+    config = configure("smoke", steps=2, hard_anneal_steps=1)
+    once = lab.train_here(config, seed=3)
+    assert f"training 2 steps into trained/smoke-s3-{config.digest()}/" in capsys.readouterr().out
+    before = (Path("trained") / f"smoke-s3-{config.digest()}" / "model.safetensors").read_bytes()
+    again = lab.train_here(config, seed=3)
+    said = capsys.readouterr().out
+    assert "is there: loaded" in said and "step" not in said
+    assert again.history == once.history and [row["step"] for row in once.history] == [2]
+    weights = zip(once.model.state_dict().values(), again.model.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in weights)
+    lab.save_figure(viz.loss_curve(again.history), "loss")
+    notes = json.loads(Path("figures/loss.json").read_text())
+    assert notes["preset"] == "smoke" and notes["checkpoint_sha256"] == hashlib.sha256(before).hexdigest()
+
+
+def test_the_projects_results_are_found_from_any_folder_and_what_they_lack_is_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = lab.published()
+    said = capsys.readouterr().out
+    assert found.spec.name == "components" and found.variants == list(found.spec.variant_names)
+    assert f"components: {len(found.variants)} rows, seeds 0" in said and "without results" not in said
+    assert found.of("no such row").empty and len(found.of("full")) > 0

@@ -48,3 +48,26 @@ def test_keys_are_distinct():
     for table in paper.TABLES.values():
         keys = [row.key for row in table.rows]
         assert len(set(keys)) == len(keys)
+
+
+def test_the_text_of_a_number_says_whether_it_was_seen():
+    davis = paper.DAVIS_2017_VAL
+    assert davis.row("feelvos").JF.text() == "71.5" and davis.row("onavos").JF.text() == "63.6°"
+    assert davis.row("feelvos").seconds.text(2) == "0.51"
+
+
+def test_feelvos_alone_meets_all_four_goals_and_passes_the_limit_of_the_last_one():
+    assert [g.key for g in paper.GOALS] == ["simple", "fast", "end-to-end", "strong"]
+    assert [m.key for m in paper.DESIGN_GOALS if m.all_four] == ["feelvos"]
+    assert paper.DAVIS_2017_VAL.row("feelvos").JF.value > paper.STRONG > paper.DAVIS_2017_VAL.row("onavos").JF.value
+
+
+def test_what_was_not_seen_of_the_goals_is_marked():
+    assert {m.key for m in paper.DESIGN_GOALS if not m.seen} == {"premvos", "onavos", "osvos", "masktrack"}
+    assert all(m.fine_tunes != m.seen for m in paper.DESIGN_GOALS)
+
+
+@pytest.mark.parametrize("method", paper.DESIGN_GOALS, ids=lambda m: m.key)
+def test_a_method_has_one_name_in_every_table(method):
+    labels = {row.label for table in paper.TABLES.values() for row in table.rows if row.key == method.key}
+    assert labels <= {method.label}

@@ -213,7 +213,7 @@ def _cells(results: Results) -> list[list[str]]:
         if spec.paper_table is not None:
             number = _paper_number(row.variant, spec.metric)
             gap = number.value - baseline.value if number and baseline and row.variant.name != spec.baseline else None
-            line += [f"{number.value:.1f}{'' if number.seen else '°'}" if number else DASH]
+            line += [number.text() if number else DASH]
             line += [f"{gap:+.1f}" if gap is not None else DASH]
             line += [row.variant.paper_row.label if row.variant.paper_row else DASH]
         cells.append(line)
