@@ -5,6 +5,8 @@ Letters: H W frame size.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -62,19 +64,15 @@ class Painting:
         if radius <= 0:
             raise LabError(f"a brush's radius must be greater than 0, got {radius}")
         height, width = self._labels.shape
-        top, bottom = (int(f(start[0], end[0])) + s * int(radius + 1) for f, s in ((min, -1), (max, 1)))
-        left, right = (int(f(start[1], end[1])) + s * int(radius + 1) for f, s in ((min, -1), (max, 1)))
-        rows = torch.arange(max(0, top), min(height, bottom + 2))[:, None]
-        columns = torch.arange(max(0, left), min(width, right + 2))
+        rows, columns = _reached(start[0], end[0], radius, height), _reached(start[1], end[1], radius, width)
         if not len(rows) or not len(columns):
             return
         along = end[0] - start[0], end[1] - start[1]
         length = along[0] ** 2 + along[1] ** 2
-        part = torch.zeros(len(rows), len(columns))
-        if length:
-            part = (((rows - start[0]) * along[0] + (columns - start[1]) * along[1]) / length).clamp(0, 1)
-        away = (rows - start[0] - part * along[0]) ** 2 + (columns - start[1] - part * along[1]) ** 2
-        touched = self._labels[rows[0, 0] : rows[-1, 0] + 1, columns[0] : columns[-1] + 1]
+        y, x = rows[:, None] - start[0], columns[None, :] - start[1]
+        part = ((y * along[0] + x * along[1]) / length).clamp(0, 1) if length else torch.zeros(())
+        away = (y - part * along[0]) ** 2 + (x - part * along[1]) ** 2  # squared, from the nearest point of the line
+        touched = self._labels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         touched[away < radius**2] = object_id
 
     def clear(self) -> None:
@@ -114,3 +112,9 @@ class Painting:
             wanted, got = ("×".join(map(str, t.shape)) for t in (self._labels, labels))
             raise LabError(f"a mask to start from must be {wanted} like the frames, got {got}")
         return torch.where(labels == VOID, 0, labels).to(torch.uint8)
+
+
+def _reached(start: float, end: float, radius: float, limit: int) -> Tensor:
+    """The rows, or columns, of the frame that a stroke can reach."""
+    first, last = math.floor(min(start, end) - radius), math.ceil(max(start, end) + radius)
+    return torch.arange(max(0, first), max(0, first, min(limit, last + 1)))

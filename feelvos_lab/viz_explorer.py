@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
@@ -38,7 +37,7 @@ class ExplorerSheet:
         self.clip, self.grid = clip, grid
         self.size = tuple(clip.frames[0].shape[-2:])
         self.figure = self._laid_out(dpi)
-        self._outlines_of: tuple[int, int] | None = None
+        self._frame = 0  # none is shown yet
 
     @property
     def clickable(self) -> tuple[Axes, Axes]:
@@ -56,9 +55,11 @@ class ExplorerSheet:
             f"○ nearest pixel of {who}    {window}white line: {who}, given in A, predicted in B{true}"
         )
         frames = self.clip.frames
-        self._images["first"].set_data(overlay(frames[0], self.clip.masks[0]))
-        self._images["previous"].set_data(overlay(frames[t - 1], look.previous_labels))
-        self._images["current"].set_data(frames[t].permute(1, 2, 0).numpy())
+        if t != self._frame:  # most looks are at the frame that is there
+            self._frame = t
+            self._images["first"].set_data(overlay(frames[0], self.clip.masks[0]))
+            self._images["previous"].set_data(overlay(frames[t - 1], look.previous_labels))
+            self._images["current"].set_data(frames[t].permute(1, 2, 0).numpy())
         self._images["result"].set_data(overlay(frames[t], look.labels))
         self._images["first_distance"].set_data(look.first_distance.numpy())
         self._images["previous_distance"].set_data(look.previous_distance.numpy())
@@ -66,10 +67,10 @@ class ExplorerSheet:
         self._title("current", f"C · Frame {t}")
         self._title("previous_distance", f"C → B · Distance to frame {t - 1}")
         self._title("result", f"Result for frame {t}")
-        self._outlines["first_distance"].set_segments(_edges(look.first_object, self.size))
-        self._outlines["previous_distance"].set_segments(_edges(look.previous_object, self.size))
-        truth = self.clip.masks[t] == look.object_id if self.clip.annotated else None
-        self._outlines["result"].set_segments([] if truth is None else _edges(truth, self.size))
+        self._outlines["first_distance"].set_data(*_edges(look.first_object, self.size))
+        self._outlines["previous_distance"].set_data(*_edges(look.previous_object, self.size))
+        if self.clip.annotated:
+            self._outlines["result"].set_data(*_edges(self.clip.masks[t] == look.object_id, self.size))
         self._mark(look)
         self._caption("first", "masks given for all objects")
         self._caption("previous", f"masks {'predicted, from all cues' if t > 1 else 'given'}")
@@ -107,7 +108,7 @@ class ExplorerSheet:
         self._title("first", "A · Frame 0")
         self._title("first_distance", "C → A · Distance to frame 0")
         self._outlines = {
-            name: self._axes[name].add_collection(LineCollection([], colors="white", linewidths=0.8))
+            name: self._axes[name].add_line(Line2D([], [], color="white", linewidth=0.8))
             for name in ("first_distance", "previous_distance", "result")
         }
         self._crosses = [line for name in ("current", "result") for line in _ringed(self._axes[name], "+", 9)]
@@ -206,14 +207,15 @@ def _boxes(axes: Axes) -> list[Rectangle]:
     ]
 
 
-def _edges(mask: Tensor, size: tuple[int, int]) -> list[np.ndarray]:
-    """The sides of a mask's cells beyond which it ends, as lines over the frame's pixels."""
+def _edges(mask: Tensor, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The sides of a mask's cells beyond which it ends: x and y over the frame's pixels, one line with gaps."""
     inside = np.pad(mask.cpu().numpy(), 1)  # (h + 2, w + 2)
     left, _, _, top = grid_extent(size, mask.shape)
     (height, width), (h, w) = size, mask.shape
     down, across = (height - 1) / max(1, h - 1), (width - 1) / max(1, w - 1)
     rows, columns = np.nonzero(inside[1:, 1:-1] != inside[:-1, 1:-1])  # below these lines of the grid the mask changes
-    flat = np.stack([np.stack([columns, rows], 1), np.stack([columns + 1, rows], 1)], 1)  # (n, 2, 2)
-    rows, columns = np.nonzero(inside[1:-1, 1:] != inside[1:-1, :-1])
-    upright = np.stack([np.stack([columns, rows], 1), np.stack([columns, rows + 1], 1)], 1)
-    return list(np.concatenate([flat, upright]) * (across, down) + (left, top))
+    upper, lefts = np.nonzero(inside[1:-1, 1:] != inside[1:-1, :-1])
+    gaps, more = np.full(len(rows), np.nan), np.full(len(upper), np.nan)
+    x = np.concatenate([np.stack([columns, columns + 1, gaps], 1), np.stack([lefts, lefts, more], 1)])
+    y = np.concatenate([np.stack([rows, rows, gaps], 1), np.stack([upper, upper + 1, more], 1)])
+    return x.ravel() * across + left, y.ravel() * down + top

@@ -13,9 +13,15 @@ from matplotlib.patches import Circle
 from torch import Tensor
 
 from feelvos_lab import style
+from feelvos_lab.data.images import PALETTE
 from feelvos_lab.viz import overlay
 
 _SHOWN = 400  # rows of a frame up to which every pixel is drawn
+
+
+def swatch(object_id: int) -> str:
+    """The colour in which an object is painted, for a page: such as "#800000"."""
+    return "#" + "".join(f"{int(part):02x}" for part in PALETTE[object_id % 256])
 
 
 class FrameSheet:
@@ -52,7 +58,7 @@ class FrameSheet:
     def _laid_out(self, dpi: int) -> Figure:
         height, width = self.size
         across = min(style.PAGE - 0.1, 3.9 * width / height)
-        figure = style.new_figure(width=style.PAGE, height=across * height / width + 0.5)
+        figure = style.new_figure(width=max(style.COLUMN, across + 0.1), height=across * height / width + 0.5)
         figure.set_dpi(dpi)
         self.axes: Axes = figure.add_subplot()
         shown = overlay_size(self.size, self.step)

@@ -10,7 +10,7 @@ from feelvos_lab.data.clip import Clip
 from feelvos_lab.model.feelvos import Feelvos
 from feelvos_lab.probe import Cell, Look, Probe, Switches
 from feelvos_lab.viz_explorer import ExplorerSheet, explorer_sheet
-from feelvos_lab.widgets.front_end import Status, live_canvas, show_picture, show_widget
+from feelvos_lab.widgets.front_end import Status, live_canvas, show
 
 _DPI = 100
 _WIDE = {"description_width": "110px"}
@@ -92,8 +92,7 @@ class Explorer(VBox):
 
     def show(self) -> None:
         """Display the picture, and below it the widget where somebody can click."""
-        show_picture(explorer_sheet(self.probe.clip, self.look))
-        show_widget(self)
+        show(self, lambda: explorer_sheet(self.probe.clip, self.look))
 
     def redraw(self) -> Look:
         """Ask for what the controls say, and draw it."""
@@ -141,4 +140,4 @@ def explore(
 
 def _choice(name: str, options: tuple[str, ...], value: str) -> ToggleButtons:
     style = {"description_width": "110px", "button_width": "64px"}
-    return ToggleButtons(options=options, value=value, description=name, style=style)
+    return ToggleButtons(options=options, value=value, description=name, style=style, layout=Layout(width="360px"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -24,10 +25,11 @@ def is_live() -> bool:
     kernel = getattr(get_ipython(), "kernel", None)
     if kernel is None:
         return False
-    if os.environ.get("SERVER_SOFTWARE", "").startswith("voila"):
-        return True
-    asked = kernel.get_parent().get("content", {})
-    return bool(asked.get("allow_stdin", False))
+    return _is_voila() or bool(kernel.get_parent().get("content", {}).get("allow_stdin", False))
+
+
+def _is_voila() -> bool:
+    return os.environ.get("SERVER_SOFTWARE", "").startswith("voila")
 
 
 def live_canvas(figure: Figure) -> Canvas:
@@ -35,18 +37,22 @@ def live_canvas(figure: Figure) -> Canvas:
     canvas = Canvas(figure)
     canvas.header_visible = canvas.footer_visible = canvas.resizable = False
     canvas.toolbar_visible = False
-    FigureManager(canvas, 0)
+    with (
+        warnings.catch_warnings()
+    ):  # ipympl's toolbar, which is hidden here, is made in a way that traitlets deprecates
+        warnings.filterwarnings("ignore", message="Passing unrecognized arguments", category=DeprecationWarning)
+        FigureManager(canvas, 0)
     return canvas
 
 
-def show_picture(figure: Figure) -> None:
-    """Display a figure that stays in the notebook when the kernel is gone; outside IPython nothing is shown."""
-    if get_ipython() is not None:
-        display(figure)
+def show(widget: Widget, picture: Callable[[], Figure]) -> None:
+    """Display a picture, and below it the widget where somebody can click.
 
-
-def show_widget(widget: Widget) -> None:
-    """Display a widget where somebody can click."""
+    The picture stays in the notebook when the kernel is gone. Voilà keeps no page, so there the widget is enough.
+    Outside IPython nothing is shown.
+    """
+    if get_ipython() is not None and not _is_voila():
+        display(picture())
     if is_live():
         display(widget)
 

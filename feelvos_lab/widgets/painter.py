@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ipywidgets import (
+    HTML,
     BoundedIntText,
     Button,
     Dropdown,
@@ -30,9 +31,9 @@ from feelvos_lab.model.feelvos import Feelvos
 from feelvos_lab.movie import require_writer
 from feelvos_lab.output import complete_folder, frame_names, read_frames, refuse_occupied, write_segmentation
 from feelvos_lab.painting import Painting
-from feelvos_lab.viz_painter import FrameSheet
+from feelvos_lab.viz_painter import FrameSheet, swatch
 from feelvos_lab.widgets.explorer import Explorer
-from feelvos_lab.widgets.front_end import Status, live_canvas, show_picture, show_widget
+from feelvos_lab.widgets.front_end import Status, live_canvas, show
 
 _DPI = 100
 _TITLE = "Frame 0 of “{}”: paint each object with its own number"
@@ -73,7 +74,7 @@ class Painter(VBox):
         super().__init__(
             [
                 HBox([self.video, self.mask, self.open_button]),
-                HBox([self.tool, self.object_id, self.brush]),
+                HBox([self.tool, self.object_id, self.colour, self.brush]),
                 HBox([self.undo, self.clear, self.given, self.propagate, self.progress]),
                 self._canvas_box,
                 self.status,
@@ -113,14 +114,13 @@ class Painter(VBox):
 
     def show(self) -> None:
         """Display frame 0 with its mask as a picture, and below it the widget where somebody can click."""
-        show_picture(self.picture())
-        show_widget(self)
+        show(self, self.picture)
 
     def picture(self) -> Figure:
         """Frame 0 and its mask as a figure that stays as it is."""
         ids = ", ".join(map(str, self.painting.object_ids)) or "nothing is painted yet"
         title = f"Frame 0 of “{self.name}” and its mask (objects: {ids})"
-        return FrameSheet(self.sheet.size).show(self.frames[0], self.painting.labels, title=title)
+        return FrameSheet(self.sheet.size, dpi=_DPI).show(self.frames[0], self.painting.labels, title=title)
 
     def steps(self) -> Iterator[int]:
         """Segment the video by the mask as it is now, one frame a step; the frames so far are in `labels`.
@@ -172,7 +172,11 @@ class Painter(VBox):
         )
         self.tool = ToggleButtons(options=("brush", "eraser"), style={"button_width": "64px"})
         self.object_id = BoundedIntText(1, 1, MAX_OBJECTS, description="object", layout=Layout(width="150px"))
-        self.brush = IntSlider(8, 1, 100, description="brush radius", layout=Layout(width="320px"))
+        self.colour = HTML()
+        self.object_id.observe(self._show_colour, "value")
+        self._show_colour(None)
+        style = {"description_width": "90px"}
+        self.brush = IntSlider(8, 1, 100, description="brush radius", style=style, layout=Layout(width="320px"))
         self.undo = _button("undo", self._undo, "Take back the last stroke")
         self.clear = _button("clear", self._clear, "Erase everything")
         self.given = _button("given mask", self._take_given, "Begin with the mask that came with the video")
@@ -188,6 +192,11 @@ class Painter(VBox):
         self._canvas_box, self._explorer_box = VBox(), VBox()
         self._result_box = VBox([], layout=Layout(display="none"))
         self._saving = HBox([self.out, self.film, self.save_button, self.explore])
+
+    def _show_colour(self, _: Any) -> None:
+        """A patch in the colour of the object that is painted next."""
+        look = f"display:inline-block;width:20px;height:20px;background:{swatch(self.object_id.value)}"
+        self.colour.value = f'<span style="{look}"></span>'
 
     def _open(self, _: Any) -> None:
         if self._working is not None:
