@@ -127,9 +127,9 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def open_page(browser: Browser, address: str) -> Page:
+def open_page(browser: Browser, address: str, *, width: int = 1400) -> Page:
     """Any page, as soon as it answers: Voilà's is complete only when the last cell has run."""
-    page = browser.new_page(viewport={"width": 1400, "height": 1400})
+    page = browser.new_page(viewport={"width": width, "height": 1400})
     page.set_default_timeout(PATIENCE)
     page.goto(address, wait_until="commit")
     return page
@@ -168,6 +168,17 @@ def canvas_of(page: Page, widget: str, number: int = 0) -> Locator:
     figure.wait_for(timeout=PATIENCE)
     figure.scroll_into_view_if_needed()
     return figure
+
+
+def paint(page: Page, figure: Locator, strokes: list[tuple[float, float, float]]) -> None:
+    """Draw downwards with the mouse: x, and y from and to, as shares of the figure's width and height."""
+    figure.scroll_into_view_if_needed()
+    box = figure.bounding_box()
+    for x, top, bottom in strokes:
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + top * box["height"])
+        page.mouse.down()
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + bottom * box["height"], steps=8)
+        page.mouse.up()
 
 
 def pixels(figure: Locator) -> np.ndarray:

@@ -18,6 +18,7 @@ from browser import (
     open_notebook,
     open_page,
     opened_browser,
+    paint,
     run_all,
     settled,
     voila,
@@ -152,12 +153,7 @@ def paint_by_hand(page: Page, folder: Path) -> None:
     button.filter(has_text="propagate").click()
     page.get_by_text("the first mask is empty: paint at least one object, then propagate").wait_for(timeout=PATIENCE)
 
-    box = figure.bounding_box()
-    for x in (0.72, 0.76, 0.8):  # three strokes down the blue thing
-        page.mouse.move(box["x"] + x * box["width"], box["y"] + 0.3 * box["height"])
-        page.mouse.down()
-        page.mouse.move(box["x"] + x * box["width"], box["y"] + 0.55 * box["height"], steps=8)
-        page.mouse.up()
+    paint(page, figure, [(x, 0.3, 0.55) for x in (0.7, 0.74, 0.78, 0.82, 0.86)])  # down the blue thing
     settled(figure, unlike=empty)
     button.filter(has_text="propagate").click()
     page.get_by_text("16 of 16 frames are segmented").wait_for(timeout=PATIENCE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ipywidgets import HTML, Dropdown, HBox, IntSlider, Layout, ToggleButtons, VBox
+from ipywidgets import HTML, Dropdown, HBox, IntSlider, Label, Layout, ToggleButtons, VBox
 
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.model.feelvos import Feelvos
@@ -56,21 +56,23 @@ class Explorer(VBox):
         self.canvas = live_canvas(self.sheet.figure)
         self.canvas.mpl_connect("button_press_event", self._clicked)
 
-        names = [("the background", 0), *((f"object {i}", i) for i in clip.object_ids)]
+        objects = [("the background", 0), *((f"object {i}", i) for i in clip.object_ids)]
         slider = {"style": _WIDE, "layout": Layout(width="330px")}
         self.frame = IntSlider(frame, 1, len(clip) - 1, description="frame", **slider)
-        self.object_id = Dropdown(options=names, value=object_id, description="object", style=_WIDE)
+        self.object_id = Dropdown(options=objects, value=object_id, description="object", style=_WIDE)
         self.radius = IntSlider(trained.radius, 0, max(self.probe.grid) - 1, description="window's radius", **slider)
-        self.first_matching = _choice("first frame", ("global", "none"), trained.first_matching)
-        self.previous_matching = _choice("previous frame", ("local", "global", "none"), trained.previous_matching)
-        self.previous_mask = _choice("previous mask", ("on", "none"), "on" if trained.previous_mask else "none")
+        self.first_matching = _choice(("global", "none"), trained.first_matching)
+        self.previous_matching = _choice(("local", "global", "none"), trained.previous_matching)
+        self.previous_mask = _choice(("on", "none"), "on" if trained.previous_mask else "none")
         self.status = Status()
         self.status.say("click a pixel of C or of the result")
         changed = self.status.guarded(self._changed)
         for control in self.controls:
             control.observe(changed, "value")
         self._enable()
-        columns = HBox([VBox(self.controls[:3]), VBox(self.controls[3:])])
+        names = ("first frame", "previous frame", "previous mask")
+        choices = VBox([_named(name, choice) for name, choice in zip(names, self.controls[3:], strict=True)])
+        columns = HBox([VBox(self.controls[:3]), choices])
         super().__init__([columns, self.canvas, self.status, HTML(_OFF)])
         self.add_class("feelvos-explorer")
 
@@ -138,6 +140,9 @@ def explore(
     Explorer(clip, model, frame=frame, object_id=object_id, cell=cell, height=height).show()
 
 
-def _choice(name: str, options: tuple[str, ...], value: str) -> ToggleButtons:
-    style = {"description_width": "110px", "button_width": "64px"}
-    return ToggleButtons(options=options, value=value, description=name, style=style, layout=Layout(width="360px"))
+def _choice(options: tuple[str, ...], value: str) -> ToggleButtons:
+    return ToggleButtons(options=options, value=value, style={"button_width": "64px"})
+
+
+def _named(name: str, choice: ToggleButtons) -> HBox:
+    return HBox([Label(name, layout=Layout(width="110px", justify_content="flex-end")), choice])

@@ -42,6 +42,12 @@ def live_canvas(figure: Figure) -> Canvas:
     ):  # ipympl's toolbar, which is hidden here, is made in a way that traitlets deprecates
         warnings.filterwarnings("ignore", message="Passing unrecognized arguments", category=DeprecationWarning)
         FigureManager(canvas, 0)
+
+    def say_again(_: Canvas, content: dict[str, Any], __: Any) -> None:
+        if content.get("type") == "initialized":  # a page that is connected late believes that it may be resized
+            canvas.send_state("resizable")
+
+    canvas.on_msg(say_again)
     return canvas
 
 
