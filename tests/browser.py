@@ -182,8 +182,10 @@ def paint(page: Page, figure: Locator, strokes: list[tuple[float, float, float]]
 
 
 def pixels(figure: Locator) -> np.ndarray:
-    """What the figure shows: (height, width, 3)."""
-    return np.array(Image.open(io.BytesIO(figure.screenshot())).convert("RGB")).astype(int)
+    """What the figure shows: (height, width, 3). Left out is its rim, where the browser rings what has the focus."""
+    rim = 6
+    picture = np.array(Image.open(io.BytesIO(figure.screenshot())).convert("RGB")).astype(int)
+    return picture[rim:-rim, rim:-rim]
 
 
 def settled(figure: Locator, *, unlike: np.ndarray | None = None) -> np.ndarray:
