@@ -4,10 +4,10 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help ablation smoke test lint lab bench figures clean
+.PHONY: help ablation smoke test test-browser test-all lint lab app bench figures screenshots clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
 
 ablation: $(STAMP) ## the paper's six ablation rows on synthetic clips, then the table beside the paper's
 	@$(BIN)/feelvos-lab ablate run experiments/components.yml $(if $(SEEDS),--seeds $(SEEDS)) $(if $(WORKERS),--workers $(WORKERS))
@@ -16,6 +16,12 @@ smoke: $(STAMP) ## the same six rows, too small to mean anything: does it all ru
 	@$(BIN)/feelvos-lab ablate run experiments/smoke.yml
 
 test: lint ## ruff and pytest
+	@$(BIN)/python -m pytest -q -m "not browser"
+
+test-browser: $(STAMP) ## the notebooks and the page as people use them; needs chromium
+	@$(BIN)/python -m pytest -q -m browser
+
+test-all: lint ## both, as CI runs them
 	@$(BIN)/python -m pytest -q
 
 lint: $(STAMP) ## ruff, and the rules for notebooks
@@ -25,6 +31,9 @@ lint: $(STAMP) ## ruff, and the rules for notebooks
 lab: $(STAMP) ## JupyterLab on a copy of the notebooks in work/
 	@$(BIN)/feelvos-lab start
 
+app: $(STAMP) ## the explorer and the painter as a page without code, on this computer alone
+	@$(BIN)/feelvos-lab app $(if $(PORT),--port $(PORT))
+
 bench: $(STAMP) ## speed and memory, each against a floor measured in the same run
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
@@ -32,6 +41,9 @@ figures: $(STAMP) ## draw the README's picture again, from the first notebook
 	@folder=$$(mktemp -d) && $(BIN)/papermill --no-progress-bar --cwd $$folder notebooks/00_start_here.ipynb $$folder/00.ipynb >/dev/null && \
 	  mkdir -p experiments/results/start_here && cp $$folder/figures/00-cue-sheet.png experiments/results/start_here/ && \
 	  rm -r $$folder && echo "experiments/results/start_here/00-cue-sheet.png"
+
+screenshots: $(STAMP) ## take the README's pictures of the explorer and the painter again; needs chromium
+	@$(BIN)/python tests/screenshots.py experiments/results/app
 
 clean: ## remove the environment and caches; runs, results and work/ stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis *.egg-info
@@ -43,5 +55,5 @@ $(STAMP): pyproject.toml constraints.txt
 	  { echo "feelvos_lab needs Python 3.10 or newer, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1); try make PYTHON=python3.12" >&2; exit 1; }
 	@echo "installing into $(VENV) (a few minutes, once) …"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,video]"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[app,dev,video]"
 	@touch $@

@@ -366,6 +366,19 @@ def start(
         raise typer.Exit(status)
 
 
+@app.command("app")
+def page(
+    notebook: Annotated[Path | None, typer.Option(help="The notebook to show. Default: the explorer's.")] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="A free one.")] = 8866,
+    browser: Annotated[bool, typer.Option(help="Open it in a browser.")] = True,
+) -> None:
+    """Show the explorer and the painter as a page without code, on this computer alone."""
+    from feelvos_lab.start import NOTEBOOKS, open_page
+
+    if status := open_page(notebook or NOTEBOOKS / "app.ipynb", port=port, browser=browser):
+        raise typer.Exit(status)
+
+
 @app.command()
 def lint(notebooks: Annotated[list[Path], typer.Argument(help="Notebook files.")]) -> None:
     """Say where notebooks break the rules of the house; exit code 1 if they do."""

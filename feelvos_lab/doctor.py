@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-REINSTALL = "run `make test`, or `pip install -e '.[dev,video]' -c constraints.txt`"
+REINSTALL = "run `make test`, or `pip install -e '.[app,dev,video]' -c constraints.txt`"
 
 
 @dataclass(frozen=True)
@@ -103,10 +103,24 @@ def _notebooks() -> Finding:
     from jupyter_core.paths import jupyter_path
 
     widgets, papermill = version("ipywidgets"), version("papermill")
-    places = [Path(p) / "@jupyter-widgets" / "jupyterlab-manager" for p in jupyter_path("labextensions")]
-    if not any(place.is_dir() for place in places):
-        return Finding("notebooks", False, f"ipywidgets {widgets} without its JupyterLab extension: {REINSTALL}")
-    return Finding("notebooks", True, f"ipywidgets {widgets} and its JupyterLab extension, papermill {papermill}")
+    figures = version("ipympl")
+    for name, extension in (
+        (f"ipywidgets {widgets}", Path("@jupyter-widgets", "jupyterlab-manager")),
+        (f"ipympl {figures}", Path("jupyter-matplotlib")),
+    ):
+        if not any((Path(place) / extension).is_dir() for place in jupyter_path("labextensions")):
+            return Finding("notebooks", False, f"{name} without its JupyterLab extension: {REINSTALL}")
+    found = f"ipywidgets {widgets} and ipympl {figures} with their JupyterLab extensions, papermill {papermill}"
+    return Finding("notebooks", True, found)
+
+
+def _app() -> Finding:
+    from importlib.metadata import version
+    from importlib.util import find_spec
+
+    if find_spec("voila") is None:
+        return Finding("app", False, "no page without code: `pip install 'feelvos_lab[app]'`", False)
+    return Finding("app", True, f"a page without code through Voilà {version('voila')}")
 
 
 def _processor() -> Finding:
@@ -172,6 +186,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     _torch,
     _timm,
     _notebooks,
+    _app,
     _processor,
     _memory,
     _disk,

@@ -101,15 +101,25 @@ def read_clip(video: Path, masks: Sequence[str]) -> Clip:
         raise LabError(f"there is no {video}: a video or a folder of frames was expected")
     if len(masks) == 1 and not _is_pair(masks[0]) and not Path(masks[0]).is_dir():
         return read_folder(video, masks[0], step=None) if video.is_dir() else read_video(video, masks[0])
-    frames: LazyFrames | VideoFrames
-    if video.is_dir():
-        frames = LazyFrames(list(numbered_files(video, endings=(".jpg", ".jpeg", ".png"), step=None).values()))
-    else:
-        frames = VideoFrames(video)
+    name, frames = read_frames(video)
     given = GivenMasks(_mask_files(masks, _names(frames)), length=len(frames), size=tuple(frames[0].shape[1:]))
-    clip = Clip(video.resolve().name if video.is_dir() else video.stem, frames, given, given.object_ids, given.starts)
+    clip = Clip(name, frames, given, given.object_ids, given.starts)
     check_clip(clip)
     return clip
+
+
+def read_frames(video: Path) -> tuple[str, LazyFrames | VideoFrames]:
+    """The name and the frames of a folder of numbered images or of a video file, without any mask.
+
+    Raises:
+        LabError: no such video, or what `numbered_files`, `LazyFrames` and `VideoFrames` refuse.
+    """
+    if not video.exists():
+        raise LabError(f"there is no {video}: a video or a folder of frames was expected")
+    if video.is_dir():
+        files = numbered_files(video, endings=(".jpg", ".jpeg", ".png"), step=None)
+        return video.resolve().name, LazyFrames(list(files.values()))
+    return video.stem, VideoFrames(video)
 
 
 def frame_names(clip: Clip) -> list[str]:

@@ -1,4 +1,4 @@
-"""The student's desk: a copy of the notebooks that no `git pull` touches, and JupyterLab on it."""
+"""The student's desk: a copy of the notebooks that no `git pull` touches, and JupyterLab on it; a page without code."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from feelvos_lab.errors import LabError
@@ -47,3 +48,21 @@ def open_lab(desk: Path) -> int:
     """Run JupyterLab on the desk until it is closed; its exit status."""
     as_root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     return subprocess.call([sys.executable, "-m", "jupyterlab", *as_root, str(desk)])
+
+
+def open_page(notebook: Path, *, port: int, browser: bool) -> int:
+    """Serve a notebook as a page without code, by Voilà, until it is ended; its exit status.
+
+    Only this computer can reach it, and only with the token in the address that is printed and opened.
+
+    Raises:
+        LabError: no such notebook, or no Voilà.
+    """
+    if find_spec("voila") is None:
+        raise LabError("the page without code needs Voilà: pip install feelvos_lab[app]")
+    if not notebook.is_file():
+        raise LabError(f"there is no {notebook}: run this in a clone of the project, not in an installed package")
+    options = ["--Voila.ip=127.0.0.1", "--Voila.auto_token=True", f"--port={port}", "--show_tracebacks=True"]
+    return subprocess.call(
+        [sys.executable, "-m", "voila", str(notebook), *options, *([] if browser else ["--no-browser"])]
+    )

@@ -41,6 +41,16 @@ def overlay(frame: Tensor, labels: Tensor, *, opacity: float = 0.5) -> np.ndarra
     return blended.round().astype(np.uint8)
 
 
+def grid_extent(size: tuple[int, int], grid: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Where to draw a grid h×w over the pixels of a frame H×W: left, right, bottom, top, for `imshow`.
+
+    Cell i lies on pixel i (H − 1) / (h − 1), so the outer cells reach half a cell beyond.
+    """
+    (height, width), (h, w) = size, grid
+    down, across = (height - 1) / max(1, h - 1) / 2, (width - 1) / max(1, w - 1) / 2
+    return -across, width - 1 + across, height - 1 + down, -down
+
+
 @style.in_house_style
 def loss_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
     """Training loss by step: as it was logged in grey, a running mean over a tenth of the training in blue.
@@ -206,9 +216,7 @@ def draw_map(axes: Axes, cue: Tensor | None, k: int, size: tuple[int, int], scal
         axes.text(0.5, 0.5, "not used", transform=axes.transAxes, ha="center", va="center", backgroundcolor=style.PAPER)
         return False
     values = cue[k].detach().cpu().numpy()  # (h, w)
-    # Cell i of the stride-4 grid lies on pixel i (H − 1) / (h − 1), so the outer cells reach half a cell beyond.
-    down, across = (height - 1) / max(1, values.shape[0] - 1) / 2, (width - 1) / max(1, values.shape[1] - 1) / 2
-    extent = (-across, width - 1 + across, height - 1 + down, -down)
+    extent = grid_extent(size, values.shape)
     axes.imshow(values, norm=scale.norm, cmap=scale.cmap, extent=extent, interpolation="nearest")
     axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     return True

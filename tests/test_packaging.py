@@ -78,16 +78,32 @@ def test_the_version_is_said_once():
     assert feelvos_lab.__version__ in (PROJECT / "CHANGELOG.md").read_text()
 
 
-def test_ci_runs_the_readmes_command():
+def test_ci_runs_the_readmes_commands_with_a_browser():
     script = PROJECT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     lines = script.read_text().splitlines()
     assert "set -euo pipefail" in lines
-    assert lines[-1] == "make test"
-    assert "make test" in (PROJECT / "README.md").read_text()
+    assert lines[-1] == "make test-all"
+    assert any(line.startswith("command -v chromium") and "exit 1" in line for line in lines)
+    readme = (PROJECT / "README.md").read_text()
+    assert "make test " in readme and "make test-browser" in readme
 
 
-@pytest.mark.parametrize("target", ["ablation", "test", "lab", "bench", "figures", "smoke", "lint"])
+@pytest.mark.parametrize(
+    ("target", "selection"), [("test", '-m "not browser"'), ("test-browser", "-m browser"), ("test-all", "-q")]
+)
+def test_tests_that_need_a_browser_run_where_they_are_asked_for(target, selection, tmp_path):
+    plan = subprocess.run(
+        ["make", "-n", "-C", str(PROJECT), f"VENV={tmp_path}/venv", target], capture_output=True, text=True, check=True
+    ).stdout
+    (call,) = [line for line in plan.splitlines() if "-m pytest" in line]
+    assert call.endswith(selection)
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["ablation", "test", "test-browser", "test-all", "lab", "app", "bench", "figures", "screenshots", "smoke", "lint"],
+)
 def test_every_target_sets_up_its_environment_first(target, tmp_path):
     """`make -n` prints the installation before the target's own commands, as for a fresh clone."""
     plan = subprocess.run(

@@ -1,0 +1,148 @@
+"""The explorer: click a pixel, move a slider, switch a cue, and the picture of `viz_explorer` follows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ipywidgets import HTML, Dropdown, HBox, IntSlider, Label, Layout, ToggleButtons, VBox
+
+from feelvos_lab.data.clip import Clip
+from feelvos_lab.model.feelvos import Feelvos
+from feelvos_lab.probe import Cell, Look, Probe, Switches
+from feelvos_lab.viz_explorer import ExplorerSheet, explorer_sheet
+from feelvos_lab.widgets.front_end import Status, live_canvas, show
+
+_DPI = 100
+_WIDE = {"description_width": "110px"}
+_OFF = (
+    "A cue that is <b>off</b> (none) says the same of every object: distance 1 everywhere, or probability 1/K. The "
+    "network was trained with it and is not trained anew, and the frames before are those it predicted with all cues. "
+    "What a network learns without a cue is another question: <code>make ablation</code>."
+)
+
+
+class Explorer(VBox):
+    """The widget. Its handlers only move what `Probe.look` is asked for.
+
+    Args:
+        clip: at least two frames, all objects given in the first.
+        model: in evaluation mode.
+        frame: shown first, 1 … T−1.
+        object_id: shown first; 0 is the background.
+        cell: row and column on the stride-4 grid; None: in the middle of the object.
+        height: as for `propagate`.
+
+    Raises:
+        LabError: as `Probe` and `Probe.look`.
+    """
+
+    def __init__(
+        self,
+        clip: Clip,
+        model: Feelvos,
+        *,
+        frame: int = 1,
+        object_id: int | None = None,
+        cell: Cell | None = None,
+        height: int = 0,
+    ) -> None:
+        self.probe = Probe(model, clip, height=height)
+        trained = self.probe.trained
+        object_id = clip.object_ids[0] if object_id is None else object_id
+        self.cell = self.probe.centre_of(frame, object_id) if cell is None else cell
+        self.look = self.probe.look(frame, object_id=object_id, cell=self.cell)
+        self.sheet = ExplorerSheet(clip, self.probe.grid, dpi=_DPI)
+        self.sheet.show(self.look)
+        self.canvas = live_canvas(self.sheet.figure)
+        self.canvas.mpl_connect("button_press_event", self._clicked)
+
+        objects = [("the background", 0), *((f"object {i}", i) for i in clip.object_ids)]
+        slider = {"style": _WIDE, "layout": Layout(width="330px")}
+        self.frame = IntSlider(frame, 1, len(clip) - 1, description="frame", **slider)
+        self.object_id = Dropdown(options=objects, value=object_id, description="object", style=_WIDE)
+        self.radius = IntSlider(trained.radius, 0, max(self.probe.grid) - 1, description="window's radius", **slider)
+        self.first_matching = _choice(("global", "none"), trained.first_matching)
+        self.previous_matching = _choice(("local", "global", "none"), trained.previous_matching)
+        self.previous_mask = _choice(("on", "none"), "on" if trained.previous_mask else "none")
+        self.status = Status()
+        self.status.say("click a pixel of C or of the result")
+        changed = self.status.guarded(self._changed)
+        for control in self.controls:
+            control.observe(changed, "value")
+        self._enable()
+        names = ("first frame", "previous frame", "previous mask")
+        choices = VBox([_named(name, choice) for name, choice in zip(names, self.controls[3:], strict=True)])
+        columns = HBox([VBox(self.controls[:3]), choices])
+        super().__init__([columns, self.canvas, self.status, HTML(_OFF)])
+        self.add_class("feelvos-explorer")
+
+    @property
+    def controls(self) -> tuple[Any, ...]:
+        """All that can be moved."""
+        first = (self.frame, self.object_id, self.radius)
+        return (*first, self.first_matching, self.previous_matching, self.previous_mask)
+
+    @property
+    def switches(self) -> Switches:
+        """The cues as the controls stand."""
+        return Switches(
+            first_matching=self.first_matching.value,
+            previous_matching=self.previous_matching.value,
+            previous_mask=self.previous_mask.value == "on",
+            radius=self.radius.value,
+        )
+
+    def show(self) -> None:
+        """Display the picture, and below it the widget where somebody can click."""
+        show(self, lambda: explorer_sheet(self.probe.clip, self.look))
+
+    def redraw(self) -> Look:
+        """Ask for what the controls say, and draw it."""
+        self.look = self.probe.look(
+            self.frame.value, object_id=self.object_id.value, cell=self.cell, switches=self.switches
+        )
+        self.sheet.show(self.look)
+        self.canvas.draw_idle()
+        return self.look
+
+    def _changed(self, _: Any) -> None:
+        self._enable()
+        self.redraw()
+        self.status.say("click a pixel of C or of the result")
+
+    def _enable(self) -> None:
+        """What the network was trained without cannot be switched on; a radius needs a window."""
+        trained = self.probe.trained
+        self.radius.disabled = self.previous_matching.value != "local"
+        self.first_matching.disabled = trained.first_matching == "none"
+        self.previous_matching.disabled = trained.previous_matching == "none"
+        self.previous_mask.disabled = not trained.previous_mask
+
+    def _clicked(self, event: Any) -> None:
+        if event.inaxes in self.sheet.clickable and event.xdata is not None:
+            self.cell = self.probe.cell_at(event.ydata, event.xdata)
+            self.redraw()
+
+
+def explore(
+    clip: Clip,
+    model: Feelvos,
+    *,
+    frame: int = 1,
+    object_id: int | None = None,
+    cell: Cell | None = None,
+    height: int = 0,
+) -> None:
+    """Show how one pixel of a clip is matched, as a picture, and below it as a widget where somebody can click.
+
+    Args and errors are those of `Explorer`, which is the widget for who wants to hold it.
+    """
+    Explorer(clip, model, frame=frame, object_id=object_id, cell=cell, height=height).show()
+
+
+def _choice(options: tuple[str, ...], value: str) -> ToggleButtons:
+    return ToggleButtons(options=options, value=value, style={"button_width": "64px"})
+
+
+def _named(name: str, choice: ToggleButtons) -> HBox:
+    return HBox([Label(name, layout=Layout(width="110px", justify_content="flex-end")), choice])
