@@ -95,7 +95,7 @@ def test_neither_map_would_do_for_both_objects(film):
     assert (g2[truth != 2] < 0.3).sum() >= 30 > 10 > (l2[truth != 2] < 0.3).sum()
     before = resize_labels(seen[11].prediction.labels, truth.shape)
     speck = (l1 < 0.4) & (truth == 0) & (before == 1)
-    assert speck[:, 16:].any()
+    assert speck[:10].any()  # object 1 itself is at the bottom
 
 
 def test_a_global_map_ages_and_a_spot_that_nobody_believes_leaves_the_local_one(film):

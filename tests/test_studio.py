@@ -78,6 +78,8 @@ def test_what_is_watched_is_what_the_network_was_given(checkpoint):
     model, _ = load_checkpoint(checkpoint)
     seen = studio.watch(model, CLIP, [1, 4])
     assert sorted(seen) == [0, 1, 3, 4] and seen[0].first is None
+    assert torch.equal(seen[4].previous.embeddings, seen[3].prediction.cues.embeddings)  # an untrained one's maps
+    assert torch.equal(seen[4].first.embeddings, seen[1].previous.embeddings)  # are alike whatever they are made of
     for t in (1, 3, 4):
         (_, _, _, cues), first, previous = seen[t]
         e = cues.embeddings
@@ -160,6 +162,14 @@ def test_synthetic_clips_have_names_and_need_no_mask(tmp_path):
     ):
         with pytest.raises(LabError, match=words):
             studio.find_clips(videos, masks)
+
+
+def test_no_clip_is_begun_where_a_later_one_would_be_refused(checkpoint, tmp_path):
+    model, _ = load_checkpoint(checkpoint)
+    sources = [studio.Source(CLIP, "long", ""), studio.Source(make_clip(4, height=40, width=48, frames=3), "short", "")]
+    with pytest.raises(LabError, match="there is no frame 4 in clip 'shapes-4'"):
+        list(studio.make_figures(model, sources, studio.Request(frames=[4]), folder=tmp_path / "figures"))
+    assert not (tmp_path / "figures").exists()
 
 
 # the command line
