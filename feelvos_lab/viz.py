@@ -71,7 +71,7 @@ def loss_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
     figure = style.new_figure(width=style.COLUMN, height=2.2)
     axes = figure.add_subplot()
     axes.plot(steps, losses, color="#bbbbbb", linewidth=0.7)
-    axes.plot(steps[window - 1 :], means, color=style.LINE)
+    axes.plot(steps[window - 1 :], means, color=style.LINE, marker="o" if len(means) == 1 else None)  # no line of one
     axes.set(title="Training loss", xlabel="step", ylabel="cross entropy, hardest pixels")
     axes.set_ylim(0, 1.35 * losses.max() or 1.0)  # room for the note, wherever the curve ends
     axes.margins(x=0.01)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
-from lesson_runs import LESSONS, run_here, solve
+from lesson_runs import run_here, solve
 
 from feelvos_lab.checkpoint import save_checkpoint
 from feelvos_lab.config import configure
@@ -34,13 +34,32 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+class Solved(dict[str, tuple[dict[str, Any], dict[str, str]]]):
+    """Lessons run with their exercises solved, each when it is first asked for: its names, and what its cells printed.
+
+    Not to be written to.
+    """
+
+    SHORT: ClassVar[dict[str, dict[str, int]]] = {
+        "06_training": {"steps": 60, "clips": 2},
+        "07_inference_and_failure": {"clips": 2},
+    }
+
+    def __init__(self, folders: pytest.TempPathFactory) -> None:
+        super().__init__()
+        self.folders = folders
+
+    def __missing__(self, name: str) -> tuple[dict[str, Any], dict[str, str]]:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # the frames are so small that a second one is only waited for
+        try:
+            self[name] = run_here(name, self.folders.mktemp("solved"), change=solve, **self.SHORT.get(name, {}))
+        finally:
+            torch.set_num_threads(threads)
+        return self[name]
+
+
 @pytest.fixture(scope="session")
-def solved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[dict[str, Any], dict[str, str]]]:
-    """Every lesson, run with its exercises solved: its names, and what its cells printed. Not to be written to."""
-    short = {"06_training": {"steps": 60, "clips": 2}, "07_inference_and_failure": {"clips": 2}}
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the frames are so small that a second one is only waited for
-    try:
-        return {n: run_here(n, tmp_path_factory.mktemp("solved"), change=solve, **short.get(n, {})) for n in LESSONS}
-    finally:
-        torch.set_num_threads(threads)
+def solved(tmp_path_factory: pytest.TempPathFactory) -> Solved:
+    """Every lesson with its exercises solved, by name."""
+    return Solved(tmp_path_factory)

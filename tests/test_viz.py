@@ -193,3 +193,10 @@ def test_the_curve_of_scores_is_the_mean_over_objects() -> None:
     rows = [{"frame": t, "object": o, "J": 0.2 * o} for t in (1, 2) for o in (1, 3)]
     (line,) = viz.score_by_frame({"network": rows}).axes[0].lines
     assert np.allclose(line.get_ydata(), 40) and list(line.get_xdata()) == [1, 2]
+
+
+def test_a_loss_that_was_logged_once_is_a_dot_and_the_note_stands_above_every_curve():
+    (axes,) = viz.loss_curve([{"step": 12, "loss": 0.5}]).axes
+    assert axes.lines[-1].get_marker() == "o" and axes.lines[-1].get_xydata().tolist() == [[12, 0.5]]
+    (axes,) = viz.loss_curve([{"step": s, "loss": s / 100} for s in range(100)]).axes
+    assert axes.lines[-1].get_marker() == "None" and axes.get_ylim()[1] > 1.3 * 0.99
