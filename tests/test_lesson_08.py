@@ -9,8 +9,8 @@ import sys
 
 import pytest
 import torch
+from lesson_runs import NOTEBOOKS, run_here
 from PIL import Image
-from test_lessons import NOTEBOOKS, run_here
 
 from feelvos_lab import nbtools
 from feelvos_lab.config import configure
@@ -60,7 +60,7 @@ def run(tmp_path_factory: pytest.TempPathFactory):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     desk = tmp_path_factory.mktemp("studio")
-    scope, printed = run_here(NAME, desk)
+    scope, printed = run_here(NAME, desk, change=str)
     torch.set_num_threads(threads)
     return scope, printed, {p.name for p in (desk / "figures").iterdir()}
 
