@@ -12,7 +12,7 @@ from ablate_standin import SPEC, write_spec
 from feelvos_lab.ablate import fingerprint, report
 from feelvos_lab.ablate.records import PLAN, write_json, write_record
 from feelvos_lab.ablate.run import plan
-from feelvos_lab.ablate.spec import load_spec
+from feelvos_lab.ablate.spec import load_spec, parse_seeds
 from feelvos_lab.errors import LabError
 
 EFFECT = {"full": 0.6, "narrow": 0.5, "blind": 0.4}
@@ -149,3 +149,12 @@ def test_scores_outside_zero_to_one_are_not_recorded(tmp_path, bad):
             test_seconds=0,
         )
     assert not (tmp_path / "run").exists()
+
+
+def test_the_command_in_the_report_means_the_seeds_that_it_reports(tmp_path):
+    spec = load_spec(write_spec(tmp_path))
+    for seeds in ((3,), (0, 4)):
+        record_by_hand(tmp_path, spec, seeds=seeds)
+        text = report.write_report(spec, root=tmp_path, seeds=seeds).report.read_text()
+        line = next(line for line in text.splitlines() if "ablate run" in line)
+        assert parse_seeds(line.partition("--seeds ")[2]) == seeds

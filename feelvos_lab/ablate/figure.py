@@ -60,7 +60,7 @@ def ablation_figure(rows: Sequence[Dots], *, title: str, metric: str, ours: str,
     axes.grid(axis="x", color="#e6e6e6", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(axis="y", length=0)
-    figure.suptitle(textwrap.fill(title, 58), x=0.01, ha="left", fontweight="bold")
+    figure.suptitle(textwrap.fill(title, 48), x=0.01, ha="left", fontweight="bold")
     shown = [row.estimate for row in rows if row.estimate is not None]
     seeds = max((e.seeds for e in shown), default=0)
     over = "clips, one seed" if seeds == 1 else f"clips and {seeds} seeds"

@@ -355,7 +355,7 @@ def _report(results: Results, root: Path) -> str:
     command = f"feelvos-lab ablate run {shlex.quote(os.path.relpath(spec.path))}"
     seeds = sorted({planned.seed for planned in results.runs})
     if seeds != list(spec.seeds):
-        command += " --seeds " + ",".join(map(str, seeds))
+        command += " --seeds " + ",".join(map(str, seeds)) + ("," if len(seeds) == 1 else "")  # 3 alone would be three
     commits = sorted({f"{r['commit']}{' with uncommitted changes' if r['dirty'] else ''}" for r in results.records})
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items() if version)
     parts = [f"# {spec.name}", "", f"**{spec.question}**", "", f"Measured on {_data(results)[1]}", ""]
