@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from feelvos_lab import style
@@ -22,6 +23,8 @@ from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.images import PALETTE
 from feelvos_lab.probe import Look, Match
 from feelvos_lab.viz import grid_extent, overlay
+
+_ON_ANY_GROUND = [withStroke(linewidth=2.0, foreground="black")]
 
 
 class ExplorerSheet:
@@ -55,9 +58,10 @@ class ExplorerSheet:
             f"○ nearest pixel of {who}    {window}white line: {who}, given in A, predicted in B{true}"
         )
         frames = self.clip.frames
+        if not self._frame:
+            self._images["first"].set_data(overlay(frames[0], self.clip.masks[0]))
         if t != self._frame:  # most looks are at the frame that is there
             self._frame = t
-            self._images["first"].set_data(overlay(frames[0], self.clip.masks[0]))
             self._images["previous"].set_data(overlay(frames[t - 1], look.previous_labels))
             self._images["current"].set_data(frames[t].permute(1, 2, 0).numpy())
         self._images["result"].set_data(overlay(frames[t], look.labels))
@@ -108,7 +112,7 @@ class ExplorerSheet:
         self._title("first", "A · Frame 0")
         self._title("first_distance", "C → A · Distance to frame 0")
         self._outlines = {
-            name: self._axes[name].add_line(Line2D([], [], color="white", linewidth=0.8))
+            name: self._axes[name].add_line(Line2D([], [], color="white", linewidth=0.8, path_effects=_ON_ANY_GROUND))
             for name in ("first_distance", "previous_distance", "result")
         }
         self._crosses = [line for name in ("current", "result") for line in _ringed(self._axes[name], "+", 9)]
@@ -177,8 +181,8 @@ def _found(match: Match | None, look: Look, switch: str, name: str) -> str:
         return f"at ○ {match.distance:.2f} = the {name} at +"
     if getattr(look.switches, switch) == "none":
         return f"nothing is matched: the {name} is off"
-    where = "in the window" if look.window is not None and switch == "previous_matching" else "there"
-    return f"nothing of it {where}: the {name} at + is 1"
+    where = "none in the window" if look.window is not None and switch == "previous_matching" else "none there"
+    return f"{where}: {name} at + is 1"
 
 
 def _cues_in_words(look: Look) -> str:

@@ -22,11 +22,11 @@ BYTES = 200_000
 
 
 def explorer_picture(page: Page) -> Image.Image:
-    """The explorer, looking at a cell of the object's double, which the global map takes for the object."""
+    """The explorer, looking at background that resembles an object: near in frame 0, and not in the window."""
     figure = canvas_of(page, "feelvos-explorer")
     before = settled(figure)
     box = figure.bounding_box()
-    figure.click(position={"x": 0.76 * box["width"], "y": 0.33 * box["height"]})
+    figure.click(position={"x": 0.767 * box["width"], "y": 0.179 * box["height"]})
     settled(figure, unlike=before)
     return _shot(page.locator(".feelvos-explorer"))
 
@@ -36,14 +36,22 @@ def painter_picture(page: Page) -> Image.Image:
     figure = canvas_of(page, "feelvos-painter")
     before = settled(figure)
     number = page.locator(".feelvos-painter input[type=number]")
-    paint(page, figure, [(x, 0.3, 0.6) for x in (0.7, 0.75, 0.8, 0.85)])
+    blue = [(0.71, 0.3, 0.42), (0.75, 0.26, 0.5), (0.8, 0.24, 0.58), (0.85, 0.24, 0.58), (0.89, 0.34, 0.52)]
+    chequered = [(0.1, 0.47, 0.62), (0.15, 0.43, 0.61), (0.2, 0.38, 0.54), (0.25, 0.31, 0.52), (0.28, 0.3, 0.47)]
+    paint(page, figure, blue)
     number.fill("2")
     number.press("Enter")
-    paint(page, figure, [(x, 0.52 + 0.4 * (0.22 - x), 0.78 - 0.6 * (x - 0.1)) for x in (0.1, 0.14, 0.18, 0.22)])
+    paint(page, figure, chequered)
     settled(figure, unlike=before)
     page.locator(".feelvos-painter .jupyter-button", has_text="propagate").click()
     page.get_by_text("frames are segmented").wait_for(timeout=PATIENCE)
-    settled(canvas_of(page, "feelvos-painter", 1))
+    result = canvas_of(page, "feelvos-painter", 1)
+    last = settled(result)
+    page.locator(".feelvos-painter .noUi-handle").last.focus()
+    page.keyboard.press("Home")
+    for _ in range(6):
+        page.keyboard.press("ArrowRight")
+    settled(result, unlike=last)
     return _shot(page.locator(".feelvos-painter"))
 
 
@@ -58,7 +66,7 @@ def main(folder: Path) -> int:
             page = open_page(browser, address, width=760)
             for name, take in (("explorer", explorer_picture), ("painter", painter_picture)):
                 path = folder / f"{name}.png"
-                take(page).quantize(192, dither=Image.Dither.NONE).save(path, optimize=True)
+                _few_colours(take(page)).save(path, optimize=True)
                 print(f"{path}: {path.stat().st_size} bytes")
                 if path.stat().st_size > BYTES:
                     print(f"{path} must have at most {BYTES} bytes", file=sys.stderr)
@@ -66,8 +74,15 @@ def main(folder: Path) -> int:
     return 0
 
 
+def _few_colours(picture: Image.Image) -> Image.Image:
+    """256 colours, of which rare ones get their share too: the colour bar must stay smooth."""
+    chosen = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=3)
+    return picture.quantize(256, palette=chosen, dither=Image.Dither.FLOYDSTEINBERG)
+
+
 def _shot(widget: Locator) -> Image.Image:
     widget.page.mouse.move(0, 0)
+    widget.page.evaluate("document.activeElement.blur()")
     return Image.open(io.BytesIO(widget.screenshot())).convert("RGB")
 
 

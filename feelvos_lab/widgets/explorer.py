@@ -12,7 +12,7 @@ from feelvos_lab.probe import Cell, Look, Probe, Switches
 from feelvos_lab.viz_explorer import ExplorerSheet, explorer_sheet
 from feelvos_lab.widgets.front_end import Status, live_canvas, show
 
-_DPI = 100
+_DPI = 90  # fewer dots are sent and drawn faster
 _WIDE = {"description_width": "110px"}
 _OFF = (
     "A cue that is <b>off</b> (none) says the same of every object: distance 1 everywhere, or probability 1/K. The "

@@ -105,7 +105,7 @@ class Painter(VBox):
             self.canvas.mpl_connect(f"button_{event}_event", handler)
         self.canvas.mpl_connect("motion_notify_event", self._moved)
         self.brush.max = max(2, size[0] // 6)
-        self.brush.value = max(1, size[0] // 30)
+        self.brush.value = max(1, size[0] // 20)
         self._canvas_box.children = [self.canvas]
         self._result_box.layout.display = "none"
         self._explorer_box.children = []
@@ -338,4 +338,4 @@ def _button(name: str, action: Any, tooltip: str) -> Button:
 def _found(labels: Tensor, painter: Painter) -> str:
     """Which objects are still there."""
     counts = {i: int((labels == i).sum()) for i in painter.clip.object_ids}
-    return "pixels: " + ", ".join(f"object {i}: {n}" if n else f"object {i}: lost" for i, n in counts.items())
+    return ", ".join(f"object {i}: {n} pixels" if n else f"object {i}: lost" for i, n in counts.items())
