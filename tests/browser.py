@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-PATIENCE = 90_000  # milliseconds for anything that a page must show
+PATIENCE = 150_000  # milliseconds for anything that a page must show
 _ARGUMENTS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),

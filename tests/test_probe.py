@@ -101,6 +101,8 @@ def test_without_any_cue_no_object_can_be_told_from_another(probe: Probe) -> Non
     nothing = Switches("none", "none", False, radius=4)
     answer = probe.answer(3, nothing)
     assert torch.allclose(answer.probabilities, torch.full_like(answer.probabilities, 1 / 3), atol=1e-6)
+    for cue, constant in zip(answer.cues[:3], (1.0, 1.0, 1 / 3), strict=True):
+        assert torch.equal(cue, torch.full_like(cue, constant))
     assert probe.look(3, object_id=1, cell=(2, 2), switches=nothing).off == ("first frame", "previous frame", "mask")
 
 
