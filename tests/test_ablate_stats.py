@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from feelvos_lab.ablate import stats
-from feelvos_lab.ablate.stats import difference, estimate, rank_correlation
+from feelvos_lab.ablate.stats import difference, estimate, rank_correlation, variance_components
 from feelvos_lab.errors import LabError
 
 
@@ -114,6 +114,30 @@ def test_only_seeds_that_both_rows_have_are_compared():
     measured = difference(scores(3, 2, lambda s, c, o: 10.0 * s), scores(2, 2, lambda *_: 0.0), "JF")
     assert measured.estimate.seeds == 2
     assert measured.estimate.mean == 5
+
+
+def test_the_spreads_of_seeds_and_clips_are_found_apart():
+    rng = np.random.default_rng(8)
+    seed, clip, rest = rng.normal(0, 3, 40), rng.normal(0, 8, 60), rng.normal(0, 1, (40, 60))
+    spreads = variance_components(scores(40, 60, lambda s, c, o: seed[s] + clip[c] + rest[s, c] + o), "JF")
+    assert spreads.seeds == pytest.approx(seed.std(ddof=1), rel=0.02)
+    assert spreads.clips == pytest.approx(clip.std(ddof=1), rel=0.02)
+    assert spreads.rest == pytest.approx(1, rel=0.05)
+
+
+def test_a_pure_effect_of_seeds_is_no_effect_of_clips():
+    spreads = variance_components(scores(3, 4, lambda s, c, o: 10.0 * s), "JF")
+    assert (spreads.seeds, spreads.clips, spreads.rest) == (pytest.approx(10), 0, pytest.approx(0, abs=1e-9))
+
+
+def test_one_seed_tells_no_spread_of_seeds():
+    assert math.isnan(variance_components(scores(1, 4, lambda s, c, o: c), "JF").clips)
+
+
+def test_spreads_need_the_same_clips_for_every_seed():
+    table = scores(2, 3, lambda *_: 1.0)
+    with pytest.raises(LabError, match="the same clips for every seed"):
+        variance_components(table[(table["seed"] == 0) | (table["clip"] != "clip-2")], "JF")
 
 
 def test_rank_correlation_looks_at_the_order_alone():
