@@ -5,8 +5,8 @@ anew, objects staying with their clip. "For these very videos, trained again?": 
 with a single seed say nothing about training again, so nothing is decided by them.
 
 In the simulated experiments of tests/test_ablate_stats.py (3 seeds, 16 clips) the 95 % bootstrap interval covers the
-truth in 92 % where the clips' spread decides, but in 76 % where the seeds' spread is four times theirs. Where the seeds'
-decides, a verdict asks for the t interval too: the two together cover it in 95 %.
+truth in 92 % where the clips' spread decides, but in 76 % where the seeds' spread is four times theirs. Where the
+seeds' decides, a verdict asks for the t interval too: the two together cover it in 95 %.
 """
 
 from __future__ import annotations
