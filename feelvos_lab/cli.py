@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from feelvos_lab.cli_ablate import ablate_app
 from feelvos_lab.cli_figure import figure
 from feelvos_lab.errors import LabError
 
@@ -28,7 +29,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-ablate_app = typer.Typer(help="Plan, run and report an ablation from its YAML file.", no_args_is_help=True)
 app.add_typer(ablate_app, name="ablate")
 app.command()(figure)
 
@@ -73,9 +73,6 @@ class Split(str, Enum):
 Out = Annotated[Path, typer.Option(help="Folder for the results; must be new or empty.")]
 DataRoot = Annotated[Path | None, typer.Option(help="Where the data set lies.")]
 Checkpoint = Annotated[Path | None, typer.Option(help="A model.safetensors; without it, the shipped one.")]
-Spec = Annotated[Path, typer.Argument(help="The ablation's YAML file.")]
-Seeds = Annotated[str | None, typer.Option(help="3 for 0, 1, 2, or a list such as 0,4; without it, the file's.")]
-Root = Annotated[Path, typer.Option(help="Folder of runs and results.")]
 
 
 @app.callback()
@@ -250,44 +247,6 @@ def evaluate(
     print(f"the scores are in {out}")
 
 
-@ablate_app.command("plan")
-def ablate_plan(spec: Spec, seeds: Seeds = None, root: Root = Path("experiments")) -> None:
-    """Check the file, and show the runs that it asks for with their present states; nothing is started."""
-    from feelvos_lab.ablate import run
-    from feelvos_lab.ablate.spec import load_spec
-
-    for planned in run.plan(load_spec(spec), seeds=_seeds(seeds), root=root):
-        print(f"{planned.state:8}{planned.name:40}{planned.folder}")
-
-
-@ablate_app.command("run")
-def ablate_run(
-    spec: Spec,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Runs at the same time; without it, 2 on two cores.")
-    ] = None,
-    seeds: Seeds = None,
-    root: Root = Path("experiments"),
-) -> None:
-    """Make the runs that are missing, then write the report and print its table."""
-    from feelvos_lab.ablate import run
-    from feelvos_lab.ablate.spec import load_spec
-
-    loaded, chosen = load_spec(spec), _seeds(seeds)
-    runs = run.run(loaded, workers=workers, seeds=chosen, root=root, progress=print)
-    _print_report(loaded, root, chosen)
-    if any(planned.state != "ok" for planned in runs):
-        raise typer.Exit(1)
-
-
-@ablate_app.command("report")
-def ablate_report(spec: Spec, seeds: Seeds = None, root: Root = Path("experiments")) -> None:
-    """Write the report from the records that are there, and print its table."""
-    from feelvos_lab.ablate.spec import load_spec
-
-    _print_report(load_spec(spec), root, _seeds(seeds))
-
-
 @app.command("fetch-data")
 def fetch_data(
     data: Annotated[Published, typer.Argument(help="The data set.")],
@@ -437,12 +396,6 @@ def _settings(pairs: list[str]) -> dict[str, Any]:
     return settings
 
 
-def _seeds(text: str | None) -> tuple[int, ...] | None:
-    from feelvos_lab.ablate.spec import parse_seeds
-
-    return None if text is None else parse_seeds(text)
-
-
 def _model(checkpoint: Path | None) -> tuple[Any, Config, str]:
     """The model of a checkpoint, its configuration, and where it came from, for a person to read."""
     from feelvos_lab.checkpoint import load_checkpoint
@@ -475,14 +428,6 @@ def _examined() -> bool:
     findings = examine()
     print("\n".join(finding.line() for finding in findings))
     return all(finding.ok or not finding.needed for finding in findings)
-
-
-def _print_report(loaded: Any, root: Path, seeds: tuple[int, ...] | None) -> None:
-    from feelvos_lab.ablate import report
-
-    paths = report.write_report(loaded, root=root, seeds=seeds)
-    print(report.table_text(loaded, root=root, seeds=seeds))
-    print(f"report: {paths.report}\nfigure: {paths.figure}")
 
 
 def _write_history(path: Path, history: list[dict[str, float]]) -> None:

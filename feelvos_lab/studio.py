@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from feelvos_lab import lab, style, viz_studio
-from feelvos_lab.ablate.spec import did_you_mean
+from feelvos_lab.ablate.values import did_you_mean
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.shapes import Difficulty, make_clip
 from feelvos_lab.errors import LabError

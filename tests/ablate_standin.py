@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+
+import pandas as pd
+
+from feelvos_lab.ablate.plan import plan
+from feelvos_lab.ablate.records import PLAN, write_json, write_record
+from feelvos_lab.ablate.spec import Spec
+
+EFFECT = {"full": 0.6, "narrow": 0.5, "blind": 0.4}
 
 PARAMETERS = """\
 preset: str = "smoke"  # where the configuration starts
@@ -89,3 +98,29 @@ def write_spec(folder: Path, text: str = SPEC, name: str = "demo") -> Path:
     path = folder / f"{name}.yml"
     path.write_text(text)
     return path
+
+
+def record_by_hand(root: Path, spec: Spec, *, seeds: Sequence[int] = (0,), leave_out: Sequence[str] = ()) -> None:
+    """Write the records that runs would have written."""
+    for planned in plan(spec, seeds, root):
+        if planned.variant.name in leave_out:
+            continue
+        base = EFFECT[planned.variant.name] + 0.01 * planned.seed
+        rows = [
+            {"clip": f"clip-{c}", "object": o, "J": base + 0.02 * c, "F": base - 0.02 * c, "JF": base}
+            for c in range(3)
+            for o in (1, 2)
+        ]
+        measured = pd.DataFrame(rows)
+        write_record(
+            planned.folder,
+            config=planned.variant.config,
+            seed=planned.seed,
+            split="test",
+            scores=measured,
+            copied=measured.assign(JF=0.25),
+            history=[{"step": 10, "loss": 1.0}],
+            train_seconds=60.0,
+            test_seconds=30.0,
+        )
+        write_json(planned.folder / PLAN, {"fingerprint": planned.fingerprint})

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 
 import pandas as pd
 import pytest
-from ablate_standin import SPEC, write_spec
+from ablate_standin import SPEC, record_by_hand, write_spec
 
-from feelvos_lab.ablate import fingerprint, report
-from feelvos_lab.ablate.records import PLAN, write_json, write_record
-from feelvos_lab.ablate.run import plan
+from feelvos_lab.ablate import fingerprint, report, results, table
+from feelvos_lab.ablate.records import write_record
 from feelvos_lab.ablate.spec import load_spec, parse_seeds
 from feelvos_lab.errors import LabError
-
-EFFECT = {"full": 0.6, "narrow": 0.5, "blind": 0.4}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -28,42 +26,19 @@ def own_sources(tmp_path_factory):
         yield
 
 
-def record_by_hand(root, spec, *, seeds=(0,), leave_out=()):
-    """Write the records that runs would have written."""
-    for planned in plan(spec, seeds, root):
-        if planned.variant.name in leave_out:
-            continue
-        base = EFFECT[planned.variant.name] + 0.01 * planned.seed
-        rows = [
-            {"clip": f"clip-{c}", "object": o, "J": base + 0.02 * c, "F": base - 0.02 * c, "JF": base}
-            for c in range(3)
-            for o in (1, 2)
-        ]
-        table = pd.DataFrame(rows)
-        write_record(
-            planned.folder,
-            config=planned.variant.config,
-            seed=planned.seed,
-            split="test",
-            scores=table,
-            copied=table.assign(JF=0.25),
-            history=[{"step": 10, "loss": 1.0}],
-            train_seconds=60.0,
-            test_seconds=30.0,
-        )
-        write_json(planned.folder / PLAN, {"fingerprint": planned.fingerprint})
-
-
 def test_the_report_holds_scores_intervals_and_the_papers_numbers_apart(tmp_path):
     spec = load_spec(write_spec(tmp_path))
     record_by_hand(tmp_path, spec, seeds=(0, 1, 2))
     paths = report.write_report(spec, root=tmp_path, seeds=(0, 1, 2))
     assert sorted(p.name for p in paths.report.parent.iterdir()) == [
+        "clips.png",
+        "differences.png",
         "figure.png",
         "records.csv",
         "report.md",
         "table.csv",
         "table.md",
+        "table.tex",
     ]
     text = paths.report.read_text()
     assert "| full   | 61.0 [60.0, 62.0] |" in text
@@ -73,6 +48,9 @@ def test_the_report_holds_scores_intervals_and_the_papers_numbers_apart(tmp_path
     assert "Copying the first mask unchanged scores J&F 25.0 here." in text
     assert "--seeds 0,1,2" in text
     assert "| steps " in text and "| 200000 " in text  # how the preset differs from the paper
+    assert "- `narrow`: 0" in text and "![Every row minus full" in text and "(table.tex)" in text
+    spreads = text[text.index("## Seeds versus clips") :]  # seeds are 0.01 apart, clips alike in J&F
+    assert re.search(r"\| narrow +\| 1\.0 +\| 0\.0 +\| 0\.0 +\| 0\.0 +\| 0\.0 +\| 0\.0 +\|", spreads)
     assert paths.figure.read_bytes().startswith(b"\x89PNG")
     with open(paths.table.with_suffix(".csv"), newline="") as file:
         rows = {row["variant"]: row for row in csv.DictReader(file)}
@@ -84,7 +62,7 @@ def test_the_report_holds_scores_intervals_and_the_papers_numbers_apart(tmp_path
 def test_one_seed_is_marked_and_leaves_the_claims_undecided(tmp_path):
     spec = load_spec(write_spec(tmp_path))
     record_by_hand(tmp_path, spec)
-    text = report.table_text(spec, root=tmp_path)
+    text = table.table_text(spec, root=tmp_path)
     assert "60.0†" in text
     assert "Claim: full > narrow: undecided†" in text
     assert "Spearman): 1.00 over 3 rows" in text
@@ -94,7 +72,7 @@ def test_a_row_without_a_run_is_shown_as_missing_and_mixed_into_nothing(tmp_path
     spec = load_spec(write_spec(tmp_path))
     record_by_hand(tmp_path, spec, leave_out=("narrow",))
     report.write_report(spec, root=tmp_path)
-    text = report.table_text(spec, root=tmp_path)
+    text = table.table_text(spec, root=tmp_path)
     row = next(line for line in text.splitlines() if line.startswith("narrow"))
     assert "1 missing" in row and "64.2" in row  # the paper's number stays
     assert "undecided, one of them has no finished run" in text
@@ -104,8 +82,8 @@ def test_a_row_without_a_run_is_shown_as_missing_and_mixed_into_nothing(tmp_path
 def test_the_report_takes_every_seed_that_was_run(tmp_path):
     spec = load_spec(write_spec(tmp_path))
     record_by_hand(tmp_path, spec, seeds=(0, 3))
-    assert sorted(report.read_results(spec, root=tmp_path).scores["seed"].unique()) == [0, 3]
-    assert report.read_results(spec, root=tmp_path, seeds=[3]).scores["seed"].unique().tolist() == [3]
+    assert sorted(results.read_results(spec, root=tmp_path).scores["seed"].unique()) == [0, 3]
+    assert results.read_results(spec, root=tmp_path, seeds=[3]).scores["seed"].unique().tolist() == [3]
 
 
 def test_without_a_finished_run_nothing_is_written(tmp_path):
@@ -122,7 +100,7 @@ def test_the_table_needs_no_paper(tmp_path):
     spec = load_spec(write_spec(tmp_path, text))
     record_by_hand(tmp_path, spec)
     report.write_report(spec, root=tmp_path)
-    assert "paper" not in report.table_text(spec, root=tmp_path)
+    assert "paper" not in table.table_text(spec, root=tmp_path)
 
 
 def test_runs_of_different_versions_are_told_apart(tmp_path, monkeypatch):
@@ -130,7 +108,7 @@ def test_runs_of_different_versions_are_told_apart(tmp_path, monkeypatch):
     record_by_hand(tmp_path, spec, leave_out=("narrow",))
     monkeypatch.setattr("feelvos_lab.ablate.records._version", lambda _package: "0.0")
     record_by_hand(tmp_path, spec, leave_out=("full", "blind"))
-    assert "Mind: these runs were made with different versions of torch" in report.table_text(spec, root=tmp_path)
+    assert "Mind: these runs were made with different versions of torch" in table.table_text(spec, root=tmp_path)
 
 
 @pytest.mark.parametrize("bad", [{"JF": 1.5}, {"J": float("nan")}])

@@ -13,10 +13,13 @@ import psutil
 import pytest
 from ablate_standin import MEASURE, SPEC, write_spec, write_worker
 
-from feelvos_lab.ablate import child, fingerprint, report
+from feelvos_lab.ablate import child, fingerprint
+from feelvos_lab.ablate import plan as planning
+from feelvos_lab.ablate import results as reading
 from feelvos_lab.ablate import run as running
 from feelvos_lab.ablate.records import read_json, write_json
 from feelvos_lab.ablate.spec import load_spec
+from feelvos_lab.ablate.sweep import Sweep, alone
 from feelvos_lab.errors import LabError
 
 BAD = {"broken": "raise", "liar": "disobey", "dead": "kill", "silent": "silent"}
@@ -67,7 +70,7 @@ def gone(mark: str, *, within: float) -> bool:
     return True
 
 
-def states(runs: list[running.PlannedRun]) -> dict[str, str]:
+def states(runs: list[planning.PlannedRun]) -> dict[str, str]:
     return {planned.variant.name: planned.state for planned in runs}
 
 
@@ -124,13 +127,13 @@ def test_a_second_run_starts_nothing_for_what_is_done(finished, monkeypatch):
 def test_only_what_can_change_a_number_makes_a_run_stale(finished, own_sources):
     root, _, _, _, _ = finished
     calm = load_spec(write_spec(root))
-    assert set(states(running.plan(calm, root=root)).values()) == {"ok"}
+    assert set(states(planning.plan(calm, root=root)).values()) == {"ok"}
 
     def after(change: Path, text: str) -> set[str]:
         before = change.read_text()
         change.write_text(text)
         try:
-            return set(states(running.plan(calm, root=root)).values())
+            return set(states(planning.plan(calm, root=root)).values())
         finally:
             change.write_text(before)
 
@@ -143,9 +146,9 @@ def test_only_what_can_change_a_number_makes_a_run_stale(finished, own_sources):
     naive.touch()
     assert after(naive, naive.read_text() + "\nSOMETHING = 1\n") == {"ok"}
     write_worker(root, drawing="'another colour'")
-    assert set(states(running.plan(calm, root=root)).values()) == {"ok"}
+    assert set(states(planning.plan(calm, root=root)).values()) == {"ok"}
     write_worker(root, measure=MEASURE.replace("0.02", "0.03"))
-    assert set(states(running.plan(calm, root=root)).values()) == {"stale"}
+    assert set(states(planning.plan(calm, root=root)).values()) == {"stale"}
     write_worker(root)
 
 
@@ -155,8 +158,8 @@ def test_a_stale_run_has_no_number_to_show(finished):
     write_worker(root, measure=MEASURE.replace("0.02", "0.03"))
     try:
         with pytest.raises(LabError, match="is stale, so it has no number"):
-            running.plan(calm, root=root)[0].record()
-        results = report.read_results(calm, root=root)
+            planning.plan(calm, root=root)[0].record()
+        results = reading.read_results(calm, root=root)
         assert results.scores.empty
         assert [row.lacking for row in results.rows] == ["1 stale"] * 3
     finally:
@@ -166,19 +169,19 @@ def test_a_stale_run_has_no_number_to_show(finished):
 def test_another_configuration_is_another_run_and_another_seed_too(finished):
     root, _, _, _, _ = finished
     other = load_spec(write_spec(root, SPEC.replace("radius: 1", "radius: 2")))
-    assert states(running.plan(other, root=root)) == {"full": "ok", "narrow": "missing", "blind": "ok"}
+    assert states(planning.plan(other, root=root)) == {"full": "ok", "narrow": "missing", "blind": "ok"}
     calm = load_spec(write_spec(root))
-    assert {planned.state for planned in running.plan(calm, seeds=[1], root=root)} == {"missing"}
+    assert {planned.state for planned in planning.plan(calm, seeds=[1], root=root)} == {"missing"}
 
 
 def test_a_damaged_record_is_failed_and_never_a_number(finished):
     root, _, _, _, _ = finished
     calm = load_spec(write_spec(root))
-    path = running.plan(calm, root=root)[0].folder / "record.json"
+    path = planning.plan(calm, root=root)[0].folder / "record.json"
     whole = path.read_text()
     path.write_text(whole[: len(whole) // 2])
     try:
-        first = running.plan(calm, root=root)[0]
+        first = planning.plan(calm, root=root)[0]
         assert first.state == "failed" and "cannot be read as JSON" in first.reason
     finally:
         path.write_text(whole)
@@ -198,14 +201,14 @@ def test_an_interrupt_ends_the_running_and_leaves_them_missing(tmp_path, monkeyp
         running.run(spec, workers=2, root=tmp_path, progress=stop_at_first_result)
     assert time.monotonic() - began < 50
     assert gone(mark, within=15)
-    after = states(running.plan(spec, root=tmp_path))
+    after = states(planning.plan(spec, root=tmp_path))
     assert after["full"] == "ok" and after["narrow"] == "missing"
 
 
 def test_two_processes_never_run_the_same_experiment(tmp_path):
     spec = load_spec(write_spec(tmp_path))
     with (
-        running._alone(tmp_path / "runs" / spec.name),
+        alone(tmp_path / "runs" / spec.name, Sweep(0.0, 1, None, [0])),
         pytest.raises(LabError, match="another process is running the experiment"),
     ):
         running.run(spec, root=tmp_path, progress=lambda _line: None)

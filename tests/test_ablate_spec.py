@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 from ablate_standin import PARAMETERS, SPEC, write_spec, write_worker
 
-from feelvos_lab.ablate.spec import check_value, load_spec, parse_seeds
+from feelvos_lab import cli
+from feelvos_lab.ablate.spec import load_spec, parse_seeds
+from feelvos_lab.ablate.spec_file import Written
+from feelvos_lab.ablate.template import write_template
+from feelvos_lab.ablate.values import check_value
 from feelvos_lab.config import configure
 from feelvos_lab.errors import LabError
 from feelvos_lab.nbtools import read_parameters
@@ -75,9 +80,84 @@ def test_a_mistake_is_refused_in_one_sentence_that_names_it(tmp_path, change, wo
         load_spec(path)
     sentence = str(refusal.value)
     assert "\n" not in sentence
-    assert "demo.yml" in sentence or "notebook" in sentence
+    assert "demo.yml" in sentence
     for word in words:
         assert word in sentence
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (("seeds:", "sedes:"), 7),
+        (("radius: 1", "raduis: 1"), 11),
+        (("radius: 1", "learning_rate: 1e-4"), 11),
+        (("radius: 1", "seed: 1"), 11),
+        (("radius: 1", "radius: -1"), 11),
+        (("radius: 1", "radius: 4"), 11),
+        (("paper: 5", "paper: 9"), 12),
+        (("preset: smoke", "preset: smokey"), 4),
+        (("seeds: [0]", "seeds: [0, 0]"), 7),
+        (("seeds: [0]", "seeds: [0,\n  one]"), 8),
+        (("metric: JF", "metric: IoU"), 6),
+        (("baseline: full", "baseline: ful"), 8),
+        (("worse: narrow", "worse: norrow"), 14),
+        (("worse: narrow", "wurse: narrow"), 14),
+        (("metric: JF", "fixed: {raduis: 3}"), 6),
+        (("worker.ipynb", "walker.ipynb"), 2),
+    ],
+)
+def test_the_refusal_names_the_line(tmp_path, change, line):
+    path = write_spec(tmp_path, edited(change))
+    with pytest.raises(LabError) as refusal:
+        load_spec(path)
+    assert str(refusal.value).startswith(f"{path}:{line}")
+
+
+GRID = edited((SPEC[SPEC.index("variants:") :], "grid: {radius: [1, 4], previous_mask: [true, false]}\n"))
+GRID = GRID.replace("baseline: full", "baseline: radius-4-previous-mask-true")
+
+
+def test_a_grid_is_every_combination_and_the_same_runs_as_if_written_out(tmp_path):
+    grid = load_spec(write_spec(tmp_path, GRID))
+    assert grid.variant_names == (
+        "radius-1-previous-mask-true",
+        "radius-1-previous-mask-false",
+        "radius-4-previous-mask-true",
+        "radius-4-previous-mask-false",
+    )
+    written = load_spec(write_spec(tmp_path, edited(("radius: 1", "radius: 1, previous_mask: true"))))
+    assert grid.variants[0].digest == written.variant("narrow").digest
+    assert grid.variants[0].config == written.variant("narrow").config
+
+
+@pytest.mark.parametrize(
+    ("grid", "words"),
+    [
+        ("grid: {radius: [1, 2]}\nvariants: {full: {}}", ["one of variants and grid", "both are given"]),
+        ("", ["one of variants and grid", "neither is given"]),
+        ("grid: {}", [":9: grid must name at least one parameter"]),
+        ("grid: {radius: []}", [":9: grid radius must list plain values, got []"]),
+        ("grid: {radius: [[1]]}", ["plain values"]),
+        ("grid: {radius: 1}", ["grid.radius should be a valid list"]),
+        ("grid: {radius: [1, 1]}", ["row 'radius-1' twice"]),
+        ("grid:\n  raduis: [1, 2]", [":10, variant 'raduis-1': 'raduis' is no parameter", "did you mean 'radius'"]),
+        ("grid: {radius: [1, x]}", [":9, variant 'radius-x': radius must be int | None, got str 'x'"]),
+        ("grid: {radius: [-1]}", [":9: a variant's name must be", "'radius--1'"]),
+        ("grid: {radius: [1, 2]}", [":8: baseline names 'radius-4-previous-mask-true'"]),
+    ],
+)
+def test_a_mistake_in_a_grid_is_refused_with_its_line(tmp_path, grid, words):
+    path = write_spec(tmp_path, GRID[: GRID.index("grid:")] + grid + "\n")
+    with pytest.raises(LabError) as refusal:
+        load_spec(path)
+    for word in words:
+        assert word in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_file_that_refers_to_itself_is_no_endless_loop(tmp_path):
+    with pytest.raises(LabError):
+        load_spec(write_spec(tmp_path, edited(("metric: JF", "fixed: &a {radius: *a}"))))
 
 
 def test_an_overridden_default_counts_when_two_variants_are_compared(tmp_path):
@@ -164,6 +244,30 @@ def test_every_setting_the_worker_offers_is_a_setting_of_the_configuration():
         assert offered[name].default is None
         if settings[name] is not None:
             check_value(name, settings[name], offered[name].annotation, where="the worker")
+
+
+def test_a_new_file_is_valid_as_it_is_written(tmp_path, capsys):
+    with pytest.raises(SystemExit) as left:
+        cli.main(["ablate", "new", "my-idea", "--root", str(tmp_path)])
+    assert left.value.code == 0
+    path = tmp_path / "my-idea.yml"
+    assert str(path) in capsys.readouterr().out
+    spec = load_spec(path)
+    assert spec.notebook == PROJECT / "notebooks" / "run_experiment.ipynb"
+    assert spec.variant_names == ("full", "narrow", "no-window") and len(spec.claims) == 2
+    for key in Written.model_fields:
+        assert re.search(rf"^(# )?{key}:", path.read_text(), re.MULTILINE), f"the template does not show {key}"
+    gridded = path.read_text().split("variants:")[0].replace("baseline: full", "baseline: radius-2")
+    path.write_text(gridded + "grid: {radius: [0, 2, 4]}\n")
+    assert load_spec(path).variant_names == ("radius-0", "radius-2", "radius-4")  # as its comment says
+
+
+def test_a_new_file_overwrites_none(tmp_path):
+    (tmp_path / "mine.yml").write_text("mine")
+    for name, sentence in [("mine", "exists already"), ("../mine", "must be of a-z"), ("Mine", "must be of a-z")]:
+        with pytest.raises(LabError, match=sentence):
+            write_template(name, root=tmp_path, notebook=PROJECT / "notebooks" / "run_experiment.ipynb")
+    assert (tmp_path / "mine.yml").read_text() == "mine"
 
 
 def test_yaml_itself_would_keep_the_last_of_two_equal_keys():

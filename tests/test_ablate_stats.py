@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from feelvos_lab.ablate import stats
-from feelvos_lab.ablate.stats import difference, estimate, rank_correlation
+from feelvos_lab.ablate.stats import difference, estimate, rank_correlation, variance_components
 from feelvos_lab.errors import LabError
 
 
@@ -86,15 +86,48 @@ def test_the_same_records_give_the_same_interval():
     assert estimate(table, "JF") == estimate(table.sample(frac=1, random_state=1), "JF")
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says(monkeypatch):
-    monkeypatch.setattr(stats, "DRAWS", 400)
+def simulated(count: int, *, seed_sd: float, clip_sd: float, clips: int, truth: float = 1.0):
+    """Differences between two rows of known truth: 3 seeds, some clips of one to four objects each."""
     rng = np.random.default_rng(6)
-    hits = 0
-    for _ in range(200):
-        values = 1 + rng.normal(size=(3, 1)) + 4 * rng.normal(size=(1, 16)) + 4 * rng.normal(size=(3, 16))
-        low, high = stats._bootstrap(values, np.ones_like(values))
+    objects = rng.integers(1, 5, size=clips)
+    where = [(s, f"clip-{c}", o) for s in range(3) for c in range(clips) for o in range(objects[c])]
+    keys = pd.DataFrame(where, columns=["seed", "clip", "object"])
+    number = keys["clip"].str.removeprefix("clip-").astype(int).to_numpy()
+    seed = keys["seed"].to_numpy()
+    for _ in range(count):
+        values = truth + seed_sd * rng.normal(size=3)[seed] + clip_sd * rng.normal(size=clips)[number]
+        values += clip_sd * rng.normal(size=(3, clips))[seed, number] + rng.normal(size=len(keys))
+        yield keys.assign(JF=values), keys.assign(JF=0.0)
+
+
+@pytest.mark.parametrize(
+    ("seed_sd", "clip_sd", "band", "decided_band"),
+    [
+        (1.0, 4.0, (0.88, 0.99), (0.88, 0.99)),  # the clips' spread decides
+        (4.0, 1.0, (0.70, 0.90), (0.90, 1.00)),  # the seeds' does: the bootstrap alone falls short, with the t it holds
+    ],
+)
+def test_the_interval_covers_the_truth_about_as_often_as_it_says(monkeypatch, seed_sd, clip_sd, band, decided_band):
+    """Whole experiments are simulated; the second band is of the interval that a verdict asks for."""
+    monkeypatch.setattr(stats, "DRAWS", 400)
+    hits = held = 0
+    for a, b in simulated(200, seed_sd=seed_sd, clip_sd=clip_sd, clips=16):
+        measured = difference(a, b, "JF")
+        low, high = measured.estimate.low, measured.estimate.high
         hits += low <= 1 <= high
-    assert 0.88 <= hits / 200 <= 0.99
+        if measured.spread == "seeds":
+            low, high = min(low, measured.test.low), max(high, measured.test.high)
+        held += low <= 1 <= high
+    assert band[0] <= hits / 200 <= band[1]
+    assert decided_band[0] <= held / 200 <= decided_band[1]
+
+
+@pytest.mark.parametrize(("seed_sd", "clip_sd"), [(1.0, 4.0), (4.0, 1.0)])
+def test_where_nothing_differs_a_claim_is_seldom_decided(monkeypatch, seed_sd, clip_sd):
+    monkeypatch.setattr(stats, "DRAWS", 400)
+    runs = simulated(200, seed_sd=seed_sd, clip_sd=clip_sd, clips=16, truth=0.0)
+    decided = sum(difference(a, b, "JF").verdict != "undecided" for a, b in runs)
+    assert decided / 200 <= 0.10
 
 
 def test_rows_that_saw_different_clips_are_not_compared():
@@ -114,6 +147,30 @@ def test_only_seeds_that_both_rows_have_are_compared():
     measured = difference(scores(3, 2, lambda s, c, o: 10.0 * s), scores(2, 2, lambda *_: 0.0), "JF")
     assert measured.estimate.seeds == 2
     assert measured.estimate.mean == 5
+
+
+def test_the_spreads_of_seeds_and_clips_are_found_apart():
+    rng = np.random.default_rng(8)
+    seed, clip, rest = rng.normal(0, 3, 40), rng.normal(0, 8, 60), rng.normal(0, 1, (40, 60))
+    spreads = variance_components(scores(40, 60, lambda s, c, o: seed[s] + clip[c] + rest[s, c] + o), "JF")
+    assert spreads.seeds == pytest.approx(seed.std(ddof=1), rel=0.02)
+    assert spreads.clips == pytest.approx(clip.std(ddof=1), rel=0.02)
+    assert spreads.rest == pytest.approx(1, rel=0.05)
+
+
+def test_a_pure_effect_of_seeds_is_no_effect_of_clips():
+    spreads = variance_components(scores(3, 4, lambda s, c, o: 10.0 * s), "JF")
+    assert (spreads.seeds, spreads.clips, spreads.rest) == (pytest.approx(10), 0, pytest.approx(0, abs=1e-9))
+
+
+def test_one_seed_tells_no_spread_of_seeds():
+    assert math.isnan(variance_components(scores(1, 4, lambda s, c, o: c), "JF").clips)
+
+
+def test_spreads_need_the_same_clips_for_every_seed():
+    table = scores(2, 3, lambda *_: 1.0)
+    with pytest.raises(LabError, match="the same clips for every seed"):
+        variance_components(table[(table["seed"] == 0) | (table["clip"] != "clip-2")], "JF")
 
 
 def test_rank_correlation_looks_at_the_order_alone():

@@ -15,6 +15,7 @@ from feelvos_lab import style
 from feelvos_lab.ablate.stats import Estimate
 
 THEIRS = "#b5492c"
+CLIP = "#c4c4c4"
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,7 @@ def ablation_figure(rows: Sequence[Dots], *, title: str, metric: str, ours: str,
     clips = pd.DataFrame([(value, row.label) for row in rows for value in row.clips], columns=["score", "row"])
     if not clips.empty:
         labels = [row.label for row in rows]
-        sns.stripplot(
-            clips, x="score", y="row", order=labels, ax=axes, color="#c4c4c4", size=2.2, jitter=0.16, zorder=1
-        )
+        sns.stripplot(clips, x="score", y="row", order=labels, ax=axes, color=CLIP, size=2.2, jitter=0.16, zorder=1)
     for y, row in enumerate(rows):
         if row.estimate is None:
             axes.text(2, y, row.missing, va="center", color=style.QUIET, fontstyle="italic")
@@ -66,9 +65,7 @@ def ablation_figure(rows: Sequence[Dots], *, title: str, metric: str, ours: str,
     over = "clips, one seed" if seeds == 1 else f"clips and {seeds} seeds"
     handles = [
         Line2D([], [], color=style.LINE, marker="o", markersize=4.5, label=f"here: mean, 95 % over {over}"),
-        Line2D(
-            [], [], color="#c4c4c4", marker="o", markersize=2.5, linestyle="none", label=f"here: each clip ({ours})"
-        ),
+        Line2D([], [], color=CLIP, marker="o", markersize=2.5, linestyle="none", label=f"here: each clip ({ours})"),
     ]
     if paper is not None:
         diamond = {"marker": "D", "markerfacecolor": "white", "markeredgecolor": THEIRS, "markersize": 4}

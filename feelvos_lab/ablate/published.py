@@ -40,12 +40,21 @@ def read_published(folder: Path | str) -> Published:
             `load_spec` refuses.
     """
     folder = Path(folder).resolve()
-    scores = _read(folder / "records.csv", RECORD_COLUMNS)
+    scores = read_scores(folder)
     table = _read(folder / "table.csv", ("variant", "clips", "test_seconds"))
     spec = load_spec(folder.parent.parent / f"{folder.name}.yml")
     if unknown := set(scores["variant"]) - set(spec.variant_names):
         raise LabError(f"{folder}/records.csv has rows of {', '.join(sorted(unknown))}, which {spec.path} lacks")
     return Published(folder, spec, scores, table.set_index("variant"))
+
+
+def read_scores(folder: Path) -> pd.DataFrame:
+    """The folder's records.csv: variant, seed, clip, object, and J, F, JF in percent.
+
+    Raises:
+        LabError: it is missing, or lacks one of these columns.
+    """
+    return _read(folder / "records.csv", RECORD_COLUMNS)
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:

@@ -1,0 +1,135 @@
+"""From an experiment to the runs that it asks for, each with its state; nothing is started or written.
+
+A run's identity is its folder, `<variant>-s<seed>-<8 hex of the configuration>`; its fingerprint (see fingerprint.py)
+says whether the record there is what the code would measure now. Four states, shown and never mixed:
+`ok`, `failed`, `stale` (code or notebook changed since), `missing` (never run, or interrupted).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+from feelvos_lab.ablate.fingerprint import fingerprint
+from feelvos_lab.ablate.records import FAILURE, PLAN, RECORD, read_json, read_record
+from feelvos_lab.ablate.spec import Spec, Variant, check_seeds
+from feelvos_lab.errors import LabError
+
+State = Literal["ok", "failed", "stale", "missing"]
+METRIC_NAMES = {"JF": "J&F", "J": "J", "F": "F"}
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run: a variant with a seed, where it lives, and how far it is."""
+
+    variant: Variant
+    seed: int
+    folder: Path
+    fingerprint: str
+    state: State
+    reason: str = ""  # why it failed, in one line
+
+    @property
+    def name(self) -> str:
+        return f"{self.variant.name} seed {self.seed}"
+
+    @property
+    def notebook(self) -> Path:
+        return self.folder / "notebook.ipynb"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What is injected into the notebook, without the output folder."""
+        return {**self.variant.parameters, "seed": self.seed}
+
+    def mean(self, metric: str) -> float:
+        """The mean of a metric over all objects, in percent, of a run that is ok."""
+        scores = self.record()["scores"]
+        return 100 * sum(row[metric] for row in scores) / len(scores)
+
+    def seconds(self) -> float:
+        """What training and testing took, of a run that is ok."""
+        record = self.record()
+        return record["train_seconds"] + record["test_seconds"]
+
+    def record(self) -> dict[str, Any]:
+        """The record of a run that is ok.
+
+        Raises:
+            LabError: it is not.
+        """
+        if self.state != "ok":
+            raise LabError(f"{self.name} is {self.state}, so it has no number to show")
+        return read_record(self.folder)
+
+
+class Outcome(NamedTuple):
+    """A run that has ended."""
+
+    number: int  # its place among the experiment's runs, from 1 on
+    run: PlannedRun  # with its state now
+    seconds: float
+
+
+def plan(spec: Spec, seeds: Sequence[int] | None = None, root: Path = Path("experiments")) -> list[PlannedRun]:
+    """All runs of an experiment with their present states; nothing is started or written.
+
+    Args:
+        spec: the experiment.
+        seeds: in place of the file's.
+        root: runs live in `root/runs/<spec>/`.
+
+    Raises:
+        LabError: seeds that are no distinct integers from 0 on.
+    """
+    chosen = tuple(spec.seeds if seeds is None else seeds)
+    check_seeds(chosen, where="seeds")
+    runs = []
+    for seed in chosen:
+        for variant in spec.variants:
+            folder = Path(root) / "runs" / spec.name / f"{variant.name}-s{seed}-{variant.digest}"
+            run = PlannedRun(variant, seed, folder, "", "missing")
+            mark = fingerprint(spec.notebook, run.parameters, variant.digest)
+            runs.append(with_state(replace(run, fingerprint=mark)))
+    return runs
+
+
+def count_states(runs: Sequence[PlannedRun]) -> str:
+    """Such as `4 ok, 0 failed, 1 stale, 1 missing`."""
+    return ", ".join(f"{sum(p.state == state for p in runs)} {state}" for state in get_args(State))
+
+
+def with_state(planned: PlannedRun) -> PlannedRun:
+    """The run with the state that its folder shows."""
+    folder = planned.folder
+    state: State
+    reason = ""
+    if not (folder / RECORD).exists() and not (folder / FAILURE).exists():
+        state = "missing"
+    else:
+        try:
+            same = read_json(folder / PLAN).get("fingerprint") == planned.fingerprint
+            if not same:
+                state = "stale"
+            elif (folder / FAILURE).exists():
+                state, reason = "failed", read_json(folder / FAILURE)["error"]
+            else:
+                reason = _mismatch(planned, read_record(folder))
+                state = "failed" if reason else "ok"
+        except LabError as error:
+            state, reason = "failed", str(error)
+    return replace(planned, state=state, reason=reason)
+
+
+def _mismatch(planned: PlannedRun, record: dict[str, Any]) -> str:
+    """What the record says other than the plan did: a notebook that does not obey its parameters is no evidence."""
+    wanted = {"seed": planned.seed, "split": planned.variant.parameters.get("split", record["split"])}
+    if planned.variant.config is not None:
+        wanted["digest"] = planned.variant.config.digest()
+    for key, value in wanted.items():
+        if record[key] != value:
+            return f"the notebook recorded {key} {record[key]!r}, but {value!r} was planned"
+    return ""

@@ -1,0 +1,118 @@
+"""One run in a fresh Python process: started in its folder, concluded when it has ended, stopped when it must."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from feelvos_lab.ablate.plan import Outcome, PlannedRun, with_state
+from feelvos_lab.ablate.records import FAILURE, PLAN, RECORD, read_json, write_json
+from feelvos_lab.ablate.spec import Spec
+from feelvos_lab.errors import LabError
+
+PATIENCE = 10.0  # seconds a stopped run gets to end its kernel
+NOTEBOOK, LOG = "notebook.ipynb", "log.txt"
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+def run_here(todo: Sequence[tuple[int, PlannedRun]], spec: Spec, *, workers: int, threads: int) -> Iterator[Outcome]:
+    """Make the runs on this machine, `workers` at a time with so many threads each; each is told when it has ended.
+
+    Closing the iterator stops those that run.
+    """
+    queue, running = list(todo), dict[int, tuple[PlannedRun, subprocess.Popen[bytes], float]]()
+    try:
+        while queue or running:
+            while queue and len(running) < workers:
+                number, planned = queue.pop(0)
+                clear(planned)
+                write_json(planned.folder / PLAN, plan_content(planned, spec))
+                process = start(planned.folder, dict.fromkeys(THREADS, str(threads)))
+                running[number] = (planned, process, time.monotonic())
+            time.sleep(0.05)
+            for number, (planned, process, began) in list(running.items()):
+                if process.poll() is not None:
+                    del running[number]
+                    conclude(planned.folder, process.returncode)
+                    yield Outcome(number, with_state(planned), time.monotonic() - began)
+    finally:
+        for planned, process, _ in running.values():
+            if end(process):  # interrupted is missing, neither ok nor failed
+                for name in (RECORD, FAILURE):
+                    (planned.folder / name).unlink(missing_ok=True)
+            else:
+                conclude(planned.folder, process.returncode)
+
+
+def plan_content(planned: PlannedRun, spec: Spec, *, folder: Path | None = None) -> dict[str, Any]:
+    """What `plan.json` says to the process that makes the run; `folder` in place of the planned one."""
+    return {
+        "spec": spec.name,
+        "variant": planned.variant.name,
+        "notebook": str(spec.notebook),
+        "parameters": {**planned.parameters, "folder": str((folder or planned.folder).resolve())},
+        "fingerprint": planned.fingerprint,
+    }
+
+
+def clear(planned: PlannedRun) -> None:
+    """Keep the checkpoints of the very same run, so that it goes on; remove those of any other."""
+    folder = planned.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        same = read_json(folder / PLAN).get("fingerprint") == planned.fingerprint
+    except LabError:
+        same = False
+    if not same:
+        shutil.rmtree(folder)
+        folder.mkdir()
+    for name in (RECORD, FAILURE, NOTEBOOK):
+        (folder / name).unlink(missing_ok=True)
+
+
+def start(folder: Path, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start the run whose `plan.json` lies in `folder`, with some environment variables set."""
+    with open(folder / LOG, "wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "feelvos_lab.ablate.child", str(folder)],
+            env={**os.environ, **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # an interrupt reaches it through `end` only, so that it ends its kernel
+        )
+
+
+def end(process: subprocess.Popen[bytes]) -> bool:
+    """End the process if it still runs, after some seconds for its kernel; whether it did."""
+    if process.poll() is not None:
+        return False
+    process.terminate()
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    return True
+
+
+def conclude(folder: Path, code: int) -> None:
+    """Say in `failed.json` why there is no record, where the process could not say it itself."""
+    if code != 0 and not (folder / FAILURE).exists():
+        write_json(folder / FAILURE, {"error": _ending(code)})
+    if code == 0 and not (folder / RECORD).exists():
+        write_json(folder / FAILURE, {"error": "the notebook ran through but wrote no record"})
+
+
+def _ending(code: int) -> str:
+    if code < 0:
+        hint = " (out of memory?)" if -code == signal.SIGKILL else ""
+        return f"the process was ended by {signal.Signals(-code).name}{hint}"
+    return f"the process ended with code {code}, see {LOG}"
