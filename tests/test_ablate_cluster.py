@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -206,6 +207,17 @@ def test_where_nothing_answers_one_sentence_says_so(tmp_path, monkeypatch):
     with pytest.raises(LabError, match="give one of the two"):
         run(spec, scheduler="tcp://127.0.0.1:9", workers=2, root=tmp_path)
     assert not (tmp_path / "runs").exists()
+
+
+def test_dask_prints_no_traceback_beside_our_sentence():
+    """What it says when a scheduler goes away comes from a logger with a level of its own."""
+    import distributed  # noqa: F401
+
+    log = logging.getLogger("distributed.client")
+    assert log.isEnabledFor(logging.ERROR)
+    with cluster._quiet():
+        assert not log.isEnabledFor(logging.CRITICAL)
+    assert log.isEnabledFor(logging.ERROR)
 
 
 def test_a_worker_s_files_stay_in_the_run_s_folder(tmp_path):

@@ -66,6 +66,8 @@ def test_one_seed_is_marked_and_leaves_the_claims_undecided(tmp_path):
     assert "60.0†" in text
     assert "Claim: full > narrow: undecided†" in text
     assert "Spearman): 1.00 over 3 rows" in text
+    page = report.write_report(spec, root=tmp_path).report.read_text()
+    assert "With one seed the two cannot be told apart" in page
 
 
 def test_a_row_without_a_run_is_shown_as_missing_and_mixed_into_nothing(tmp_path):

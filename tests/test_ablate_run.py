@@ -13,6 +13,7 @@ import psutil
 import pytest
 from ablate_standin import MEASURE, SPEC, write_spec, write_worker
 
+from feelvos_lab import cli
 from feelvos_lab.ablate import child, fingerprint
 from feelvos_lab.ablate import plan as planning
 from feelvos_lab.ablate import results as reading
@@ -122,6 +123,18 @@ def test_a_second_run_starts_nothing_for_what_is_done(finished, monkeypatch):
     runs = running.run(calm, root=root, progress=lines.append)
     assert lines == ["demo: all 3 runs are done, nothing to train"]
     assert {planned.state for planned in runs} == {"ok"}
+
+
+def test_the_command_runs_what_is_missing_prints_the_table_and_says_what_failed(finished, capsys):
+    root, _, _, _, _ = finished
+    for text, code in ((SPEC, 0), (TROUBLE, 1)):
+        path = write_spec(root, text.split("  liar")[0] + "claims: []\n" if code else text)
+        with pytest.raises(SystemExit) as left:
+            cli.main(["ablate", "run", str(path), "--root", str(root)])
+        assert left.value.code == code
+        shown = capsys.readouterr().out
+        assert "full    63.0†" in shown.replace("full      ", "full    ") and f"report: {root}" in shown
+        assert ("failed: broken seed 0: ValueError: the loss is nan" in shown) == bool(code)
 
 
 def test_only_what_can_change_a_number_makes_a_run_stale(finished, own_sources):

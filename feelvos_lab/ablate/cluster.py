@@ -51,19 +51,27 @@ def connected(scheduler: str) -> Iterator[Client]:
         from distributed import Client
     except ImportError:
         raise LabError("a scheduler needs dask: pip install 'feelvos_lab[cluster]'") from None
-    log = logging.getLogger("distributed")
-    level, log.level = log.level, logging.CRITICAL
-    client = None
-    try:
+    with _quiet(), contextlib.ExitStack() as stack:
         try:
             client = Client(scheduler, timeout=ANSWER, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
             raise LabError(f"no dask scheduler answers at {scheduler}: {_first_line(error)}") from None
+        stack.callback(client.close, timeout=2)
         yield client
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep dask's loggers, each of which has a level of its own, from printing tracebacks beside our one sentence."""
+    loggers = [logging.getLogger(name) for name in logging.root.manager.loggerDict if name.startswith("distributed")]
+    levels = [log.level for log in loggers]
+    for log in loggers:
+        log.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
     finally:
-        if client is not None:
-            client.close(timeout=2)
-        log.level = level
+        for log, level in zip(loggers, levels, strict=True):
+            log.setLevel(level)
 
 
 def run_there(todo: Sequence[tuple[int, PlannedRun]], spec: Spec, client: Client) -> Iterator[Outcome]:

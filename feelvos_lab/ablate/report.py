@@ -119,6 +119,8 @@ def _failures(results: Results) -> list[str]:
 def _spreads(results: Results) -> list[str]:
     """How far scores spread between seeds and between clips, of each row and of its difference to the baseline."""
     spec = results.spec
+    if results.scores["seed"].nunique() == 1:
+        return ["## Seeds versus clips", "", "With one seed the two cannot be told apart: `--seeds 3` runs three."]
     of = {name: results.scores[results.scores["variant"] == name] for name in spec.variant_names}
     metric = METRIC_NAMES[spec.metric]
     cells = [["row", f"{metric}: seeds", "clips", "rest", f"{metric} − {spec.baseline}: seeds", "clips", "rest"]]
