@@ -88,17 +88,19 @@ def film(run):
 
 def test_neither_map_would_do_for_both_objects(film):
     seen, truth = film
-    cues, truth = seen[12].prediction.cues, truth[12]
+    cues, truth = seen[8].prediction.cues, truth[8]
     g1, g2, l1, l2 = cues.global_map[1], cues.global_map[2], cues.local_map[1], cues.local_map[2]
-    assert 0.3 < g1[truth == 1].median() < 0.7 and l1[truth == 1].median() < 0.2
-    assert g2[truth == 2].median() < 0.3 and l2[truth == 2].median() < 0.1
-    assert (g2[truth != 2] < 0.3).sum() >= 30 > 10 > (l2[truth != 2] < 0.3).sum()
-    before = resize_labels(seen[11].prediction.labels, truth.shape)
-    speck = (l1 < 0.4) & (truth == 0) & (before == 1)
-    assert speck[:10].any()  # object 1 itself is at the bottom
+    assert l1[truth == 1].median() < g1[truth == 1].median() - 0.08
+    assert g2[truth == 2].median() < 0.15 and l2[truth == 2].median() < 0.1
+    assert (g2[truth != 2] < 0.3).sum() > 1.5 * (l2[truth != 2] < 0.3).sum()
+    before = resize_labels(seen[7].prediction.labels, truth.shape)
+    slivers = ((l2 < 0.3) & (truth != 2) & (before == 2)).nonzero()
+    first_of_1 = (truth == 1).nonzero()
+    assert len(slivers) >= 5
+    assert torch.cdist(slivers.float(), first_of_1.float()).min(1).values.median() < 3  # cells: beside object 1
 
 
-def test_a_global_map_ages_and_a_spot_that_nobody_believes_leaves_the_local_one(film):
+def test_a_global_map_ages_and_a_spot_comes_back_with_the_look_alike(film):
     seen, truth = film
 
     def mean(name: str, o: int, t: int) -> float:
@@ -107,15 +109,15 @@ def test_a_global_map_ages_and_a_spot_that_nobody_believes_leaves_the_local_one(
     aged = [mean("global_map", o, 15) - mean("global_map", o, 1) for o in (1, 2)]
     assert aged[0] > aged[1] > 0.1
     assert all(mean("local_map", o, 15) - mean("local_map", o, 1) < aged[o - 1] / 1.5 for o in (1, 2))
-    bright = {t: [int((m[2][truth[t] != 2] < 0.3).sum()) for m in seen[t].prediction.cues[:2]] for t in (4, 13)}
-    assert bright[4][1] >= 10 and bright[13][1] <= 6 and min(bright[4][0], bright[13][0]) >= 20
+    bright = {t: [int((m[2][truth[t] != 2] < 0.3).sum()) for m in seen[t].prediction.cues[:2]] for t in (4, 8, 13)}
+    assert all(2 * bright[8][m] <= min(bright[4][m], bright[13][m]) for m in (0, 1))  # hidden in the middle
 
 
 def test_the_last_arrow_leads_from_the_look_alike_into_the_object_and_has_no_fellow(run, film):
     (seen, truth), scope = film, run[0]
-    cells = scope["studio"].choose_cells(seen[12].prediction, 2, scope["source"].clip)
-    links = find_links(seen[12], 2, scope["source"].clip, cells, model=scope["model"])
-    assert all(truth[12][link.query] == 2 for link in links[:-1]) and truth[12][links[-1].query] != 2
+    cells = scope["studio"].choose_cells(seen[8].prediction, 2, scope["source"].clip)
+    links = find_links(seen[8], 2, scope["source"].clip, cells, model=scope["model"])
+    assert all(truth[8][link.query] == 2 for link in links[:-1]) and truth[8][links[-1].query] != 2
     assert links[-1].previous is None and links[-1].first_distance < 0.3 and len(links) >= 3
     steps = torch.tensor([[b - a for a, b in zip(li.query, li.previous, strict=True)] for li in links[:-1]]).float()
     jumps = torch.tensor([[b - a for a, b in zip(li.query, li.first, strict=True)] for li in links[:-1]]).float()
@@ -131,4 +133,4 @@ def test_each_letter_fails_as_the_text_says(run):
     assert inside["B"] < 0.25 and local["B"] < 0.25 and j["B"] > 0.8
     assert outside["D"] > 2 * outside["B"] and local["D"] < 0.25
     assert local["C"] == 1 and (run[0]["seen"]["C"].cues.local_map[2] > 0.9).all() and j["C"] > 0.5
-    assert inside["A"] > 0.8 and local["A"] > 0.8 and j["A"] < 0.05 and outside["A"] > 10
+    assert inside["A"] > 0.7 and local["A"] < 0.4 and outside["A"] > 10 and 0.2 < j["A"] < 0.7
