@@ -1,7 +1,7 @@
 """What the notebooks cost: minutes to study and compute as their headers say, code lines, seconds as measured.
 
-python -m feelvos_lab.nbcost notebooks/*.ipynb            # runs each in a kernel of its own, at its default parameters
-python -m feelvos_lab.nbcost --stated notebooks/*.ipynb   # what the headers say, nothing is run
+python -m feelvos_lab.nbcost notebooks/[0-9]*.ipynb            # runs each in a kernel of its own, at its default parameters
+python -m feelvos_lab.nbcost --stated notebooks/[0-9]*.ipynb   # what the headers say, nothing is run
 """
 
 from __future__ import annotations
