@@ -1,6 +1,6 @@
 """What the notebooks cost: minutes to study and compute as their headers say, code lines, seconds as measured.
 
-python -m feelvos_lab.nbcost notebooks/[0-9]*.ipynb            # runs each in a kernel of its own, at its default parameters
+python -m feelvos_lab.nbcost notebooks/[0-9]*.ipynb            # runs each in a kernel of its own, with its defaults
 python -m feelvos_lab.nbcost --stated notebooks/[0-9]*.ipynb   # what the headers say, nothing is run
 """
 
