@@ -268,7 +268,7 @@ def test_09_clips_differ_more_than_seeds_and_pairs_narrow_the_interval(solved):
     one, two, paired = scope["widths"]
     assert paired < min(one, two) and paired < 0.7 * (one**2 + two**2) ** 0.5
     by_clip = scope["by_clip"]
-    assert by_clip.corr().to_numpy().min() > 0.3 and 0 < int((by_clip < 0).any(axis=1).sum()) < 12
+    assert by_clip.corr().to_numpy().min() > 0.3 and 0 < int((by_clip < 0).any(axis=1).sum()) < len(by_clip) / 2
     close = scope["stats"].difference(scope["base"], scope["ours"].of("previous-mask-only"), "JF")
     alone = [scope["stats"].estimate(scope["ours"].of(n), "JF") for n in ("previous-mask-only", "full")]
     assert alone[0].high > alone[1].low and close.verdict == "supported"
