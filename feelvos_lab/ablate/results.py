@@ -102,8 +102,9 @@ def data_text(results: Results) -> tuple[str, str]:
     clips = results.scores["clip"].nunique()
     if kinds == ["shapes"]:
         sizes = sorted({f"{c['frames']} frames of {c['height']}×{c['width']}" for c in settings})
+        swept = ", which sweep one difficulty at a time," if any(c.get("scenes") == "factors" for c in settings) else ""
         return "synthetic clips", (
-            f"{clips} synthetic clips ({', '.join(sizes)}) that the project makes from seeds, split "
+            f"{clips} synthetic clips ({', '.join(sizes)}){swept} that the project makes from seeds, split "
             f"{results.spec.split}; training and test clips never share a seed. These are no DAVIS numbers."
         )
     return ", ".join(kinds), (

@@ -52,8 +52,8 @@ def _percent(value: float, side: int) -> float:
 
 
 FACTORS = (
-    Factor("near-lookalikes", "near_lookalikes", (0.33, 0.67, 1.0), "% of objects with a double beside them", _percent),
-    Factor("far-lookalikes", "far_lookalikes", (0.33, 0.67, 1.0), "% of objects with a double elsewhere", _percent),
+    Factor("near-lookalikes", "near_lookalikes", (0.33, 0.67, 1.0), "% of objects with a near double", _percent),
+    Factor("far-lookalikes", "far_lookalikes", (0.33, 0.67, 1.0), "% of objects with a far double", _percent),
     Factor("speed", "speed", (1.0, 2.0, 4.0), "cells of stride 4 a frame", cells_a_frame, 1),
     Factor("drift", "drift", (0.33, 0.67, 1.0), "% of the first colours lost at the end", _percent),
     Factor("occlusion", "occlusion", (0.33, 0.67, 1.0), "width of the bar, % of the side", lambda v, s: 4 + 32 * v),
