@@ -103,7 +103,8 @@ class DataConfig:
     width: int = 465
     test_height: int = 480  # frames are scaled to this height for testing; 0 keeps them
     clips: int = 0  # training clips; 0: all there are
-    test_clips: int = 0  # clips scored; 0: all there are
+    test_clips: int = 0  # clips scored; 0: all there are; of scenes "factors" the scenes, each scored in 19 ways
+    scenes: Literal["mixed", "factors"] = "mixed"  # shapes scored: all difficulties mixed, or one swept at a time
     hold_out: int = 0  # the last train sequences of a published set, kept back for validation
     in_memory: bool = False  # training frames are read once and kept
     frames: int = 0  # frames of a synthetic clip

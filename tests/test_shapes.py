@@ -132,8 +132,10 @@ def test_lookalikes_add_the_objects_colours_to_the_background(kind: str) -> None
 
 
 def test_impossible_wishes_are_refused() -> None:
-    with pytest.raises(LabError, match=r"difficulty speed must lie in \[0, 1\], got 1.5"):
-        Difficulty(speed=1.5)
+    with pytest.raises(LabError, match=r"difficulty drift must lie in \[0, 1\], got 1.5"):
+        Difficulty(drift=1.5)
+    with pytest.raises(LabError, match=r"difficulty speed must lie in \[0, 4\], got 4.5"):
+        Difficulty(speed=4.5)
     with pytest.raises(LabError, match="objects must lie in 1 … 4, got 5"):
         make_clip(0, objects=5)
     with pytest.raises(LabError, match="at least 32×32 pixels and 2 frames"):

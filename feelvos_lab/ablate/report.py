@@ -11,6 +11,7 @@ from pathlib import Path
 
 from feelvos_lab.ablate.clips_figure import FAILS, failures
 from feelvos_lab.ablate.drawings import CLIPS, DIFFERENCES, save_png, write_drawings
+from feelvos_lab.ablate.factors import factors_section
 from feelvos_lab.ablate.plan import METRIC_NAMES, count_states
 from feelvos_lab.ablate.published import Published
 from feelvos_lab.ablate.records import write_text
@@ -53,15 +54,16 @@ def write_report(spec: Spec, *, root: Path = Path("experiments"), seeds: Sequenc
         table = table_frame(results)
         write_text(folder / "table.csv", table.to_csv(index=False, lineterminator="\n"))
         write_text(paths.table, "\n".join(markdown(table_cells(results))) + "\n")
-        write_text(paths.report, _report(results, root))
+        published = Published(folder, spec, results.scores, table.set_index("variant"))
+        write_text(paths.report, _report(results, published, root))
         _save_figure(results, paths.figure)
-        write_drawings(Published(folder, spec, results.scores, table.set_index("variant")))
+        write_drawings(published)
     except OSError as error:
         raise LabError(f"the folder {folder} cannot be written: {error.strerror or error}") from None
     return paths
 
 
-def _report(results: Results, root: Path) -> str:
+def _report(results: Results, published: Published, root: Path) -> str:
     spec = results.spec
     record = results.records[0]
     command = f"feelvos-lab ablate run {shlex.quote(os.path.relpath(spec.path))}"
@@ -82,6 +84,8 @@ def _report(results: Results, root: Path) -> str:
     parts += [f"- {line}" for line in verdict_lines(results)] or ["- none"]
     if troubles := not_ok_lines(results):
         parts += ["", "## Not ok, and not in any number above", "", *(f"- {line}" for line in troubles)]
+    if swept := factors_section(published):
+        parts += ["", *swept]
     parts += ["", *_failures(results), "", *_spreads(results)]
     parts += ["", "## What each row sets", ""]
     parts += [f"- `{row.variant.name}`: {settings_text(row.variant) or 'as the preset'}" for row in results.rows]

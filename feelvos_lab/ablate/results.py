@@ -13,7 +13,7 @@ import pandas as pd
 
 from feelvos_lab import paper
 from feelvos_lab.ablate.plan import PlannedRun, plan
-from feelvos_lab.ablate.spec import Spec, Variant
+from feelvos_lab.ablate.spec import Claim, Spec, Variant
 from feelvos_lab.ablate.stats import Difference, Estimate, difference, estimate, rank_correlation
 
 SCORES = ("J", "F", "JF")
@@ -46,7 +46,7 @@ class Results:
     records: tuple[dict[str, Any], ...]  # of the same runs
     rows: tuple[TableRow, ...]
     correlation: float  # Spearman's, with the paper's column; nan where there is none
-    claims: tuple[tuple[str, str, Difference | None], ...]  # better, worse, the difference measured
+    claims: tuple[tuple[Claim, Difference | None], ...]  # with the difference measured
 
 
 def read_results(spec: Spec, *, root: Path = Path("experiments"), seeds: Sequence[int] | None = None) -> Results:
@@ -80,7 +80,7 @@ def read_results(spec: Spec, *, root: Path = Path("experiments"), seeds: Sequenc
         for row in rows
         if row.estimates and (number := paper_number(row.variant, spec.metric)) is not None
     ]
-    claims = tuple((c.better, c.worse, _compare(of[c.better], of[c.worse], spec.metric)) for c in spec.claims)
+    claims = tuple((c, _compare(c.clips(of[c.better]), c.clips(of[c.worse]), spec.metric)) for c in spec.claims)
     correlation = rank_correlation([a for a, _ in pairs], [b for _, b in pairs])
     return Results(spec, tuple(runs), scores, tuple(r for _, r in done), rows, correlation, claims)
 
@@ -102,8 +102,9 @@ def data_text(results: Results) -> tuple[str, str]:
     clips = results.scores["clip"].nunique()
     if kinds == ["shapes"]:
         sizes = sorted({f"{c['frames']} frames of {c['height']}×{c['width']}" for c in settings})
+        swept = ", which sweep one difficulty at a time," if any(c.get("scenes") == "factors" for c in settings) else ""
         return "synthetic clips", (
-            f"{clips} synthetic clips ({', '.join(sizes)}) that the project makes from seeds, split "
+            f"{clips} synthetic clips ({', '.join(sizes)}){swept} that the project makes from seeds, split "
             f"{results.spec.split}; training and test clips never share a seed. These are no DAVIS numbers."
         )
     return ", ".join(kinds), (

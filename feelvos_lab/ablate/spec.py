@@ -13,6 +13,9 @@ variants:
 claims:
   - {better: full, worse: first-only}
 
+A claim may be about the clips of one factor, or of one of its levels: `{better: full, worse: first-only, factor: speed,
+level: 3}`. Then its rows must be scored on the scenes that sweep it, `scenes: factors`.
+
 In place of `variants` a file may hold a `grid`, of which every combination is a row: `grid: {radius: [0, 2, 4]}` gives
 the rows radius-0, radius-2 and radius-4.
 """
@@ -25,14 +28,18 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from feelvos_lab import paper
-from feelvos_lab.ablate.spec_file import Places, Written, expand, read_file
+from feelvos_lab.ablate.spec_file import Places, Written, WrittenClaim, expand, read_file
 from feelvos_lab.ablate.values import check_value, did_you_mean
 from feelvos_lab.config import Config, configure
+from feelvos_lab.data.factors import BASE, FACTOR_NAMES, FACTORS, place_of
 from feelvos_lab.errors import LabError
 from feelvos_lab.nbtools import Parameter, read_parameters
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TOP_LEVEL = {"preset", "split", "seed", "folder"}  # parameters that the plan sets, never a variant
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -44,6 +51,25 @@ class Claim:
 
     better: str
     worse: str
+    factor: str | None = None  # only on the clips that sweep it, or on the base that they share
+    level: int | None = None  # only at this level of it, from 1 on
+
+    @property
+    def where(self) -> str:
+        """Such as `, speed at level 3`; empty: on all clips."""
+        return (f", {self.factor}" if self.factor else "") + (f" at level {self.level}" if self.level else "")
+
+    def clips(self, scores: pd.DataFrame) -> pd.DataFrame:
+        """The rows of a table with a column `clip` that the claim is about."""
+        if self.factor is None:
+            return scores
+        places = {name: place_of(name) for name in scores["clip"].unique()}
+        wanted = {
+            name
+            for name, place in places.items()
+            if place and place.factor == self.factor and self.level in (None, place.level)
+        }
+        return scores[scores["clip"].isin(wanted)]
 
 
 @dataclass(frozen=True)
@@ -124,6 +150,7 @@ def load_spec(path: Path | str) -> Spec:
         if claim.better == claim.worse:
             place = where.at("claims", number)
             raise LabError(f"{place}: a claim must compare two rows, got {claim.better!r} twice")
+        _check_where(where, number, claim, [v for v in variants if v.name in (claim.better, claim.worse)])
     return Spec(
         name=path.stem,
         path=path,
@@ -135,7 +162,7 @@ def load_spec(path: Path | str) -> Spec:
         seeds=tuple(file.seeds),
         baseline=file.baseline,
         variants=variants,
-        claims=tuple(Claim(c.better, c.worse) for c in file.claims),
+        claims=tuple(Claim(c.better, c.worse, c.factor, c.level) for c in file.claims),
         paper_table=table,
     )
 
@@ -221,6 +248,25 @@ def _check_parameter(where: str, name: str, value: Any, parameters: dict[str, Pa
 def _check_row(where: str, key: str, name: str, names: list[str]) -> None:
     if name not in names:
         raise LabError(f"{where}: {key} names {name!r}, which is no variant{did_you_mean(name, names)}")
+
+
+def _check_where(where: Places, number: int, claim: WrittenClaim, rows: list[Variant]) -> None:
+    """Refuse a claim about clips that are not scored."""
+    if claim.factor is None:
+        if claim.level is not None:
+            raise LabError(f"{where.at('claims', number, 'level')}: a claim's level needs a factor")
+        return
+    place, known = where.at("claims", number, "factor"), (BASE, *FACTOR_NAMES)
+    if claim.factor not in known:
+        told = f"must be one of {', '.join(known)}, got {claim.factor!r}{did_you_mean(claim.factor, known)}"
+        raise LabError(f"{place}: a claim's factor {told}")
+    if any(row.config is None or row.config.data.scenes != "factors" for row in rows):
+        raise LabError(f"{place}: a claim about {claim.factor!r} needs its rows scored on scenes 'factors'")
+    levels = next((len(factor.levels) for factor in FACTORS if factor.name == claim.factor), 0)
+    if claim.level is not None and not 1 <= claim.level <= levels:
+        place = where.at("claims", number, "level")
+        told = f"must lie in 1 … {levels}" if levels else "cannot be given: the base has none"
+        raise LabError(f"{place}: the level of {claim.factor!r} {told}, got {claim.level}")
 
 
 def _refuse_twins(where: Places, variants: tuple[Variant, ...]) -> None:

@@ -24,6 +24,8 @@ class _Strict(BaseModel):
 class WrittenClaim(_Strict):
     better: str
     worse: str
+    factor: str | None = None
+    level: int | None = None
 
 
 class Written(_Strict):

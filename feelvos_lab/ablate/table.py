@@ -94,8 +94,8 @@ def notes(results: Results) -> list[str]:
 def verdict_lines(results: Results) -> list[str]:
     """One line a claim."""
     lines = []
-    for better, worse, measured in results.claims:
-        claim = f"Claim: {better} > {worse}:"
+    for said, measured in results.claims:
+        claim = f"Claim: {said.better} > {said.worse}{said.where}:"
         if measured is None:
             lines.append(f"{claim} undecided, one of them has no finished run")
             continue

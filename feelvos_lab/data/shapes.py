@@ -1,33 +1,37 @@
 """Synthetic clips from a seed: textured, deforming objects on a textured, moving ground.
 
 Each difficulty is one number from 0 (absent) to 1 (strong), independent of the others, so an experiment can sweep
-one and keep the rest. Lengths in this file are in units of the frame's shorter side unless a name says `pixels`.
+one and keep the rest (`make_factor_clips`). Lengths in this file are in units of the frame's shorter side unless a name
+says `pixels`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
 
 from feelvos_lab.data.clip import Clip
+from feelvos_lab.data.factors import BASE, BASE_DIFFICULTY, FACTORS, Place, clip_name
 from feelvos_lab.errors import LabError
 
 MAX_OBJECTS = 4
+_FASTEST = 4  # what `speed` may be, to move objects beyond a window of local matching
 _SPLIT_SEEDS = {"train": 0, "validation": 1_000_000_000, "test": 2_000_000_000}  # first seed of each split
+_SWEPT = 500_000_000  # further seeds of a split, for the scenes of a sweep
 
 
 @dataclass(frozen=True)
 class Difficulty:
-    """What makes a clip hard. Every factor lies in [0, 1]; all zeros is a still, clean scene."""
+    """What makes a clip hard. Every factor lies in [0, 1], speed in [0, 4]; all zeros is a still, clean scene."""
 
     near_lookalikes: float = 0.0  # unlabelled doubles that stay beside their object
     far_lookalikes: float = 0.0  # unlabelled doubles elsewhere, which enter after the first frame
     drift: float = 0.0  # the objects' colours change over the clip; at 1 nothing of the first frame's is left
     occlusion: float = 0.0  # a textured bar sweeps over the objects; at 1 it is as wide as they are
     reentry: float = 0.0  # objects leave the frame and come back on another side; the share of objects that do
-    speed: float = 0.0  # of the objects; at 1 they move a tenth of the shorter side per frame
+    speed: float = 0.0  # of the objects; at 1 they move a tenth of the shorter side per frame; above 1 only in a sweep
     scaling: float = 0.0  # objects grow or shrink; at 1 by a factor of 2.5
     camera: float = 0.0  # the ground moves; at 1 by 4 % of the shorter side per frame
     noise: float = 0.0  # of the sensor; at 1 its standard deviation is 12 % of the range
@@ -35,8 +39,9 @@ class Difficulty:
     def __post_init__(self) -> None:
         for factor in fields(self):
             value = getattr(self, factor.name)
-            if not 0 <= value <= 1:
-                raise LabError(f"difficulty {factor.name} must lie in [0, 1], got {value!r}")
+            most = _FASTEST if factor.name == "speed" else 1
+            if not 0 <= value <= most:
+                raise LabError(f"difficulty {factor.name} must lie in [0, {most}], got {value!r}")
 
 
 _SHARES = {"drift": 0.7, "camera": 0.5, "far_lookalikes": 0.3, "occlusion": 0.2, "reentry": 0.1}
@@ -66,6 +71,40 @@ def make_clips(split: str, *, count: int, seed: int = 0, height: int, width: int
     return [make_clip(first + i, height=height, width=width, frames=frames) for i in range(count)]
 
 
+def make_factor_clips(split: str, *, scenes: int, height: int, width: int, frames: int) -> list[Clip]:
+    """The same scenes at an easy base, and with one difficulty at a time at each of its levels (see `factors.py`).
+
+    The clips of one scene differ in nothing but that difficulty: its objects, their looks, the ground and the sensor's
+    noise are the same. Each scene has two objects.
+
+    Args:
+        split: "validation" or "test"; their scenes differ, and no mixed clip shares a seed with them.
+        scenes: how many.
+
+    Returns:
+        scenes × (1 + 3 × 6) clips, named such as `base-scene-0` and `speed-3-scene-0`.
+    """
+    if split not in ("validation", "test"):
+        raise LabError(f"scenes that sweep one difficulty are for validation and test, got split {split!r}")
+    places = [(Place(BASE, 0, 0), {})] + [
+        (Place(factor.name, level, 0), {factor.setting: value})
+        for factor in FACTORS
+        for level, value in enumerate(factor.levels, start=1)
+    ]
+    first = _SPLIT_SEEDS[split] + _SWEPT
+    size = {"height": height, "width": width, "frames": frames}
+    return [
+        replace(
+            make_clip(
+                first + scene, difficulty=Difficulty(**{**BASE_DIFFICULTY, **swept}), objects=2, paired=True, **size
+            ),
+            name=clip_name(place._replace(scene=scene)),
+        )
+        for place, swept in places
+        for scene in range(scenes)
+    ]
+
+
 def make_clip(
     seed: int,
     *,
@@ -74,6 +113,7 @@ def make_clip(
     frames: int = 16,
     difficulty: Difficulty | None = None,
     objects: int | None = None,
+    paired: bool = False,
 ) -> Clip:
     """One synthetic clip; the same seed gives the same clip.
 
@@ -82,6 +122,8 @@ def make_clip(
         frames: at least 2.
         difficulty: None draws a mix from the seed.
         objects: 1 to 4; None draws it from the seed.
+        paired: clips of one seed differ in nothing but their difficulty. Else a double or a return, whose draws come
+            from the same stream, changes what is drawn after it: so are the clips that models were trained on.
 
     Returns:
         A `Clip` in memory: frames (T, 3, H, W) uint8, masks (T, H, W) int64 with ids 1 … objects, all of which are
@@ -93,7 +135,7 @@ def make_clip(
         raise LabError(f"objects must lie in 1 … {MAX_OBJECTS}, got {objects!r}")
     rng = np.random.default_rng(seed)
     drawn, count = draw_difficulty(rng), int(rng.integers(1, MAX_OBJECTS + 1))
-    scene = _Scene(rng, height, width, frames, difficulty or drawn, objects or count)
+    scene = _Scene(rng, height, width, frames, difficulty or drawn, objects or count, paired)
     images, masks = zip(*(scene.render(t) for t in range(frames)), strict=True)
     return Clip(
         name=f"shapes-{seed}",
@@ -169,10 +211,17 @@ class _Scene:
     """Everything of one clip: the ground, the objects, their doubles and the bar that hides them."""
 
     def __init__(
-        self, rng: np.random.Generator, height: int, width: int, frames: int, difficulty: Difficulty, objects: int
+        self,
+        rng: np.random.Generator,
+        height: int,
+        width: int,
+        frames: int,
+        difficulty: Difficulty,
+        objects: int,
+        paired: bool,
     ) -> None:
         side = min(height, width)
-        self.rng, self.difficulty, self.objects, self.frames = rng, difficulty, objects, frames
+        self.rng, self.difficulty, self.objects, self.frames, self.paired = rng, difficulty, objects, frames, paired
         self.extent = np.array([height, width]) / side
         y, x = np.mgrid[:height, :width]
         self.grid = (y + 0.5) / side, (x + 0.5) / side
@@ -187,15 +236,19 @@ class _Scene:
         self.bar_angle = rng.uniform(-0.4, 0.4)
         self.bar_from = rng.choice([-1, 1])
 
+    def _aside(self) -> np.random.Generator:
+        """The stream of draws that only some difficulties make; the scene's own unless it is paired."""
+        return self.rng.spawn(1)[0] if self.paired else self.rng
+
     def _object(self, index: int) -> _Sprite:
         """An object that starts near the centre of its own column, so that all are visible in the first frame."""
-        rng, difficulty = self.rng, self.difficulty
+        rng, aside, difficulty = self.rng, self._aside(), self.difficulty
         centre = self.extent * np.array([rng.uniform(0.3, 0.7), (index + rng.uniform(0.35, 0.65)) / self.objects])
         heading = rng.uniform(0, 2 * np.pi)
         velocity = (0.005 + 0.095 * difficulty.speed) * np.array([np.sin(heading), np.cos(heading)])
         path = self._bounce(centre, velocity)
         if rng.uniform() < difficulty.reentry:
-            path = self._leave_and_return(path)
+            path = self._leave_and_return(path, aside)
         size = rng.uniform(0.13, 0.22) / (1 + 0.15 * (self.objects - 1))
         growth = 2.5 ** (difficulty.scaling * rng.choice([-0.7, 1.0]))
         return _Sprite(rng, path, size, _Texture(rng), growth)
@@ -205,28 +258,30 @@ class _Scene:
         path = centre + velocity * np.arange(self.frames)[:, None]
         return self.extent - np.abs(path % (2 * self.extent) - self.extent)
 
-    def _leave_and_return(self, path: np.ndarray) -> np.ndarray:
+    def _leave_and_return(self, path: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The path with its middle third outside the frame; it comes back at another height."""
         leave, back = self.frames // 3, (2 * self.frames) // 3
-        side = self.rng.choice([-0.4, self.extent[1] + 0.4])
+        side = rng.choice([-0.4, self.extent[1] + 0.4])
         path = path.copy()
         ramp = max(2, self.frames // 8)
         for t in range(self.frames):
             away = np.clip(min((t - leave) / ramp, (back - t) / ramp) + 1, 0, 1)
             path[t, 1] = (1 - away) * path[t, 1] + away * side
-        shift = self.rng.uniform(0.25, 0.5) * self.extent[0]
+        shift = rng.uniform(0.25, 0.5) * self.extent[0]
         path[(leave + back) // 2 :, 0] = (path[(leave + back) // 2 :, 0] + shift) % self.extent[0]
         return path
 
     def _doubles(self) -> list[_Sprite]:
         """Unlabelled blobs with the texture of an object, beside it or far from it."""
-        rng, doubles = self.rng, []
+        doubles = []
         for sprite in self.sprites:
-            if rng.uniform() < self.difficulty.near_lookalikes:
+            rng = self._aside()
+            if self.rng.uniform() < self.difficulty.near_lookalikes:
                 angle = rng.uniform(0, 2 * np.pi) + rng.normal(0, 0.03) * np.arange(self.frames)
                 offset = np.stack([np.sin(angle), np.cos(angle)], axis=1) * sprite.size * rng.uniform(2.0, 2.6)
                 doubles.append(_Sprite(rng, sprite.path + offset, sprite.size, sprite.texture, sprite.growth))
-            if rng.uniform() < self.difficulty.far_lookalikes:
+            rng = self._aside()
+            if self.rng.uniform() < self.difficulty.far_lookalikes:
                 start = rng.uniform(0, 1, 2) * self.extent
                 path = self._bounce(start, rng.normal(0, 0.02, 2))
                 enters = max(1, self.frames // 5)

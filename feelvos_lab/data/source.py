@@ -9,7 +9,7 @@ from typing import Literal
 from feelvos_lab.config import DataConfig
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.davis import read_davis
-from feelvos_lab.data.shapes import make_clips
+from feelvos_lab.data.shapes import make_clips, make_factor_clips
 from feelvos_lab.data.youtube_vos import read_youtube_vos
 from feelvos_lab.errors import LabError
 
@@ -19,10 +19,11 @@ SPLITS = ("train", "validation", "test")
 def load_clips(config: DataConfig, *, split: str, seed: int = 0) -> list[Clip]:
     """The clips of a split.
 
-    Synthetic clips: disjoint seeds; `seed` chooses the training clips alone. DAVIS: "test" is the published val
-    list, "validation" the last `hold_out` sequences of the train list, and "train" the rest of it. YouTube-VOS: as
-    DAVIS, but without "test", since the masks of its valid list are not published. A mixture: those of its sets one
-    after the other; "test" is DAVIS's, on which the paper's model was scored.
+    Synthetic clips: disjoint seeds; `seed` chooses the training clips alone, which are mixed ones; with `scenes` set to
+    "factors" those scored sweep one difficulty at a time. DAVIS: "test" is the published val list, "validation" the
+    last `hold_out` sequences of the train list, and "train" the rest of it. YouTube-VOS: as DAVIS, but without "test",
+    since the masks of its valid list are not published. A mixture: those of its sets one after the other; "test" is
+    DAVIS's, on which the paper's model was scored.
 
     Raises:
         LabError: an unknown split, a data set without a root, or a split that is not there.
@@ -56,6 +57,11 @@ def load_sets(config: DataConfig, *, split: str, seed: int = 0) -> list[list[Cli
 def _load(config: DataConfig, *, split: str, seed: int) -> list[Clip]:
     """The clips of one data set."""
     count = config.clips if split == "train" else config.test_clips
+    if config.scenes != "mixed" and config.data != "shapes":
+        raise LabError(f"scenes {config.scenes!r} are of synthetic clips, data 'shapes', got data {config.data!r}")
+    if config.data == "shapes" and config.scenes == "factors" and split != "train":
+        size = {"height": config.height, "width": config.width, "frames": config.frames}
+        return make_factor_clips(split, scenes=count, **size)
     if config.data == "shapes":
         return make_clips(split, count=count, seed=seed, height=config.height, width=config.width, frames=config.frames)
     _require_root(config)
