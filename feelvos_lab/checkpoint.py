@@ -1,10 +1,12 @@
 """Checkpoints: safetensors with the configuration inside, and the training state to resume from.
 
-Nothing is pickled. A file is written beside its place and moved there when complete.
+Nothing is pickled. A file is written beside its place and moved there when complete. It holds the SHA-256 of its own
+tensors and notes, which is compared whenever it is read: a damaged file is refused, not computed with.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -20,9 +22,10 @@ from feelvos_lab.errors import LabError
 from feelvos_lab.model.build import build_model
 from feelvos_lab.model.feelvos import Feelvos
 
-_FORMAT = "feelvos_lab checkpoint 1"
-_STATE = "feelvos_lab training state 1"
-_PART = "feelvos_lab part of a network 1"
+_FORMAT = "feelvos_lab checkpoint 2"
+_WITH_CARD = "feelvos_lab checkpoint 1"  # without a checksum inside: its card, such as the shipped ones have, tells it
+_STATE = "feelvos_lab training state 2"
+_PART = "feelvos_lab part of a network 2"
 
 
 def save_checkpoint(path: Path, model: Feelvos, config: Config, **notes: str) -> None:
@@ -38,19 +41,25 @@ def load_checkpoint(path: Path, *, device: str | torch.device = "cpu") -> tuple[
     """Read a model, in evaluation mode, and its configuration.
 
     Raises:
-        LabError: no such file, not a checkpoint of this project, truncated, or tensors that do not fit.
+        LabError: no such file, not a checkpoint of this project, truncated, one whose checksum is another, tensors that
+            do not fit or are not finite.
     """
-    tensors, notes = _read(path, expected=_FORMAT)
+    tensors, notes = _read(path, expected=(_FORMAT, _WITH_CARD))
     config = _configured(notes, path)
     model = build_model(config.model)
-    wanted = {name for name in model.state_dict() if not _comes_from_package(name, config)}
+    slots = model.state_dict()
+    wanted = {name for name in slots if not _comes_from_package(name, config)}
     if wanted != set(tensors):
         odd = sorted(wanted ^ set(tensors))[0]
         raise LabError(f"checkpoint {path} does not fit its own configuration: tensor {odd} is missing or too much")
     for name, tensor in tensors.items():
-        if model.state_dict()[name].shape != tensor.shape:
-            shapes = tuple(model.state_dict()[name].shape), tuple(tensor.shape)
+        if slots[name].shape != tensor.shape:
+            shapes = tuple(slots[name].shape), tuple(tensor.shape)
             raise LabError(f"checkpoint {path}: tensor {name} must have shape {shapes[0]}, has {shapes[1]}")
+        if slots[name].dtype != tensor.dtype:
+            raise LabError(f"checkpoint {path}: tensor {name} must be {slots[name].dtype}, is {tensor.dtype}")
+        if not tensor.isfinite().all():
+            raise LabError(f"checkpoint {path}: tensor {name} must be finite, is not")
     model.load_state_dict(tensors, strict=False)
     return model.eval().to(device), config
 
@@ -64,7 +73,7 @@ def initialise(model: Feelvos, path: Path, *, part: Literal["trunk", "all"]) -> 
     """Fill the model from a checkpoint, or from an imported part of a network; returns what keeps its random start.
 
     Args:
-        path: what `save_checkpoint` or `save_part` wrote.
+        path: what `save_checkpoint` or `save_part` wrote, or the state of a training that was interrupted.
         part: "trunk" takes the backbone alone, as the official training does; "all" whatever the file holds.
 
     Raises:
@@ -72,7 +81,9 @@ def initialise(model: Feelvos, path: Path, *, part: Literal["trunk", "all"]) -> 
     """
     if part not in ("trunk", "all"):
         raise LabError(f"the part to start from must be 'trunk' or 'all', got {part!r}")
-    tensors, _ = _read(path, expected=(_FORMAT, _PART))
+    tensors, notes = _read(path, expected=(_FORMAT, _WITH_CARD, _PART, _STATE))
+    if notes["format"] == _STATE:
+        tensors = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
     slots = model.state_dict()
     chosen = {n: t for n, t in tensors.items() if n in slots and (part == "all" or n.startswith("backbone."))}
     if not chosen:
@@ -83,6 +94,8 @@ def initialise(model: Feelvos, path: Path, *, part: Literal["trunk", "all"]) -> 
         if slots[name].shape != tensor.shape:
             shapes = tuple(slots[name].shape), tuple(tensor.shape)
             raise LabError(f"{path}: tensor {name} must have shape {shapes[0]}, has {shapes[1]}")
+        if not tensor.isfinite().all():
+            raise LabError(f"{path}: tensor {name} must be finite, is not")
     model.load_state_dict(chosen, strict=False)
     return [name for name in slots if name not in chosen and not name.endswith("num_batches_tracked")]
 
@@ -100,7 +113,7 @@ class TrainingState:
         What a process that was killed had begun to write is removed.
 
         Raises:
-            LabError: the state is truncated, or of another configuration or seed.
+            LabError: the state is truncated, damaged, or of another configuration or seed.
         """
         if self.path is None:
             return 0, []
@@ -151,15 +164,21 @@ def _described(config: Config) -> dict[str, str]:
 
 
 def _configured(notes: dict[str, str], path: Path) -> Config:
-    settings: dict[str, Any] = json.loads(notes["config"])
-    found = digest_of(settings)  # of what is stored: a setting that was added since has its default
-    if found != notes["digest"]:
-        raise LabError(f"checkpoint {path} was edited: digest {notes['digest']}, its configuration has {found}")
-    return configure(notes["preset"], **settings)
+    try:
+        settings: dict[str, Any] = json.loads(notes["config"])
+        found = digest_of(settings)  # of what is stored: a setting that was added since has its default
+        if found != notes["digest"]:
+            raise LabError(f"checkpoint {path} was edited: digest {notes['digest']}, its configuration has {found}")
+        return configure(notes["preset"], **settings)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if isinstance(error, LabError) and str(path) in str(error):
+            raise
+        raise LabError(f"checkpoint {path} has a configuration that cannot be used: {error}") from error
 
 
 def _write(path: Path, tensors: dict[str, Tensor], notes: dict[str, str]) -> None:
     path = Path(path)
+    notes = {**notes, "sha256": _checksum(tensors, notes)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -186,4 +205,29 @@ def _read(path: Path, *, expected: str | tuple[str, ...]) -> tuple[dict[str, Ten
         raise LabError(
             f"{path} must be a {' or a '.join(map(repr, expected))}, its format is {notes.get('format', 'unnamed')!r}"
         )
+    if notes["format"] == _WITH_CARD:
+        _compare_with_card(path)
+    elif notes.get("sha256") != (found := _checksum(tensors, notes)):
+        told = notes.get("sha256", "none")
+        raise LabError(f"{path} is damaged: its content must have sha256 {told[:12]}…, has {found[:12]}…")
     return tensors, notes
+
+
+def _checksum(tensors: dict[str, Tensor], notes: dict[str, str]) -> str:
+    """SHA-256 of names, types, shapes and bytes, whatever their order, and of the notes but the checksum itself."""
+    told = {name: note for name, note in notes.items() if name != "sha256"}
+    hashed = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        hashed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        hashed.update(memoryview(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()))
+    return hashed.hexdigest()
+
+
+def _compare_with_card(path: Path) -> None:
+    card = path.with_suffix(".json")
+    try:
+        told = json.loads(card.read_text(encoding="utf-8"))["sha256"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise LabError(f"{path} has no checksum inside, so its card {card.name} must tell one beside it") from error
+    if (found := hashlib.sha256(path.read_bytes()).hexdigest()) != told:
+        raise LabError(f"{path} is damaged: its card says sha256 {str(told)[:12]}…, it has {found[:12]}…")

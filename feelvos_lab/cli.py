@@ -19,6 +19,7 @@ import typer
 from feelvos_lab.cli_ablate import ablate_app
 from feelvos_lab.cli_figure import figure
 from feelvos_lab.errors import LabError
+from feelvos_lab.guard import DEBUG, INTERRUPTED, REFUSED, one_sentence
 
 if TYPE_CHECKING:
     from feelvos_lab.config import Config
@@ -75,9 +76,14 @@ DataRoot = Annotated[Path | None, typer.Option(help="Where the data set lies.")]
 Checkpoint = Annotated[Path | None, typer.Option(help="A model.safetensors; without it, the shipped one.")]
 
 
+Deterministic = Annotated[
+    bool, typer.Option("--deterministic", help="One thread, and only algorithms that give the same bits each time.")
+]
+
+
 @app.callback()
 def _options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a refusal.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of whatever stops the command.")] = False,
 ) -> None:
     """`--debug` is read by `main`, wherever it stands; here it is only explained."""
 
@@ -99,6 +105,7 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write curves for TensorBoard to tensorboard/ in the folder.")
     ] = False,
+    deterministic: Deterministic = False,
 ) -> None:
     """Train a model: writes model.safetensors, its card model.json, and history.csv.
 
@@ -107,13 +114,14 @@ def train(
     """
     from feelvos_lab.checkpoint import save_checkpoint
     from feelvos_lab.config import configure
+    from feelvos_lab.deterministic import deterministic as repeating
     from feelvos_lab.distributed import joined
     from feelvos_lab.lab import device
     from feelvos_lab.output import writable_folder
     from feelvos_lab.shipped import write_card
     from feelvos_lab.train import train as run_training
 
-    with joined() as share:
+    with joined() as share, repeating(deterministic):
         if trunk_only and initialise_from is None:
             raise LabError("--trunk-only says what to take of --initialise-from, which is not given")
         settings = _settings(set_ or [])
@@ -141,7 +149,8 @@ def train(
             command += ["--preset", preset, "--seed", str(seed), *(["--data-root", "DIR"] if data_root else [])]
             command += [word for pair in set_ or [] for word in ("--set", pair)]
             command += ["--initialise-from", initialise_from.name] if initialise_from else []
-            command += [*(["--trunk-only"] if trunk_only else []), "--out", "DIR"]
+            command += [*(["--trunk-only"] if trunk_only else []), *(["--deterministic"] if deterministic else [])]
+            command += ["--out", "DIR"]
             write_card(out / "model.safetensors", config=config, seed=seed, command=shlex.join(command))
         (out / "state.safetensors").unlink(missing_ok=True)
         print(f"the model is in {out / 'model.safetensors'}")
@@ -360,17 +369,25 @@ def strip(notebooks: Annotated[list[Path], typer.Argument(help="Notebook files."
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; a refusal is one line on stderr and exit code 2, with `--debug` a traceback."""
+    """Run the command line; what stops it is one line on stderr (see `one_sentence`), with `--debug` a traceback."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in arguments
     signal.signal(signal.SIGTERM, _leave)
-    try:
-        app([a for a in arguments if a != "--debug"], prog_name="feelvos-lab")
-    except LabError as error:
-        if debug:
-            raise
-        print(f"feelvos-lab: {' '.join(str(error).split())}", file=sys.stderr)
-        raise SystemExit(2) from None
+    with one_sentence("feelvos-lab", debug=DEBUG in arguments):
+        try:
+            status = app([a for a in arguments if a != DEBUG], prog_name="feelvos-lab", standalone_mode=False)
+        except Exception as error:
+            if type(error).__name__ == "Abort":
+                raise KeyboardInterrupt from None
+            if not hasattr(error, "format_message"):  # what typer says of options, whichever click it brings
+                raise
+            told = error.format_message()
+            if not told:  # a group without a command has shown its help
+                raise SystemExit(REFUSED) from None
+            command = error.ctx.command_path if getattr(error, "ctx", None) else "feelvos-lab"
+            raise LabError(f"{told.rstrip('.')}: see {command} --help") from error
+        if status == INTERRUPTED:  # typer took the KeyboardInterrupt
+            raise KeyboardInterrupt
+        raise SystemExit(status or 0)
 
 
 def _leave(number: int, _frame: object) -> None:
@@ -391,7 +408,7 @@ def _settings(pairs: list[str]) -> dict[str, Any]:
         if isinstance(settings[name], str):
             try:
                 settings[name] = ast.literal_eval(text)
-            except (ValueError, SyntaxError):
+            except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):  # no literal, so it is text
                 settings[name] = text
     return settings
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from feelvos_lab.errors import LabError
+
 if TYPE_CHECKING:
     from feelvos_lab.ablate.spec import Spec as LoadedSpec
 
@@ -63,6 +65,12 @@ def run_(
             help="A dask scheduler, such as tcp://127.0.0.1:8786: its workers make the runs, not this machine."
         ),
     ] = None,
+    deterministic: Annotated[
+        bool,
+        typer.Option(
+            "--deterministic", help="Runs that give the same bits each time, on one thread each; not on a cluster."
+        ),
+    ] = False,
     seeds: Seeds = None,
     root: Root = ROOT,
 ) -> None:
@@ -71,7 +79,15 @@ def run_(
     from feelvos_lab.ablate.spec import load_spec
 
     loaded, chosen = load_spec(spec), _seeds(seeds)
-    runs = run.run(loaded, workers=workers, scheduler=scheduler, seeds=chosen, root=root, progress=print)
+    runs = run.run(
+        loaded,
+        workers=workers,
+        scheduler=scheduler,
+        deterministic=deterministic,
+        seeds=chosen,
+        root=root,
+        progress=print,
+    )
     _print_report(loaded, root, chosen)
     if any(planned.state != "ok" for planned in runs):
         raise typer.Exit(1)
@@ -128,7 +144,14 @@ def _seeds(text: str | None) -> tuple[int, ...] | None:
 
 def _print_report(loaded: LoadedSpec, root: Path, seeds: tuple[int, ...] | None) -> None:
     from feelvos_lab.ablate import report, table
+    from feelvos_lab.ablate.published import read_scores
 
+    folder = root / "results" / loaded.name
+    if (folder / "records.csv").exists():
+        try:
+            read_scores(folder)
+        except LabError as error:
+            print(f"written anew from the runs, since {error}")
     paths = report.write_report(loaded, root=root, seeds=seeds)
     print(table.table_text(loaded, root=root, seeds=seeds))
     print(f"report: {paths.report}\nfigure: {paths.figure}")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import math
 import typing
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
@@ -265,7 +266,7 @@ def configure(preset: str, **overrides: Any) -> Config:
     Raises:
         LabError: an unknown preset or name ("did you mean"), a value of another type, or one out of range.
     """
-    if preset not in _PRESETS:
+    if not isinstance(preset, str) or preset not in _PRESETS:
         raise LabError(f"unknown preset {preset!r}{_did_you_mean(preset, PRESETS)}; there are: {', '.join(PRESETS)}")
     config = _PRESETS[preset]
     known = {f.name: group for group in ("model", "train", "data") for f in fields(getattr(config, group))}
@@ -306,9 +307,36 @@ def _checked(name: str, value: Any, group: type) -> Any:
     if type(value) is not wanted:
         hint = _number_hint(value) if wanted in (int, float) else ""
         raise LabError(f"{name} must be {wanted.__name__}, got {type(value).__name__} {value!r}{hint}")
-    if wanted in (int, float) and not value >= 0:
-        raise LabError(f"{name} must not be negative, got {value!r}")
+    if wanted in (int, float):
+        _check_range(name, value)
     return value
+
+
+def _check_range(name: str, value: float) -> None:
+    """Refuse a number with which the network cannot be built, or a training would fail or learn nothing."""
+    if not value >= 0:
+        raise LabError(f"{name} must not be negative, got {value!r}")
+    if not math.isfinite(value):
+        raise LabError(f"{name} must be finite, got {value!r}")
+    if type(value) is int and value >= 2**31:
+        raise LabError(f"{name} must be less than 2147483648, got {value!r}")
+    if name in _FROM_1 and value < 1:
+        raise LabError(f"{name} must be at least 1, got {value!r}")
+    if name in _ABOVE_0 and value == 0:
+        raise LabError(f"{name} must be greater than 0, got {value!r}")
+    if name in _SHARES and value > 1:
+        raise LabError(f"{name} must be at most 1, got {value!r}")
+    if name == "head_kernel" and value % 2 == 0:
+        raise LabError(f"{name} must be odd, got {value!r}")
+
+
+_FROM_1 = {
+    *("context_dim", "low_level_dim", "decoder_dim", "embedding_dim", "head_layers", "head_kernel", "head_dim"),
+    *("steps", "batch_size", "accumulate", "unroll", "clips_summed", "reference_pixels", "anchor_pixels"),
+    *("height", "width", "max_step", "scale"),
+}
+_ABOVE_0 = {"clip_norm", "hard_fraction"}
+_SHARES = {"context_dropout", "norm_momentum", "momentum", "hard_fraction", "mask_damage", "paste", "cutout", "jitter"}
 
 
 def _number_hint(value: Any) -> str:

@@ -15,6 +15,7 @@ import torch
 from matplotlib.figure import Figure
 
 import feelvos_lab
+from feelvos_lab import deterministic
 from feelvos_lab.ablate.records import environment, write_record
 from feelvos_lab.checkpoint import load_checkpoint, save_checkpoint
 from feelvos_lab.config import Config, configure
@@ -54,6 +55,9 @@ _made_with: dict[str, Any] = {}  # what the figures of this notebook were made w
 def begin(*, preset: str, seed: int) -> Config:
     """Seed Python, numpy and torch, and say in three lines with what this notebook runs.
 
+    Where the environment has FEELVOS_DETERMINISTIC=1, as `feelvos-lab ablate run --deterministic` sets it, everything
+    computes with one thread and repeats bit for bit, and a fourth line says so.
+
     Returns:
         The preset's configuration, for later cells.
 
@@ -66,6 +70,8 @@ def begin(*, preset: str, seed: int) -> Config:
     random.seed(seed)
     np.random.seed(seed % 2**32)  # for cells that use the global generator
     torch.manual_seed(seed)
+    if deterministic.asked():
+        deterministic.begin()
     _made_with.clear()
     _made_with.update(preset=preset, seed=seed)
     _let_figures_show()
@@ -73,6 +79,8 @@ def begin(*, preset: str, seed: int) -> Config:
     print(f"feelvos_lab {feelvos_lab.__version__} ({versions}), {_machine()}")
     print(f"preset {preset} (configuration {config.digest()}), seed {seed}")
     print(f"data: {_SOURCES[config.data.data]}{f' in {config.data.root}' if config.data.root else ''}")
+    if deterministic.asked():
+        print("deterministic: one thread, and only algorithms that give the same bits each time")
     return config
 
 

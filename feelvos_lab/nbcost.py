@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from feelvos_lab.errors import LabError
+from feelvos_lab.guard import DEBUG, one_sentence
 from feelvos_lab.lessons import count_code
 from feelvos_lab.nbtools import read_notebook, source, tags
 
@@ -114,4 +115,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    with one_sentence("nbcost", debug=DEBUG in sys.argv):
+        sys.exit(main([a for a in sys.argv[1:] if a != DEBUG]))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from feelvos_lab.errors import LabError
+from feelvos_lab.guard import DEBUG, one_sentence
 from feelvos_lab.lessons import NUMBERED, Cell, lesson_problems
 
 WORD_ID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -42,11 +43,28 @@ def read_notebook(path: Path) -> dict[str, Any]:
         book = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise LabError(f"there is no notebook {path}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LabError(f"{path} is not a notebook: {error}") from None
-    if not isinstance(book, dict) or book.get("nbformat") != 4 or "cells" not in book:
+    except OSError as error:
+        raise LabError(f"{path} cannot be read: {error.strerror or error}") from None
+    if not isinstance(book, dict) or book.get("nbformat") != 4 or not isinstance(book.get("cells"), list):
         raise LabError(f"{path} must be a notebook of nbformat 4")
+    for number, cell in enumerate(book["cells"], 1):
+        _check_cell(cell, f"cell {number} of {path}")
     return book
+
+
+def _check_cell(cell: Any, where: str) -> None:
+    """Raise unless the cell has the form that everything here relies on."""
+    if not isinstance(cell, dict) or cell.get("cell_type") not in ("code", "markdown", "raw"):
+        raise LabError(f"{where} must be of cell_type code, markdown or raw")
+    text, notes = cell.get("source", ""), cell.get("metadata", {})
+    if not isinstance(text, str) and not (isinstance(text, list) and all(isinstance(line, str) for line in text)):
+        raise LabError(f"{where} must have a source of text or lines of text")
+    if not isinstance(notes, dict) or not isinstance(notes.get("tags", []), list):
+        raise LabError(f"{where} must have metadata whose tags are a list")
+    if not isinstance(cell.get("id", ""), str):
+        raise LabError(f"{where} must have an id of text")
 
 
 def source(cell: dict[str, Any]) -> str:
@@ -81,6 +99,8 @@ def parse_parameters(text: str, *, where: str) -> dict[str, Parameter]:
         body = ast.parse(text).body
     except SyntaxError as error:
         raise LabError(f"the parameters cell of {where} does not parse: {error.msg} in line {error.lineno}") from None
+    except (ValueError, RecursionError, MemoryError) as error:  # zero bytes, or brackets without end
+        raise LabError(f"the parameters cell of {where} does not parse: {error}") from None
     lines = text.splitlines()
     parameters: dict[str, Parameter] = {}
     for node in body:
@@ -89,7 +109,7 @@ def parse_parameters(text: str, *, where: str) -> dict[str, Parameter]:
             raise LabError(f"the parameters cell of {where} must hold `name: type = literal` only, got {line!r}")
         try:
             default = ast.literal_eval(node.value)
-        except ValueError:
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
             raise LabError(f"{node.target.id} in the parameters cell of {where} must be a literal: {line!r}") from None
         if node.target.id in parameters:
             raise LabError(f"the parameters cell of {where} declares {node.target.id} twice")
@@ -183,4 +203,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    with one_sentence("nbtools", debug=DEBUG in sys.argv):
+        sys.exit(main([a for a in sys.argv[1:] if a != DEBUG]))

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from feelvos_lab.config import TrainConfig
+from feelvos_lab.errors import LabError
 
 
 def make_optimizer(model: nn.Module, settings: TrainConfig) -> torch.optim.Optimizer:
@@ -32,6 +33,9 @@ def update(model: nn.Module, optimizer: torch.optim.Optimizer, settings: TrainCo
 
     With `decay_in_gradient` the decay is a part of the gradient, so that it is clipped along with it, as that of a
     loss with ½ · weight_decay · ‖w‖² in it. Else the optimizer adds it to what was clipped.
+
+    Raises:
+        LabError: a gradient whose norm is not finite; no weight was moved.
     """
     if settings.decay_in_gradient:
         for weight in decayed_weights(model, settings):
@@ -40,8 +44,9 @@ def update(model: nn.Module, optimizer: torch.optim.Optimizer, settings: TrainCo
     if settings.bias_gradient != 1.0:
         scale_bias_gradients(model, settings.bias_gradient)
     together = [[p] for p in model.parameters()] if settings.clip_by == "tensor" else [list(model.parameters())]
-    for parameters in together:
-        torch.nn.utils.clip_grad_norm_(parameters, settings.clip_norm)
+    norms = [torch.nn.utils.clip_grad_norm_(parameters, settings.clip_norm) for parameters in together]
+    if strange := [norm.item() for norm in norms if not norm.isfinite()]:
+        raise LabError(f"the gradient's norm must be finite, got {strange[0]}")
     optimizer.step()
 
 

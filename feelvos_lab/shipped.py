@@ -56,10 +56,10 @@ def read_card(checkpoint: Path) -> dict[str, Any]:
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
         made = {name: card[name] for name in ("command", "digest", "preset", "seed", "sha256")}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise LabError(f"{path} must hold command, digest, preset, seed and sha256 as JSON, got: {error}") from error
     if (found := sha256(checkpoint)) != made["sha256"]:
-        raise LabError(f"{checkpoint} must have sha256 {made['sha256'][:12]}…, has {found[:12]}…")
+        raise LabError(f"{checkpoint} must have sha256 {str(made['sha256'])[:12]}…, has {found[:12]}…")
     return made
 
 

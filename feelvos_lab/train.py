@@ -104,7 +104,8 @@ def train(
 
     Raises:
         LabError: no training clip, a `start` that does not fit, a state in `folder` that belongs to another
-            configuration or seed, or `curves` without the package tensorboard.
+            configuration or seed, or `curves` without the package tensorboard. A loss, a gradient or weights that are
+            not finite: the state that `folder` holds is that of the last step saved before, and can be gone on from.
     """
     sets = load_sets(config.data, split="train", seed=seed) if clips is None else [clips]
     if not all(sets):
@@ -127,6 +128,7 @@ def train(
         optimizer = make_optimizer(model, config.train)
         state = TrainingState(folder, config, seed)
         first, history = state.resume(model, optimizer)
+        saved = first  # the last step whose state is kept
         draw_curves = until_trained.enter_context(
             open_curves(curves if share.rank == 0 else None, first=first, so_far=history)
         )
@@ -141,7 +143,15 @@ def train(
         for step in range(first, last):
             drawn = draws[step]
             draws.seed_model(step)
-            loss = _step(loss_of, optimizer, drawn, config=config, seed=seed, step=step, device=device)
+            try:
+                loss = _step(loss_of, optimizer, drawn, config=config, step=step, device=device)
+                due = (step + 1) % save_every == 0 or step + 1 == last
+                if due:
+                    _require_finite(model)
+            except LabError as error:  # such as embeddings that are not finite any more
+                names = ", ".join(dict.fromkeys(name for sample in drawn.samples for name in sample.clips))
+                kept = f"; {state.path} keeps the training as of step {saved}" if state.path and saved else ""
+                raise LabError(f"{error} at step {step} of seed {seed}, on clips {names or 'unnamed'}{kept}") from error
             losses.append(distributed.mean_over_processes(loss, device=device))
             if (step + 1) % log_every == 0 or step + 1 == config.train.steps:
                 row = {
@@ -156,8 +166,9 @@ def train(
                 losses = []
                 if progress and share.rank == 0:
                     progress(f"step {row['step']}/{config.train.steps}  loss {row['loss']:.3f}  {row['seconds']:.0f} s")
-            if share.rank == 0 and ((step + 1) % save_every == 0 or step + 1 == last):
+            if share.rank == 0 and due:
                 state.save(model, optimizer, step + 1, history)
+                saved = step + 1
         distributed.agree_on(last, device=device)  # nobody leaves before the state is written
     return Trained(model.eval(), history)
 
@@ -177,11 +188,19 @@ def _require_equal_parts(clips: int, parts: int) -> None:
 def _repeatable() -> Iterator[None]:
     """Let torch choose only algorithms that add in a fixed order, for as long as the block lasts."""
     before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    lenient = torch.is_deterministic_algorithms_warn_only_enabled()
+    strict = before and not lenient  # asked for, see deterministic.py
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available() and not strict)
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(before, warn_only=lenient)
+
+
+def _require_finite(model: nn.Module) -> None:
+    for name, tensor in model.state_dict().items():
+        if not tensor.isfinite().all():
+            raise LabError(f"the weights must be finite, {name} is not")
 
 
 def _kept(step: int, config: Config) -> float:
@@ -208,7 +227,6 @@ def _step(
     drawn: Drawn,
     *,
     config: Config,
-    seed: int,
     step: int,
     device: str | torch.device,
 ) -> float:
@@ -225,12 +243,9 @@ def _step(
     for start in range(0, clips, size):
         part = Drawn(drawn.samples[start : start + size], drawn.rngs[start : start + size])
         with distributed.held_back(loss_of, while_=start + size < clips):
-            try:
-                loss = loss_of(part, keep=keep, clips=clips, device=device)
-            except LabError as error:  # such as embeddings that are not finite any more
-                raise LabError(f"{error} at step {step} of seed {seed}") from error
+            loss = loss_of(part, keep=keep, clips=clips, device=device)
             if not torch.isfinite(loss):
-                raise LabError(f"the loss must be finite, got {loss.item()} at step {step} of seed {seed}")
+                raise LabError(f"the loss must be finite, got {loss.item()}")
             loss.backward()
         total += loss.item()
     update(loss_of, optimizer, settings)

@@ -118,7 +118,7 @@ def record_by_hand(root: Path, spec: Spec, *, seeds: Sequence[int] = (0,), leave
             seed=planned.seed,
             split="test",
             scores=measured,
-            copied=measured.assign(JF=0.25),
+            copied=measured.assign(J=0.25, F=0.25, JF=0.25),
             history=[{"step": 10, "loss": 1.0}],
             train_seconds=60.0,
             test_seconds=30.0,

@@ -28,6 +28,8 @@ def scores(gain: float = 0.0, *, seeds=(0, 1, 2), variants=("full", "narrow"), c
 def folder(root: Path, table: pd.DataFrame) -> Path:
     root.mkdir()
     table.to_csv(root / "records.csv", index=False)
+    means = table.groupby("variant", as_index=False)[["J", "F", "JF"]].mean()
+    means.to_csv(root / "table.csv", index=False)
     return root
 
 

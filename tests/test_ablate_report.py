@@ -34,6 +34,7 @@ def test_the_report_holds_scores_intervals_and_the_papers_numbers_apart(tmp_path
         "clips.png",
         "differences.png",
         "figure.png",
+        "made_from.json",
         "records.csv",
         "report.md",
         "table.csv",

@@ -123,7 +123,7 @@ def test_a_checkpoint_that_is_named_is_taken_and_one_that_is_none_refused(
     lab.save_figure(viz.loss_curve([{"step": 1, "loss": 0.5}]), "curve")
     assert json.loads((own_folder / "figures" / "curve.json").read_text())["preset"] == "smoke"
     save_part(path, {"backbone.x": torch.zeros(1)}, part="trunk", source="model.ckpt")
-    for name, words in ((path, "must be a 'feelvos_lab checkpoint 1'"), (own_folder / "none", "no checkpoint at")):
+    for name, words in ((path, "must be a 'feelvos_lab checkpoint 2'"), (own_folder / "none", "no checkpoint at")):
         with pytest.raises(LabError, match=words):
             lab.train_or_load("reduced", seed=0, checkpoint=str(name))
 

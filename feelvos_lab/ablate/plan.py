@@ -115,7 +115,7 @@ def with_state(planned: PlannedRun) -> PlannedRun:
             if not same:
                 state = "stale"
             elif (folder / FAILURE).exists():
-                state, reason = "failed", read_json(folder / FAILURE)["error"]
+                state, reason = "failed", str(read_json(folder / FAILURE).get("error", "no reason told"))
             else:
                 reason = _mismatch(planned, read_record(folder))
                 state = "failed" if reason else "ok"

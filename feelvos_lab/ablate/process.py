@@ -22,8 +22,17 @@ NOTEBOOK, LOG = "notebook.ipynb", "log.txt"
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
-def run_here(todo: Sequence[tuple[int, PlannedRun]], spec: Spec, *, workers: int, threads: int) -> Iterator[Outcome]:
+def run_here(
+    todo: Sequence[tuple[int, PlannedRun]],
+    spec: Spec,
+    *,
+    workers: int,
+    threads: int,
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[Outcome]:
     """Make the runs on this machine, `workers` at a time with so many threads each; each is told when it has ended.
+
+    `variables` are set in each run's environment.
 
     Closing the iterator stops those that run.
     """
@@ -34,7 +43,7 @@ def run_here(todo: Sequence[tuple[int, PlannedRun]], spec: Spec, *, workers: int
                 number, planned = queue.pop(0)
                 clear(planned)
                 write_json(planned.folder / PLAN, plan_content(planned, spec))
-                process = start(planned.folder, dict.fromkeys(THREADS, str(threads)))
+                process = start(planned.folder, {**dict.fromkeys(THREADS, str(threads)), **(variables or {})})
                 running[number] = (planned, process, time.monotonic())
             time.sleep(0.05)
             for number, (planned, process, began) in list(running.items()):

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from feelvos_lab.ablate.belonging import RECORDS, TABLE, check_experiment, check_files, read_table
+from feelvos_lab.ablate.results import SCORES
 from feelvos_lab.ablate.spec import Spec, load_spec
 from feelvos_lab.errors import LabError
 
@@ -36,15 +38,16 @@ def read_published(folder: Path | str) -> Published:
     """The results in `experiments/results/<name>/`, with `experiments/<name>.yml`.
 
     Raises:
-        LabError: a file that is missing, a table without the columns of a report, or an experiment file that
-            `load_spec` refuses.
+        LabError: a file that is missing, a table without the columns of a report, one that was edited or is of another
+            report or experiment file, or an experiment file that `load_spec` refuses.
     """
     folder = Path(folder).resolve()
     scores = read_scores(folder)
-    table = _read(folder / "table.csv", ("variant", "clips", "test_seconds"))
+    table = read_table(folder / TABLE, ("variant", "clips", "test_seconds"))
     spec = load_spec(folder.parent.parent / f"{folder.name}.yml")
     if unknown := set(scores["variant"]) - set(spec.variant_names):
         raise LabError(f"{folder}/records.csv has rows of {', '.join(sorted(unknown))}, which {spec.path} lacks")
+    check_experiment(folder, spec, table)
     return Published(folder, spec, scores, table.set_index("variant"))
 
 
@@ -52,18 +55,17 @@ def read_scores(folder: Path) -> pd.DataFrame:
     """The folder's records.csv: variant, seed, clip, object, and J, F, JF in percent.
 
     Raises:
-        LabError: it is missing, or lacks one of these columns.
+        LabError: it is missing, lacks one of these columns, holds what no run can score, or is not the one that the
+            folder's report wrote.
     """
-    return _read(folder / "records.csv", RECORD_COLUMNS)
-
-
-def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    try:
-        found = pd.read_csv(path)
-    except FileNotFoundError:
-        raise LabError(f"there is no {path}: `feelvos-lab ablate run` writes it") from None
-    except ValueError as error:  # pandas' errors of parsing are ValueErrors
-        raise LabError(f"{path} is no table: {error}") from None
-    if missing := [c for c in columns if c not in found]:
-        raise LabError(f"{path} must have the columns {', '.join(columns)}; missing: {', '.join(missing)}")
-    return found
+    path = folder / RECORDS
+    scores = read_table(path, RECORD_COLUMNS)
+    for column in SCORES:
+        wrong = ~pd.to_numeric(scores[column], errors="coerce").between(0, 100)
+        if wrong.any():
+            raise LabError(f"{path} must hold {column} in percent, got {scores[column][wrong].iloc[0]}")
+    if (twice := scores.duplicated(["variant", "seed", "clip", "object"])).any():
+        variant, seed, clip, number = scores[twice].iloc[0][["variant", "seed", "clip", "object"]]
+        raise LabError(f"{path} holds object {number} of {clip} twice, in {variant} seed {seed}")
+    check_files(folder, scores)
+    return scores

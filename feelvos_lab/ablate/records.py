@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import feelvos_lab
+from feelvos_lab.ablate.record_form import check_record
 from feelvos_lab.errors import LabError
 
 if TYPE_CHECKING:  # a run's process reads records without waiting for pandas
@@ -116,6 +117,7 @@ def environment() -> dict[str, Any]:
         "dirty": dirty,
         "device": torch.cuda.get_device_name() if cuda else f"cpu ({platform.machine()})",
         "threads": torch.get_num_threads() if torch is not None else None,
+        "deterministic": torch is not None and torch.are_deterministic_algorithms_enabled(),
         "peak_memory_mb": round(peak / (1024 if sys.platform != "darwin" else 1024**2)),
         "peak_gpu_memory_mb": round(torch.cuda.max_memory_allocated() / 1024**2) if cuda else None,
     }
@@ -125,7 +127,7 @@ def read_record(folder: Path | str) -> dict[str, Any]:
     """The record in a run's folder.
 
     Raises:
-        LabError: none there, not whole, or written by another version of this file.
+        LabError: none there, not whole, written by another version of this file, or edited into what no run writes.
     """
     path = Path(folder) / RECORD
     record = read_json(path)
@@ -133,6 +135,7 @@ def read_record(folder: Path | str) -> dict[str, Any]:
         raise LabError(f"{path} must be of schema {SCHEMA}, got {record.get('schema')!r}")
     if not record.get("scores"):
         raise LabError(f"{path} holds no scores")
+    check_record(record, path)
     return record
 
 
@@ -146,8 +149,10 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise LabError(f"there is no {path}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LabError(f"{path} cannot be read as JSON: {error}") from None
+    except OSError as error:
+        raise LabError(f"{path} cannot be read: {error.strerror or error}") from None
     if not isinstance(content, dict):
         raise LabError(f"{path} must hold a JSON object, got {type(content).__name__}")
     return content

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from feelvos_lab.ablate.belonging import write_seal
 from feelvos_lab.ablate.clips_figure import FAILS, failures
 from feelvos_lab.ablate.drawings import CLIPS, DIFFERENCES, save_png, write_drawings
 from feelvos_lab.ablate.factors import factors_section
@@ -53,6 +54,7 @@ def write_report(spec: Spec, *, root: Path = Path("experiments"), seeds: Sequenc
         write_text(folder / "records.csv", results.scores.round(4).to_csv(index=False, lineterminator="\n"))
         table = table_frame(results)
         write_text(folder / "table.csv", table.to_csv(index=False, lineterminator="\n"))
+        write_seal(folder, spec, results.runs)
         write_text(paths.table, "\n".join(markdown(table_cells(results))) + "\n")
         published = Published(folder, spec, results.scores, table.set_index("variant"))
         write_text(paths.report, _report(results, published, root))

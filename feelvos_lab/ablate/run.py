@@ -20,6 +20,7 @@ def run(
     *,
     workers: int | None = None,
     scheduler: str | None = None,
+    deterministic: bool = False,
     seeds: Sequence[int] | None = None,
     root: Path = Path("experiments"),
     progress: Callable[[str], None] = print,
@@ -32,6 +33,7 @@ def run(
         spec: the experiment.
         workers: runs at a time; by default 2 where there are two cores or more. Each gets its share of the threads.
         scheduler: the address of a dask scheduler, such as tcp://127.0.0.1:8786; its workers make the runs.
+        deterministic: each run has one thread and gives the same bits each time; runs that are ok are kept.
         seeds: in place of the file's.
         root: runs live in `root/runs/<spec>/`.
         progress: takes one line at a time.
@@ -46,6 +48,8 @@ def run(
     cores = _cores()
     if scheduler is not None and workers is not None:
         raise LabError("workers are for runs on this machine, a scheduler has its own: give one of the two")
+    if scheduler is not None and deterministic:
+        raise LabError("deterministic runs are made on this machine, whose threads can be fixed, not by a scheduler")
     workers = min(2, cores) if workers is None else workers
     if workers < 1:
         raise LabError(f"workers must be at least 1, got {workers}")
@@ -56,10 +60,14 @@ def run(
         return runs
     with contextlib.ExitStack() as stack:
         if scheduler is None:
+            from feelvos_lab.deterministic import VARIABLES
+
             workers = min(workers, len(todo))
-            threads = max(1, cores // workers)
+            threads = 1 if deterministic else max(1, cores // workers)
             where = f"{workers} at a time, {threads} thread(s) each"
-            outcomes = run_here(todo, spec, workers=workers, threads=threads)
+            outcomes = run_here(
+                todo, spec, workers=workers, threads=threads, variables=VARIABLES if deterministic else {}
+            )
         else:
             from feelvos_lab.ablate.cluster import connected, run_there
 

@@ -79,8 +79,18 @@ def read_file(path: Path) -> tuple[Written, Places]:
         content, lines = _load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise LabError(f"there is no experiment file {path}") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        raise LabError(f"{path}{line} is not YAML: {error.problem or error.context}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise LabError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise LabError(f"{path} is not YAML that can be read: it is nested too deeply, or in itself") from None
+    except (ValueError, TypeError, OverflowError) as error:  # such as a date of month 13
+        raise LabError(f"{path} holds a value that is none: {error}") from None
+    except OSError as error:
+        raise LabError(f"{path} cannot be read: {error.strerror or error}") from None
     places = Places(path, lines)
     if not isinstance(content, dict):
         raise LabError(f"{path} must hold keys such as question and variants, got {type(content).__name__}")

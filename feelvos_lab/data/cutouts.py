@@ -47,7 +47,7 @@ def paste_cutout(sample: Sample, other: Sample, *, rng: np.random.Generator) -> 
             colours = (colours * light).clamp(max=1)
         frames[t] = torch.where(shown, colours, frames[t])
         labels[t] = torch.where(shown, sample.num_objects, labels[t])
-    return Sample(frames, labels, sample.num_objects + 1)
+    return Sample(frames, labels, sample.num_objects + 1, sample.clips + other.clips)
 
 
 def _outline(rng: np.random.Generator, height: int, width: int) -> Tensor:

@@ -51,9 +51,14 @@ def read_davis(
         if not path.exists():
             wanted = path.relative_to(root)
             raise LabError(f"{root} is no DAVIS-{year} root: {wanted} was expected, there is {_seen(root)}")
-    names = listing.read_text(encoding="utf-8").split()
+    try:
+        names = listing.read_text(encoding="utf-8").split()
+    except UnicodeDecodeError as error:
+        raise LabError(f"{listing} is no text: one sequence a line was expected") from error
     if not names:
         raise LabError(f"{listing} is empty: one sequence a line was expected")
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise LabError(f"{listing} names {twice[0]!r} twice: it would count double")
     clips = []
     for name in names:
         paths, mask_paths = _paired(images / name, annotations / name)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +20,11 @@ from feelvos_lab.errors import LabError
 
 VOID = 255  # a pixel that nobody labelled: neither background nor object
 MAX_OBJECTS = 32  # more ids than this in one mask are the grey levels of an interpolated one
+MAX_PIXELS = 1 << 26  # of an image; a small file may claim to unpack to any size
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")  # Pillow knows more, and starts other programs to read some of them
+
+# Pillow's ways to say that a file is damaged
+_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
 
 
 def _palette() -> NDArray[np.uint8]:
@@ -36,9 +44,11 @@ def read_frame(path: Path | str, *, height: int = 0) -> Tensor:
     Shapes: an image file → uint8 RGB (3, H, W), the width in proportion and rounded.
 
     Raises:
-        LabError: a file that is missing, damaged or no image.
+        LabError: a file that is missing, damaged, no image, too large, or of more than 8 bits a channel.
     """
     with opened_image(path) as image:
+        if image.mode.startswith(("I", "F")):
+            raise LabError(f"frame {path} must have 8 bits a channel, got an image of mode {image.mode}")
         pixels = _scaled(image.convert("RGB"), height, Image.Resampling.BILINEAR)
         return torch.from_numpy(np.array(pixels)).permute(2, 0, 1).contiguous()  # (3, H, W)
 
@@ -58,7 +68,7 @@ def read_mask(path: Path | str, *, binary: bool = False, height: int = 0) -> Ten
         int64 (H, W): 0 for the background, 255 for void, an object id otherwise.
 
     Raises:
-        LabError: a file that is missing, damaged or no image; an RGB mask; an interpolated one.
+        LabError: a file that is missing, damaged, no image or too large; an RGB mask; an interpolated one.
     """
     with opened_image(path) as image:
         if image.mode not in ("1", "L", "P"):
@@ -94,9 +104,9 @@ def write_mask(path: Path | str, labels: Tensor) -> None:
     Raises:
         LabError: another shape, values that do not fit, or a file that cannot be written.
     """
-    if labels.ndim != 2:
+    if labels.ndim != 2 or not labels.numel():
         raise LabError(f"a mask to write must have shape (H, W), got {tuple(labels.shape)}")
-    if labels.is_floating_point() or labels.min() < 0 or labels.max() > 255:
+    if labels.is_floating_point() or labels.is_complex() or labels.min() < 0 or labels.max() > 255:
         raise LabError(
             f"a mask to write must hold integers 0 to 255, got {labels.dtype} {labels.min()} to {labels.max()}"
         )
@@ -112,7 +122,7 @@ def image_size(path: Path | str) -> tuple[int, int]:
     Raises:
         LabError: a file that is missing or no image.
     """
-    with opened_image(path) as image:
+    with opened_image(path, header_only=True) as image:
         return image.height, image.width
 
 
@@ -130,24 +140,67 @@ def object_ids(labels: Tensor) -> tuple[int, ...]:
 def _scaled(image: Image.Image, height: int, how: Image.Resampling) -> Image.Image:
     if height in (0, image.height):
         return image
-    return image.resize((max(1, round(image.width * height / image.height)), height), how)
+    width = max(1, round(image.width * height / image.height))
+    if width * height > MAX_PIXELS:
+        raise LabError(
+            f"an image of {image.width}×{image.height} scaled to height {height} has {width}×{height} pixels, "
+            f"at most {MAX_PIXELS:,} were expected"
+        )
+    return image.resize((width, height), how)
 
 
 @contextmanager
-def opened_image(path: Path | str) -> Iterator[Image.Image]:
-    """The image, with any complaint of the reader turned into one sentence."""
+def opened_image(path: Path | str, *, header_only: bool = False) -> Iterator[Image.Image]:
+    """The image, with any complaint of the reader turned into one sentence.
+
+    All checksums of a PNG are compared, unless only the header is asked for; a JPEG has none.
+
+    Raises:
+        LabError: a file that is missing, damaged, no image of `FORMATS`, or one of more than `MAX_PIXELS`.
+    """
     try:
-        with Image.open(path) as image:
+        if not header_only:
+            _compare_checksums(Path(path))
+        with _opened(path) as image:
             yield image
     except LabError:
         raise
+    except Image.DecompressionBombError as error:
+        raise LabError(f"{path} claims far more pixels than the {MAX_PIXELS:,} that an image may have") from error
     except FileNotFoundError as error:
         raise LabError(f"{path} is missing: an image was expected") from error
     except UnidentifiedImageError as error:
         raise LabError(f"{path} cannot be read as an image: it is none, or its beginning is damaged") from error
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow's ways to say that a file is damaged
-        reason = getattr(error, "strerror", None) or error
+    except _DAMAGED as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise LabError(f"{path} cannot be read as an image: {reason}") from error
+
+
+def _compare_checksums(path: Path) -> None:
+    """Refuse a PNG of which a chunk is damaged or missing; while it decodes, Pillow does not look at all of them."""
+    content = memoryview(path.read_bytes())
+    if content[:8] != b"\x89PNG\r\n\x1a\n":
+        return
+    position, kind = 8, b""
+    while kind != b"IEND":
+        end = position + 8 + int.from_bytes(content[position : position + 4], "big")
+        kind = bytes(content[position + 4 : position + 8])
+        if end + 4 > len(content):
+            raise LabError(f"{path} cannot be read as an image: it is truncated")
+        if int.from_bytes(content[end : end + 4], "big") != zlib.crc32(content[position + 4 : end]):
+            raise LabError(f"{path} cannot be read as an image: its checksum is wrong in the part {position} to {end}")
+        position = end + 4
+
+
+def _opened(path: Path | str) -> Image.Image:
+    """The file with its header read, once that claims no more pixels than an image may have."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # Pillow's limit is higher than ours
+        image = Image.open(path, formats=FORMATS)
+    if image.width * image.height > MAX_PIXELS:
+        image.close()
+        raise LabError(f"{path} claims {image.width}×{image.height} pixels, at most {MAX_PIXELS:,} were expected")
+    return image
 
 
 def _listed(ids: list[int]) -> str:

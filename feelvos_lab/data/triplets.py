@@ -29,6 +29,7 @@ class Sample(NamedTuple):
     frames: Tensor  # (2 + U, 3, H, W) float in [0, 1]
     labels: Tensor  # (2 + U, H, W) int64: 0 background, 1 … K − 1 objects of the reference, or IGNORE
     num_objects: int  # K
+    clips: tuple[str, ...] = ()  # the names of those it was drawn from, the main one first
 
 
 def draw_sample(clips: list[Clip], *, config: DataConfig, unroll: int, rng: np.random.Generator) -> Sample:
@@ -65,7 +66,7 @@ def _draw_plain(clips: list[Clip], *, config: DataConfig, unroll: int, rng: np.r
     for index, object_id in enumerate(present, start=1):
         indexed[every == object_id] = index
     indexed[every == IGNORE] = IGNORE
-    return Sample(torch.cat([reference, frames]), indexed, len(present) + 1)
+    return Sample(torch.cat([reference, frames]), indexed, len(present) + 1, (clip.name,))
 
 
 class _Augment:
@@ -130,7 +131,7 @@ def paste_object(sample: Sample, other: Sample, *, rng: np.random.Generator) -> 
     chosen = other.labels == int(rng.integers(1, other.num_objects))  # (2 + U, H, W)
     frames = torch.where(chosen[:, None], other.frames, sample.frames)
     labels = torch.where(chosen, sample.num_objects, sample.labels)
-    return Sample(frames, labels, sample.num_objects + 1)
+    return Sample(frames, labels, sample.num_objects + 1, sample.clips + other.clips)
 
 
 def damage_labels(labels: Tensor, *, num_objects: int, rng: np.random.Generator) -> Tensor:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from feelvos_lab.data.clip import Clip
+from feelvos_lab.data.images import VOID
 from feelvos_lab.data.lazy import GivenMasks, LazyFrames, LazyMasks, numbered_files
 from feelvos_lab.errors import LabError
 
@@ -95,10 +96,10 @@ def _listed(path: Path) -> dict[str, dict[int, list[str]]]:
     try:
         videos = json.loads(path.read_text(encoding="utf-8"))["videos"]
         listed = {
-            name: {int(i): [str(frame) for frame in shown["frames"]] for i, shown in video["objects"].items()}
+            name: {_object(i): _frames(shown["frames"]) for i, shown in video["objects"].items()}
             for name, video in videos.items()
         }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise LabError(
             f"{path} must hold the videos of YouTube-VOS with the frames of each of their objects, "
             f"got {type(error).__name__}: {error}"
@@ -106,3 +107,15 @@ def _listed(path: Path) -> dict[str, dict[int, list[str]]]:
     if not listed:
         raise LabError(f"{path} lists no video")
     return listed
+
+
+def _object(number: str) -> int:
+    if not 0 < int(number) < VOID:
+        raise ValueError(f"an object's id must be 1 to {VOID - 1}, got {number}")
+    return int(number)
+
+
+def _frames(names: list[str]) -> list[str]:
+    if not isinstance(names, list):
+        raise TypeError(f"frames must be a list, got {names!r}")
+    return [str(name) for name in names]

@@ -1,0 +1,41 @@
+"""What a command says when it cannot go on: one sentence on stderr, and the traceback only to who asks for it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from feelvos_lab.errors import LabError
+
+DEBUG = "--debug"
+REFUSED, UNEXPECTED, INTERRUPTED = 2, 1, 130  # exit codes; the last is a shell's own for Ctrl-C
+
+
+@contextmanager
+def one_sentence(program: str, *, debug: bool) -> Iterator[None]:
+    """End the process with one line on stderr where the block raises.
+
+    A refusal is told as it is, with exit code 2; an exception that nobody foresaw is named, with exit code 1; Ctrl-C
+    ends with 130. With `debug` the exception itself passes.
+    """
+    try:
+        yield
+    except LabError as error:
+        if debug:
+            raise
+        _leave(program, str(error), REFUSED)
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        _leave(program, "interrupted", INTERRUPTED)
+    except Exception as error:
+        if debug:
+            raise
+        what = f"{type(error).__name__}: {error}".removesuffix(": ")
+        _leave(program, f"stopped by an unexpected {what}; {DEBUG} shows the traceback", UNEXPECTED)
+
+
+def _leave(program: str, sentence: str, code: int) -> None:
+    print(f"{program}: {' '.join(sentence.split())}", file=sys.stderr)
+    raise SystemExit(code) from None
