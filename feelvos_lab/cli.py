@@ -18,6 +18,7 @@ import typer
 
 from feelvos_lab.cli_ablate import ablate_app
 from feelvos_lab.cli_figure import figure
+from feelvos_lab.data.writing import DISK
 from feelvos_lab.errors import LabError
 
 if TYPE_CHECKING:
@@ -370,6 +371,11 @@ def main(arguments: list[str] | None = None) -> None:
         if debug:
             raise
         print(f"feelvos-lab: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except OSError as error:  # of what is printed too, where the log lies on the same disk
+        if debug or error.errno not in DISK:
+            raise
+        print(f"feelvos-lab: the disk is at fault: {error.strerror}", file=sys.stderr)
         raise SystemExit(2) from None
 
 

@@ -42,10 +42,13 @@ def open_curves(folder: Path | None, *, first: int, so_far: Sequence[Mapping[str
 
     def append(row: Mapping[str, float]) -> None:
         step = int(row["step"])
-        for name, value in row.items():
-            if name != "step":
-                writer.add_scalar(name, value, step)
-        writer.flush()  # a training that is killed keeps its curve up to its last row
+        try:
+            for name, value in row.items():
+                if name != "step":
+                    writer.add_scalar(name, value, step)
+            writer.flush()  # a training that is killed keeps its curve up to its last row
+        except OSError as error:
+            raise LabError(f"cannot write curves to {folder}: {error.strerror or error}") from error
 
     with writer:
         for row in () if begun else so_far:
