@@ -179,15 +179,18 @@ def _configured(notes: dict[str, str], path: Path) -> Config:
 def _write(path: Path, tensors: dict[str, Tensor], notes: dict[str, str]) -> None:
     path = Path(path)
     notes = {**notes, "sha256": _checksum(tensors, notes)}
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         save_file(tensors, partial, metadata=notes)
         with partial.open("rb") as file:
             os.fsync(file.fileno())  # on the disk before it has its name, should the power fail
         os.replace(partial, path)
-    except OSError as error:
-        raise LabError(f"cannot write {path}: {error.strerror or error}") from error
+    except (OSError, SafetensorError) as error:  # the latter where the disk is full
+        raise LabError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
+    finally:
+        if partial.exists():
+            partial.unlink()
 
 
 def _read(path: Path, *, expected: str | tuple[str, ...]) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from feelvos_lab.errors import LabError
@@ -35,19 +36,50 @@ def open_curves(folder: Path | None, *, first: int, so_far: Sequence[Mapping[str
             "curves need the package tensorboard, which is not installed: run `pip install 'feelvos_lab[tensorboard]'`"
         ) from error
     begun = any(folder.glob("events.out.tfevents.*"))
-    try:
-        writer = SummaryWriter(str(folder), purge_step=first + 1)
-    except OSError as error:
-        raise LabError(f"cannot write curves to {folder}: {error.strerror or error}") from error
 
     def append(row: Mapping[str, float]) -> None:
         step = int(row["step"])
-        for name, value in row.items():
-            if name != "step":
-                writer.add_scalar(name, value, step)
-        writer.flush()  # a training that is killed keeps its curve up to its last row
+        with _told(folder):
+            for name, value in row.items():
+                if name != "step":
+                    writer.add_scalar(name, value, step)
+            writer.flush()  # a training that is killed keeps its curve up to its last row
 
-    with writer:
-        for row in () if begun else so_far:
-            append(row)
-        yield append
+    with _silent_thread():
+        with _told(folder):
+            writer = SummaryWriter(str(folder), purge_step=first + 1)
+        try:
+            for row in () if begun else so_far:
+                append(row)
+            yield append
+        except BaseException:
+            with suppress(OSError):  # the first error is the one to tell
+                writer.close()
+            raise
+        with _told(folder):
+            writer.close()
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """A folder that cannot be written is one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise LabError(f"cannot write curves to {folder}: {error.strerror or error}") from error
+
+
+@contextmanager
+def _silent_thread() -> Iterator[None]:
+    """Keep TensorBoard's writing thread from printing a traceback: its error is raised again by the next call."""
+    before = threading.excepthook
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        if not (issubclass(args.exc_type, OSError) and type(args.thread).__name__ == "_AsyncWriterThread"):
+            before(args)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from feelvos_lab.data.writing import DISK
 from feelvos_lab.errors import LabError
 
 DEBUG = "--debug"
@@ -16,7 +17,7 @@ REFUSED, UNEXPECTED, INTERRUPTED = 2, 1, 130  # exit codes; the last is a shell'
 def one_sentence(program: str, *, debug: bool) -> Iterator[None]:
     """End the process with one line on stderr where the block raises.
 
-    A refusal is told as it is, with exit code 2; an exception that nobody foresaw is named, with exit code 1; Ctrl-C
+    A refusal is told as it is, with exit code 2, and so is a full disk; an exception that nobody foresaw is named, with exit code 1; Ctrl-C
     ends with 130. With `debug` the exception itself passes.
     """
     try:
@@ -32,6 +33,8 @@ def one_sentence(program: str, *, debug: bool) -> Iterator[None]:
     except Exception as error:
         if debug:
             raise
+        if isinstance(error, OSError) and error.errno in DISK:  # of what is printed too: the log may lie on that disk
+            _leave(program, f"the disk is at fault: {error.strerror}", REFUSED)
         what = f"{type(error).__name__}: {error}".removesuffix(": ")
         _leave(program, f"stopped by an unexpected {what}; {DEBUG} shows the traceback", UNEXPECTED)
 

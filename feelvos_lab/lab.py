@@ -182,7 +182,8 @@ def real_clip(root: str, *, sequence: str, otherwise: Clip) -> Clip:
 def save_figure(fig: Figure, name: str, *, folder: Path | str = "figures", **parameters: Any) -> Figure:
     """Keep a figure as `figures/<name>.png` (150 dpi), `.pdf` and `.json` in the current folder, a notebook's own.
 
-    In the PDF letters and lines are drawn, and pictures have 300 dpi.
+    In the PDF letters and lines are drawn, and pictures have 300 dpi. All three are written before one takes its place,
+    the JSON last: a figure beside which there is none was interrupted.
 
     The JSON holds the parameters, the preset and seed of `begin`, the sha256 of the model that `train_or_load` gave
     (null without one), the project's commit, and whether its files differ from that (null outside a repository).
@@ -204,12 +205,12 @@ def save_figure(fig: Figure, name: str, *, folder: Path | str = "figures", **par
     found = environment()
     code = {key: found[key] for key in ("commit", "dirty", "versions")}
     notes = {"name": name, "parameters": parameters, **made_with, **code}
-    with complete_file(Path(folder) / f"{name}.png") as unfinished:
-        fig.savefig(unfinished, dpi=150)
-    with complete_file(Path(folder) / f"{name}.pdf") as unfinished:
-        fig.savefig(unfinished, dpi=300, metadata={"CreationDate": None})
-    with complete_file(Path(folder) / f"{name}.json") as unfinished:
-        unfinished.write_text(json.dumps(notes, indent=1, default=str) + "\n", encoding="utf-8")
+    png, pdf, described = (Path(folder) / f"{name}.{ending}" for ending in ("png", "pdf", "json"))
+    with complete_file(described) as last, complete_file(pdf) as drawn, complete_file(png) as picture:
+        fig.savefig(picture, dpi=150)
+        fig.savefig(drawn, dpi=300, metadata={"CreationDate": None})
+        last.write_text(json.dumps(notes, indent=1, default=str) + "\n", encoding="utf-8")
+        described.unlink(missing_ok=True)  # of the figure before
     return fig
 
 

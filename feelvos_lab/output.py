@@ -6,15 +6,17 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from feelvos_lab.data.clip import Clip, FrameSource, check_clip, read_folder, read_video
 from feelvos_lab.data.distances import write_distance
+from feelvos_lab.data.holding import alone
 from feelvos_lab.data.images import write_mask
 from feelvos_lab.data.lazy import GivenMasks, LazyFrames, numbered_files
 from feelvos_lab.data.video import VideoFrames
+from feelvos_lab.data.writing import DISK, is_unfinished, remove_unfinished
 from feelvos_lab.errors import LabError
 from feelvos_lab.movie import open_movie
 from feelvos_lab.viz import overlay
@@ -24,23 +26,30 @@ from feelvos_lab.viz import overlay
 def complete_folder(path: Path | str) -> Iterator[Path]:
     """A folder beside `path` to write into; it becomes `path` when the block ends, and is removed if it fails.
 
-    Missing parents are made, and removed again if the block fails.
+    Missing parents are made, and removed again if the block fails. What a process that was killed had begun is removed.
 
     Raises:
-        LabError: `path` is a file or holds something already, or the folder cannot be written.
+        LabError: `path` is a file or holds something already, another process is writing it, the folder cannot be
+            written, or the disk is full.
     """
     path = Path(os.path.abspath(path))
     refuse_occupied(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished = path.with_name(f".{path.name}.partial")
     made = _make_parents(path)
     try:
-        _attempt(unfinished.mkdir, path)
-        yield unfinished
-        _attempt(lambda: os.replace(unfinished, path), path)
+        with alone(path.with_name(f".{path.name}.lock"), f"writing {path}"):
+            refuse_occupied(path)  # by one that has ended since
+            shutil.rmtree(unfinished, ignore_errors=True)
+            try:
+                _attempt(unfinished.mkdir, path)
+                with _a_full_disk_told(path):
+                    yield unfinished
+                _attempt(lambda: os.replace(unfinished, path), path)
+            except BaseException:
+                shutil.rmtree(unfinished, ignore_errors=True)
+                raise
     except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        for parent in made:
-            parent.rmdir()
+        _remove_empty(made)
         raise
 
 
@@ -61,27 +70,26 @@ def refuse_occupied(path: Path) -> None:
 
 @contextmanager
 def writable_folder(path: Path | str, *, resuming: Sequence[str]) -> Iterator[Path]:
-    """A folder to work in for long: what an interrupted run left there is gone on with; an unused one is removed.
+    """A folder to train in for long: what an interrupted run left there is gone on with; an unused one is removed.
 
     Args:
         resuming: the names of what an interrupted run may leave. The first is the file to go on from: where it is,
             anything may lie beside it. Else the folder may hold these alone, and files that were not finished.
 
     Raises:
-        LabError: `path` is a file, holds anything else, or cannot be written.
+        LabError: `path` is a file, holds anything else, another process is training there, or it cannot be written.
     """
     path = Path(os.path.abspath(path))
-    if not (path / resuming[0]).is_file() and not (path.is_dir() and _left_by_a_run(path, resuming)):
-        refuse_occupied(path)
+    _refuse_other_work(path, resuming)
     made = [*([] if path.exists() else [path]), *_make_parents(path)]
     try:
         _attempt(lambda: path.mkdir(exist_ok=True), path)
-        _attempt(lambda: _try_writing(path), path)
-        yield path
+        with alone(path / ".lock", f"training in {path}"):
+            _refuse_other_work(path, resuming)  # of one that has ended since
+            _attempt(lambda: remove_unfinished(path), path)
+            yield path
     except BaseException:
-        for folder in made:
-            if folder.exists() and not any(folder.iterdir()):
-                folder.rmdir()
+        _remove_empty(made)
         raise
 
 
@@ -210,15 +218,31 @@ def _make_parents(path: Path) -> list[Path]:
     return missing
 
 
-def _left_by_a_run(path: Path, names: Sequence[str]) -> bool:
-    """Whether a folder holds nothing but `names`, and files that a run was writing when it was killed."""
-    return all(p.name in names or (p.name.startswith(".") and p.suffix == ".partial") for p in path.iterdir())
+def _remove_empty(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):  # not empty, or gone
+            folder.rmdir()
 
 
-def _try_writing(folder: Path) -> None:
-    probe = folder / f".probe.{os.getpid()}"
-    probe.touch()
-    probe.unlink()
+def _refuse_other_work(path: Path, names: Sequence[str]) -> None:
+    """Stop unless the folder is new, empty, or holds an interrupted run, which may have been killed at any moment."""
+    locks = (".lock", ".state.lock")
+    if (path / names[0]).is_file() or (
+        path.is_dir() and all(p.name in (*names, *locks) or is_unfinished(p.name) for p in path.iterdir())
+    ):
+        return
+    refuse_occupied(path)
+
+
+@contextmanager
+def _a_full_disk_told(path: Path) -> Iterator[None]:
+    """Whatever writes in the block, a film for instance, a disk at fault is one sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        raise LabError(f"cannot write to the output folder {path}: {error.strerror or error}") from error
 
 
 def _attempt(action: Any, path: Path) -> None:

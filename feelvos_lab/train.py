@@ -27,6 +27,7 @@ from feelvos_lab.config import Config
 from feelvos_lab.curves import open_curves
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.draws import Drawn, Draws
+from feelvos_lab.data.holding import alone
 from feelvos_lab.data.lazy import InMemory
 from feelvos_lab.data.source import load_sets
 from feelvos_lab.data.triplets import IGNORE, Sample, damage_labels
@@ -104,8 +105,9 @@ def train(
 
     Raises:
         LabError: no training clip, a `start` that does not fit, a state in `folder` that belongs to another
-            configuration or seed, or `curves` without the package tensorboard. A loss, a gradient or weights that are
-            not finite: the state that `folder` holds is that of the last step saved before, and can be gone on from.
+            configuration or seed, another process that trains there, or `curves` without the package tensorboard. A
+            loss, a gradient or weights that are not finite: the state that `folder` holds is that of the last step
+            saved before, and can be gone on from.
     """
     sets = load_sets(config.data, split="train", seed=seed) if clips is None else [clips]
     if not all(sets):
@@ -126,6 +128,8 @@ def train(
                 progress(f"starts from {start}; at random: {_listed(fresh)}")
         model = model.to(device)
         optimizer = make_optimizer(model, config.train)
+        if folder is not None and share.rank == 0:
+            until_trained.enter_context(alone(Path(folder) / ".state.lock", f"training in {folder}"))
         state = TrainingState(folder, config, seed)
         first, history = state.resume(model, optimizer)
         saved = first  # the last step whose state is kept

@@ -1,6 +1,10 @@
 """One run in a process of its own: execute the worker notebook with papermill, then end with its kernel.
 
-    python -m feelvos_lab.ablate.child RUN_FOLDER      # holds plan.json, written by run.py
+    python -m feelvos_lab.ablate.child RUN_FOLDER PARENT [HELD]
+
+The folder holds plan.json. PARENT is the process that waits for the run, without which it stops. HELD is the open lock
+file of the folder; kernel and process hold it until both are gone, and it is removed where the run has ended, well or
+not: by nothing else can a run whose processes were killed be told from one that came to its end.
 
 A process a run, because papermill changes process-wide state and a kernel that dies should take nothing along. The
 kernel is reached through files in a folder of its own, not through TCP ports: parallel kernels that pick ports at the
@@ -19,7 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from feelvos_lab.ablate.records import FAILURE, PLAN, read_json, write_json
+from feelvos_lab.ablate.records import FAILURE, PLAN, UNFINISHED, read_json, write_json
 from feelvos_lab.errors import LabError
 
 
@@ -40,8 +44,8 @@ def check_injection(parameters: dict[str, Any]) -> None:
             raise LabError(f"{name} = {value!r} would reach the notebook as {injected.get(name)!r}")
 
 
-def execute(folder: Path) -> None:
-    """Run the planned notebook; its executed copy is `folder/notebook.ipynb`.
+def execute(folder: Path, *, held: int | None = None) -> None:
+    """Run the planned notebook; its executed copy is `folder/notebook.ipynb`. The kernel holds the open file `held`.
 
     Raises:
         LabError: a parameter that papermill would change.
@@ -59,6 +63,9 @@ def execute(folder: Path) -> None:
                 super().__init__(**settings)
                 self.transport, self.ip = "ipc", f"{sockets}/kernel"
                 self.connection_file = f"{sockets}/kernel.json"
+
+            async def start_kernel(self, **settings: Any) -> None:
+                await super().start_kernel(**settings | ({} if held is None else {"pass_fds": (held,)}))
 
         papermill.execute_notebook(
             planned["notebook"],
@@ -91,22 +98,27 @@ def _end_with_parent(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def main(folder: Path) -> int:
-    """Execute the run in `folder`; 1 and a `failed.json` when a cell raised."""
+def main(folder: Path, parent: int, held: int | None = None) -> int:
+    """Execute the run in `folder`; 1 and a `failed.json` when a cell raised or the disk is full."""
+    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
     papermill = _papermill()
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not one in the user's home
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    failure = None
     try:
-        execute(folder)
+        execute(folder, held=held)
     except papermill.PapermillExecutionError as error:
         message = next((line for line in str(error.evalue).splitlines() if line.strip()), "")
-        write_json(folder / FAILURE, {"error": f"{error.ename}: {message}".removeprefix("LabError: ")})
-        return 1
+        failure = f"{error.ename}: {message}".removeprefix("LabError: ")
     except LabError as error:
-        write_json(folder / FAILURE, {"error": str(error)})
-        return 1
-    return 0
+        failure = str(error)
+    except OSError as error:  # papermill's, of the page
+        failure = f"the page {folder / 'notebook.ipynb'} cannot be written: {error.strerror or error}"
+    if failure is not None:
+        write_json(folder / FAILURE, {"error": failure})
+    if held is not None:
+        (folder / UNFINISHED).unlink(missing_ok=True)
+    return 0 if failure is None else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), *map(int, sys.argv[2:])))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import shutil
 import socket
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 ANSWER = 10.0  # seconds a scheduler gets to answer
+ALONE = 60.0  # seconds in which another worker may come when the last has gone
 LEFT_THERE = ("state.safetensors", PLAN)  # a run's files that are not sent back
 
 
@@ -80,7 +82,8 @@ def run_there(todo: Sequence[tuple[int, PlannedRun]], spec: Spec, client: Client
     Closing the iterator stops those that run.
 
     Raises:
-        LabError: the scheduler goes away, or a worker has other sources. What was told is kept in both cases.
+        LabError: the scheduler goes away, or its last worker does and no other comes, or a worker has other sources,
+            or the disk is full. What was told is kept in all cases.
     """
     began = time.monotonic()
     address = client.scheduler.address
@@ -88,9 +91,11 @@ def run_there(todo: Sequence[tuple[int, PlannedRun]], spec: Spec, client: Client
     for number, planned in todo:
         key = f"{planned.folder.name}-{uuid.uuid4().hex[:8]}"
         waiting[client.submit(make_run, _package(planned, spec), key=key, pure=False)] = (number, planned)
+    workers = _Workers(client)
     try:
         while waiting:
             time.sleep(0.1)
+            workers.require()
             for future in [f for f in waiting if f.done() or f.status in ("lost", "cancelled")]:
                 number, planned = waiting[future]
                 if future.status in ("lost", "cancelled"):
@@ -114,6 +119,30 @@ def run_there(todo: Sequence[tuple[int, PlannedRun]], spec: Spec, client: Client
         if waiting and client.status == "running":
             with contextlib.suppress(OSError, TimeoutError):
                 client.cancel(list(waiting))
+
+
+class _Workers:
+    """The cluster's workers, asked for now and then: it may begin with none, but not lose its last one for long."""
+
+    def __init__(self, client: Client) -> None:
+        self.client, self.asked, self.there = client, 0.0, math.inf  # when it was last asked, when one was last there
+
+    def require(self) -> None:
+        now = time.monotonic()
+        if now < self.asked + 2:
+            return
+        self.asked = now
+        try:
+            found = len(self.client.nthreads())
+        except (OSError, TimeoutError):  # the scheduler's end is seen by the runs that are waited for
+            return
+        if found:
+            self.there = now
+        elif now > self.there + ALONE:
+            raise LabError(
+                f"the last worker of {self.client.scheduler.address} went away and none came within {ALONE:.0f} s; the "
+                "runs that had finished are kept, and the same command makes the rest"
+            )
 
 
 def make_run(package: Mapping[str, Any]) -> tuple[dict[str, bytes], float]:
@@ -175,7 +204,18 @@ def _package(planned: PlannedRun, spec: Spec) -> dict[str, Any]:
 
 
 def _keep(planned: PlannedRun, spec: Spec, files: Mapping[str, bytes]) -> None:
-    """Write a run's files, all of them or none, in the place of what was there."""
+    """Write a run's files, all of them or none, in the place of what was there.
+
+    Raises:
+        LabError: a name outside the run's folder, or a folder that cannot be written.
+    """
+    try:
+        _replace(planned, spec, files)
+    except OSError as error:
+        raise LabError(f"the folder {planned.folder} cannot be written: {error.strerror or error}") from error
+
+
+def _replace(planned: PlannedRun, spec: Spec, files: Mapping[str, bytes]) -> None:
     folder = planned.folder
     unfinished = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -187,9 +227,12 @@ def _keep(planned: PlannedRun, spec: Spec, files: Mapping[str, bytes]) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
     write_json(unfinished / PLAN, plan_content(planned, spec))
+    before = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(before, ignore_errors=True)
     if folder.exists():
-        shutil.rmtree(folder)
+        os.replace(folder, before)
     os.replace(unfinished, folder)
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def _failure(error: BaseException) -> bytes:

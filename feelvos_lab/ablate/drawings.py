@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from feelvos_lab.ablate.published import Published
 from feelvos_lab.ablate.records import write_text
 from feelvos_lab.ablate.spec import Variant
 from feelvos_lab.ablate.stats import difference
+from feelvos_lab.data.writing import complete_file
 from feelvos_lab.errors import LabError
 
 TEX, CLIPS, DIFFERENCES = "table.tex", "clips.png", "differences.png"
@@ -106,9 +106,8 @@ def _departure(variant: Variant, base: Variant) -> str:
 
 def save_png(figure: Figure, path: Path) -> None:
     """Write a figure in one step, at 150 dpi."""
-    unfinished = path.with_name(f".{path.name}.part")
-    figure.savefig(unfinished, format="png", dpi=150)
-    os.replace(unfinished, path)
+    with complete_file(path) as unfinished:
+        figure.savefig(unfinished, format="png", dpi=150)
 
 
 def _papers_differences(published: Published, names: Sequence[str]) -> list[float | None]:

@@ -2,7 +2,7 @@
 
 A run's identity is its folder, `<variant>-s<seed>-<8 hex of the configuration>`; its fingerprint (see fingerprint.py)
 says whether the record there is what the code would measure now. Four states, shown and never mixed:
-`ok`, `failed`, `stale` (code or notebook changed since), `missing` (never run, or interrupted).
+`ok`, `failed`, `stale` (code or notebook changed since), `missing` (never run, under way, or interrupted).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from feelvos_lab.ablate.fingerprint import fingerprint
-from feelvos_lab.ablate.records import FAILURE, PLAN, RECORD, read_json, read_record
+from feelvos_lab.ablate.records import FAILURE, PLAN, RECORD, UNFINISHED, read_json, read_record
 from feelvos_lab.ablate.spec import Spec, Variant, check_seeds
 from feelvos_lab.errors import LabError
 
@@ -107,8 +107,8 @@ def with_state(planned: PlannedRun) -> PlannedRun:
     folder = planned.folder
     state: State
     reason = ""
-    if not (folder / RECORD).exists() and not (folder / FAILURE).exists():
-        state = "missing"
+    if (folder / UNFINISHED).exists() or not ((folder / RECORD).exists() or (folder / FAILURE).exists()):
+        state = "missing"  # a record alone does not do: the page is written after it
     else:
         try:
             same = read_json(folder / PLAN).get("fingerprint") == planned.fingerprint

@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from feelvos_lab.ablate.plan import Outcome, PlannedRun, with_state
-from feelvos_lab.ablate.records import FAILURE, PLAN, RECORD, read_json, write_json
+from feelvos_lab.ablate.records import FAILURE, PLAN, RECORD, UNFINISHED, read_json, write_json
 from feelvos_lab.ablate.spec import Spec
+from feelvos_lab.data.holding import hold
+from feelvos_lab.data.writing import remove_unfinished
 from feelvos_lab.errors import LabError
 
 PATIENCE = 10.0  # seconds a stopped run gets to end its kernel
+ORPHANS = 30.0  # seconds for what a killed sweep left running, which ends by itself
 NOTEBOOK, LOG = "notebook.ipynb", "log.txt"
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -35,15 +38,16 @@ def run_here(
     `variables` are set in each run's environment.
 
     Closing the iterator stops those that run.
+
+    Raises:
+        LabError: a run's folder cannot be written, as on a full disk, or something else still works there.
     """
     queue, running = list(todo), dict[int, tuple[PlannedRun, subprocess.Popen[bytes], float]]()
     try:
         while queue or running:
             while queue and len(running) < workers:
                 number, planned = queue.pop(0)
-                clear(planned)
-                write_json(planned.folder / PLAN, plan_content(planned, spec))
-                process = start(planned.folder, {**dict.fromkeys(THREADS, str(threads)), **(variables or {})})
+                process = _begin(planned, spec, {**dict.fromkeys(THREADS, str(threads)), **(variables or {})})
                 running[number] = (planned, process, time.monotonic())
             time.sleep(0.05)
             for number, (planned, process, began) in list(running.items()):
@@ -52,12 +56,27 @@ def run_here(
                     conclude(planned.folder, process.returncode)
                     yield Outcome(number, with_state(planned), time.monotonic() - began)
     finally:
-        for planned, process, _ in running.values():
-            if end(process):  # interrupted is missing, neither ok nor failed
+        interrupted = [end(process) for _, process, _ in running.values()]  # all, before anything is written
+        for (planned, process, _), it in zip(running.values(), interrupted, strict=True):
+            if not it:
+                conclude(planned.folder, process.returncode)
+            else:  # missing, neither ok nor failed: UNFINISHED is there
                 for name in (RECORD, FAILURE):
                     (planned.folder / name).unlink(missing_ok=True)
-            else:
-                conclude(planned.folder, process.returncode)
+
+
+def _begin(planned: PlannedRun, spec: Spec, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a run in its folder, once nobody else works there. Its process and kernel hold the folder, not this one."""
+    folder = planned.folder
+    held = hold(folder / UNFINISHED, f"making the run {folder}, left by a sweep that was killed", patience=ORPHANS)
+    try:
+        clear(planned)
+        write_json(folder / PLAN, plan_content(planned, spec))
+        return start(folder, variables, held=held)
+    except OSError as error:
+        raise LabError(f"the folder {folder} cannot be written: {error.strerror or error}") from error
+    finally:
+        os.close(held)
 
 
 def plan_content(planned: PlannedRun, spec: Spec, *, folder: Path | None = None) -> dict[str, Any]:
@@ -72,25 +91,36 @@ def plan_content(planned: PlannedRun, spec: Spec, *, folder: Path | None = None)
 
 
 def clear(planned: PlannedRun) -> None:
-    """Keep the checkpoints of the very same run, so that it goes on; remove those of any other."""
+    """Keep the checkpoints of the very same run, so that it goes on; remove those of any other.
+
+    What tells that the run did not end stays.
+    """
     folder = planned.folder
     folder.mkdir(parents=True, exist_ok=True)
     try:
         same = read_json(folder / PLAN).get("fingerprint") == planned.fingerprint
     except LabError:
         same = False
-    if not same:
-        shutil.rmtree(folder)
-        folder.mkdir()
-    for name in (RECORD, FAILURE, NOTEBOOK):
-        (folder / name).unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if path.name == UNFINISHED or (same and path.name not in (RECORD, FAILURE, NOTEBOOK)):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    remove_unfinished(folder)
 
 
-def start(folder: Path, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start the run whose `plan.json` lies in `folder`, with some environment variables set."""
+def start(folder: Path, variables: Mapping[str, str], *, held: int | None = None) -> subprocess.Popen[bytes]:
+    """Start the run whose `plan.json` lies in `folder`, with some environment variables set.
+
+    It stops when this process is gone. `held` is the open lock file of the folder, which it removes when it ends.
+    """
+    passed = [] if held is None else [held]
     with open(folder / LOG, "wb") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "feelvos_lab.ablate.child", str(folder)],
+            [sys.executable, "-m", "feelvos_lab.ablate.child", str(folder), *map(str, [os.getpid(), *passed])],
+            pass_fds=passed,
             env={**os.environ, **variables},
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -118,6 +148,7 @@ def conclude(folder: Path, code: int) -> None:
         write_json(folder / FAILURE, {"error": _ending(code)})
     if code == 0 and not (folder / RECORD).exists():
         write_json(folder / FAILURE, {"error": "the notebook ran through but wrote no record"})
+    (folder / UNFINISHED).unlink(missing_ok=True)  # where the process could not do it itself
 
 
 def _ending(code: int) -> str:

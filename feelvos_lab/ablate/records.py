@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import platform
 import resource
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import feelvos_lab
 from feelvos_lab.ablate.record_form import check_record
+from feelvos_lab.data.writing import complete_file
 from feelvos_lab.errors import LabError
 
 if TYPE_CHECKING:  # a run's process reads records without waiting for pandas
@@ -26,6 +25,7 @@ if TYPE_CHECKING:  # a run's process reads records without waiting for pandas
 
 SCHEMA = 1
 RECORD, FAILURE, PLAN = "record.json", "failed.json", "plan.json"
+UNFINISHED = ".run.lock"  # held while the run is made; where it is left behind, the run did not end
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "pandas")
 
 
@@ -165,18 +165,10 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file in one step."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
+    with complete_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _version(package: str) -> str | None:

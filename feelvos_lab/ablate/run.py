@@ -54,8 +54,7 @@ def run(
     if workers < 1:
         raise LabError(f"workers must be at least 1, got {workers}")
     runs = plan(spec, seeds, root)
-    todo = [(number, planned) for number, planned in enumerate(runs, 1) if planned.state != "ok"]
-    if not todo:
+    if not (todo := _todo(runs)):
         progress(f"{spec.name}: all {len(runs)} runs are done, nothing to train")
         return runs
     with contextlib.ExitStack() as stack:
@@ -65,18 +64,21 @@ def run(
             workers = min(workers, len(todo))
             threads = 1 if deterministic else max(1, cores // workers)
             where = f"{workers} at a time, {threads} thread(s) each"
-            outcomes = run_here(
-                todo, spec, workers=workers, threads=threads, variables=VARIABLES if deterministic else {}
-            )
         else:
             from feelvos_lab.ablate.cluster import connected, run_there
 
             client = stack.enter_context(connected(scheduler))
             workers = sum(client.nthreads().values())
             where = f"on {workers} worker thread(s) of {scheduler}" if workers else f"{scheduler} has no worker yet"
-            outcomes = run_there(todo, spec, client)
         sweep = Sweep(began=time.time(), workers=max(1, workers), scheduler=scheduler, seeds=[r.seed for r in runs])
         stack.enter_context(alone(Path(root) / "runs" / spec.name, sweep))
+        runs = plan(spec, seeds, root)  # again: a sweep that held the folder until now may have ended some
+        todo = _todo(runs)
+        if scheduler is None:
+            variables = VARIABLES if deterministic else {}
+            outcomes = run_here(todo, spec, workers=workers, threads=threads, variables=variables)
+        else:
+            outcomes = run_there(todo, spec, client)
         stack.enter_context(contextlib.closing(outcomes))
         progress(f"{spec.name}: {len(runs)} runs ({count_states(runs)}); {where}")
         waiting = len(todo)
@@ -86,6 +88,11 @@ def run(
             left = f"; {left_text(seconds_left(runs, workers=sweep.workers))} left" if waiting else ""
             progress(f"[{outcome.number}/{len(runs)}] {done.name} … {_told(done, spec, outcome.seconds)}{left}")
     return runs
+
+
+def _todo(runs: Sequence[PlannedRun]) -> list[tuple[int, PlannedRun]]:
+    """The runs that are not ok, with their places from 1 on."""
+    return [(number, planned) for number, planned in enumerate(runs, 1) if planned.state != "ok"]
 
 
 def _told(done: PlannedRun, spec: Spec, seconds: float) -> str:

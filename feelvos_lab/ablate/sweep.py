@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
 import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import fmean
-from typing import IO
 
 from feelvos_lab.ablate.plan import METRIC_NAMES, PlannedRun, count_states, plan
 from feelvos_lab.ablate.records import PLAN
 from feelvos_lab.ablate.results import seeds_there
 from feelvos_lab.ablate.spec import Spec
-from feelvos_lab.errors import LabError
+from feelvos_lab.data import holding
 
 LOCK = ".lock"
 
@@ -38,37 +35,22 @@ def alone(folder: Path, sweep: Sweep) -> Iterator[None]:
     """Hold the experiment's folder, so that two processes never write into the same runs.
 
     Raises:
-        LabError: another process holds it, or it cannot be written.
+        LabError: another process holds it, and who; or it cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / LOCK, "a+")  # noqa: SIM115 (closed below)
-    except OSError as error:
-        raise LabError(f"the folder {folder} cannot be written: {error.strerror}") from None
-    try:
-        if not _lock(file, tries=3):
-            raise LabError(f"another process is running the experiment in {folder}; wait for it or stop it")
-        file.truncate(0)
-        file.write(json.dumps(asdict(sweep) | {"seeds": sorted(set(sweep.seeds))}))
-        file.flush()
+    notes = asdict(sweep) | {"seeds": sorted(set(sweep.seeds))}
+    with holding.alone(folder / LOCK, f"running the experiment in {folder}", notes=notes):
         yield
-    finally:
-        file.close()
 
 
 def under_way(folder: Path) -> Sweep | None:
     """The sweep that holds the experiment's folder at this moment, if one does; nothing is held or written."""
-    try:
-        file = open(folder / LOCK)  # noqa: SIM115 (closed below)
-    except OSError:
+    notes = holding.holder(folder / LOCK)
+    if notes is None:
         return None
-    with file:
-        if _lock(file, tries=1):
-            return None
-        try:
-            return Sweep(**json.loads(file.read()))
-        except (ValueError, TypeError):  # a process that has just begun to hold it
-            return Sweep(began=time.time(), workers=1, scheduler=None, seeds=[])
+    try:
+        return Sweep(**{field.name: notes[field.name] for field in fields(Sweep)})
+    except KeyError:  # a process that has just begun to hold it
+        return Sweep(began=time.time(), workers=1, scheduler=None, seeds=[])
 
 
 def seconds_left(runs: Sequence[PlannedRun], *, workers: int, running: Mapping[str, float] | None = None) -> float:
@@ -143,14 +125,3 @@ def _running(runs: Sequence[PlannedRun], sweep: Sweep | None) -> dict[str, float
                 if began >= sweep.began - 1:
                     spent[run.name] = max(0.0, time.time() - began)
     return spent
-
-
-def _lock(file: IO[str], *, tries: int) -> bool:
-    """Whether the file could be locked; one who only looks holds it for a moment, so it is tried again."""
-    for _ in range(tries):
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(file, (fcntl.LOCK_EX if tries > 1 else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-            return True
-        if tries > 1:
-            time.sleep(0.1)
-    return False
