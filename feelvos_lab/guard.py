@@ -17,8 +17,8 @@ REFUSED, UNEXPECTED, INTERRUPTED = 2, 1, 130  # exit codes; the last is a shell'
 def one_sentence(program: str, *, debug: bool) -> Iterator[None]:
     """End the process with one line on stderr where the block raises.
 
-    A refusal is told as it is, with exit code 2, and so is a full disk; an exception that nobody foresaw is named, with exit code 1; Ctrl-C
-    ends with 130. With `debug` the exception itself passes.
+    A refusal is told as it is, with exit code 2, and so is a full disk; an exception that nobody foresaw is named, with
+    exit code 1; Ctrl-C ends with 130. With `debug` the exception itself passes.
     """
     try:
         yield
