@@ -185,6 +185,7 @@ def segment(
     An object starts in the first mask that shows it; what later masks say of objects given before is not used.
     """
     from feelvos_lab.infer import propagate
+    from feelvos_lab.model.folded import folded
     from feelvos_lab.movie import require_writer
     from feelvos_lab.output import complete_folder, frame_names, read_clip, refuse_occupied, write_segmentation
 
@@ -197,7 +198,8 @@ def segment(
     for t in sorted(set(clip.starts) - {0}):
         print(f"given in frame {frame_names(clip)[t]}: {', '.join(map(str, clip.given_in(t)))}")
     with complete_folder(out) as folder:
-        predictions = _counted(propagate(model, clip, feedback=feedback and feedback.value, height=scaled), len(clip))
+        predictions = propagate(folded(model), clip, feedback=feedback and feedback.value, height=scaled)
+        predictions = _counted(predictions, len(clip))
         write_segmentation(predictions, clip, folder, names=frame_names(clip), moving=overlay.value, cues=cues)
     print(f"{len(clip)} masks{'' if overlay is Overlay.none else f' and overlay.{overlay.value}'} are in {out}")
 

@@ -12,11 +12,12 @@ from feelvos_lab.data.clip import Clip
 from feelvos_lab.infer import propagate
 from feelvos_lab.metrics import score_masks
 from feelvos_lab.model.feelvos import Feelvos
+from feelvos_lab.model.folded import folded
 
 
 def evaluate(model: Feelvos, clips: list[Clip], *, progress: Callable[[str], None] | None = None) -> pd.DataFrame:
     """Propagate the first mask of every clip and score it: one row per clip and object (see `score_masks`)."""
-    rows = []
+    rows, model = [], folded(model)
     for clip in clips:
         scored = score_masks((p.labels for p in propagate(model, clip)), clip)
         rows += scored

@@ -12,7 +12,7 @@ from torchvision.transforms import v2
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.errors import LabError
 from feelvos_lab.model.feelvos import Cues, Feelvos, Labelled, label_frame
-from feelvos_lab.model.head import combine_objects
+from feelvos_lab.model.head import combine_objects, winners
 from feelvos_lab.model.pml import Confident, confident_pixels, joined
 from feelvos_lab.model.resize import resize_bilinear, resize_labels
 
@@ -42,7 +42,7 @@ def propagate(
     distances are 1; before any is, everything is background and nothing is computed.
 
     Args:
-        model: in evaluation mode.
+        model: in evaluation mode; `folded` makes a copy that answers the same, sooner.
         feedback: what the next frame sees as previous prediction: "soft" probabilities on the stride-4 grid (the
             paper), or "hard" one-hot labels decided at full size (the official code). None: the model's own setting.
         height: frames higher than this are scaled down to it for the network, such as to the size it was trained
@@ -87,8 +87,7 @@ def propagate(
         if model.config.adapt_margin > 0 and not new:  # a mask that is given knows better
             sure = confident_pixels(cues, sure, margin=model.config.adapt_margin)
         logits = model.segment([cues])[0]  # (K', h, w), of the objects that are there
-        full = resize_bilinear(logits[None], size)[0]  # (K', H, W)
-        labels, probabilities = full.argmax(0), combine_objects(full)  # (H, W), (K', H, W)
+        labels, probabilities = _decide(logits, size)  # (H, W), (K', H, W)
         soft = combine_objects(logits)  # (K', h, w)
         if new:
             mask = clip.masks[t]
@@ -101,12 +100,18 @@ def propagate(
             soft = _insert(soft, small, known)  # (K, h, w)
             first = _pooled(first, embeddings, torch.where(background, 0, torch.where(given > 0, given, -1)))
         if feedback == "soft":
-            previous = Labelled(embeddings, soft.argmax(0), soft)
+            previous = Labelled(embeddings, winners(soft), soft)
         else:
             previous = label_frame(embeddings, labels, num_objects=known)
         yield Prediction(
             t, ids[labels.cpu()], _spread(probabilities.cpu(), channels, 0.0), _all_objects(cues, channels)
         )
+
+
+def _decide(logits: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Logits (K, h, w) → labels (H, W) and probabilities (K, H, W) at full size."""
+    full = resize_bilinear(logits[None], size)[0]  # (K, H, W)
+    return winners(full), combine_objects(full)
 
 
 def _channel_of(mask: Tensor, ids: Tensor) -> Tensor:

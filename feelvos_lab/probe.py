@@ -21,7 +21,7 @@ from feelvos_lab.data.clip import Clip
 from feelvos_lab.errors import LabError
 from feelvos_lab.infer import propagate
 from feelvos_lab.model.feelvos import Cues, Encoded, Feelvos, Labelled
-from feelvos_lab.model.head import combine_objects
+from feelvos_lab.model.head import combine_objects, winners
 from feelvos_lab.model.matching import global_matching, local_matching, normalise_distance, pairwise_sq_dist
 from feelvos_lab.model.resize import resize_bilinear
 
@@ -195,7 +195,7 @@ class Probe:
         with torch.inference_mode():
             logits = self.model.segment([cues])[0]  # (K, h, w)
             full = resize_bilinear(logits[None], self.size)[0]  # (K, H, W)
-            labels, probabilities = full.argmax(0).cpu(), combine_objects(full).cpu()
+            labels, probabilities = winners(full).cpu(), combine_objects(full).cpu()
         return Answer(torch.tensor([0, *self.clip.object_ids])[labels], probabilities, cues)
 
     def look(self, frame: int, *, object_id: int, cell: Cell, switches: Switches | None = None) -> Look:

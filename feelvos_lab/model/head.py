@@ -26,6 +26,14 @@ def combine_objects(logits: Tensor) -> Tensor:
     return logits.softmax(0)
 
 
+def winners(values: Tensor) -> Tensor:
+    """The object with the largest logit or probability at every pixel, the first of several equal ones.
+
+    Shapes: (K, H, W) → (H, W) int64. It is `values.argmax(0)`, which on a CPU takes many times as long.
+    """
+    return values.max(0).indices
+
+
 class SeparableLayer(nn.Module):
     """Depthwise k×k and pointwise convolution, each followed by ReLU; no norm, as in the official code."""
 
