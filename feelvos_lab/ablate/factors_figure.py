@@ -21,7 +21,7 @@ WORTH_MAP = "RdBu"  # red: the cue hurts, blue: it helps; told apart by all kind
 A_PANEL = 3  # factors
 GAP = 0.3  # between factors, in cells
 SMALL = 4.8  # points
-HATCH, PALE = "#a0a0a0", 0.55  # of undecided cells, which lie so far on the way to white
+HATCH, PALE = "#b4b4b4", 0.55  # of undecided cells, which lie so far on the way to white
 
 
 @style.in_house_style
