@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help ablation smoke test test-browser test-all lint lab app bench figures screenshots clean
+.PHONY: help ablation smoke test test-browser test-all lint lab app bench figures screenshots soak audit clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,16 @@ figures: $(STAMP) ## draw the README's picture again, from the first notebook
 
 screenshots: $(STAMP) ## take the README's pictures of the explorer and the painter again; needs chromium
 	@$(BIN)/python tests/screenshots.py experiments/results/app
+
+soak: $(STAMP) ## kill trainings, sweeps, segmentations and figures fifty times, and look whether anything was lost
+	@$(BIN)/python tests/soak.py $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
+
+# An advisory that does not concern this project is named here, with the reason: --ignore-vuln ID. There is none now.
+AUDIT_EXCEPT :=
+
+audit: $(STAMP) ## look the tested versions up among known vulnerabilities; needs the network
+	@$(PYTHON) -m venv $(VENV)/audit && $(VENV)/audit/bin/python -m pip install -q --disable-pip-version-check pip-audit
+	@$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r constraints.txt $(AUDIT_EXCEPT)
 
 clean: ## remove the environment and caches; runs, results and work/ stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -93,6 +93,24 @@ def run_(
         raise typer.Exit(1)
 
 
+@ablate_app.command("scheduler")
+def scheduler(
+    host: Annotated[
+        str, typer.Option(help="The address to listen at. Another than this computer's own lets others run code here.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 8786,
+    dashboard: Annotated[int, typer.Option(min=0, max=65535, help="Its port; 0: a free one.")] = 8787,
+) -> None:
+    """Run a dask scheduler for `ablate run --scheduler`. This computer alone reaches it, unless --host says more."""
+    from feelvos_lab.ablate.cluster import is_this_computer, open_scheduler
+
+    if not is_this_computer(host):
+        print(f"whoever reaches {host}:{port} can run code as you: dask asks for no password")
+    print(f"workers: dask worker tcp://{host}:{port} --host ADDRESS --nthreads 1 --no-dashboard")
+    if status := open_scheduler(host=host, port=port, dashboard=dashboard):
+        raise typer.Exit(status)
+
+
 @ablate_app.command("status")
 def status(spec: Spec, seeds: Seeds = None, root: Root = ROOT) -> None:
     """Say how far an ablation is, also while it runs: the state of each run, and about how long the rest will take."""

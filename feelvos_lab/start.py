@@ -45,9 +45,12 @@ def copy_notebooks(source: Path, desk: Path) -> list[str]:
 
 
 def open_lab(desk: Path) -> int:
-    """Run JupyterLab on the desk until it is closed; its exit status."""
+    """Run JupyterLab on the desk until it is closed; its exit status.
+
+    Only this computer can reach it, whatever a configuration file says, and only with Jupyter's token.
+    """
     as_root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-    return subprocess.call([sys.executable, "-m", "jupyterlab", *as_root, str(desk)])
+    return subprocess.call([sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", *as_root, str(desk)])
 
 
 def open_page(notebook: Path, *, port: int, browser: bool) -> int:

@@ -102,7 +102,10 @@ def test_tests_that_need_a_browser_run_where_they_are_asked_for(target, selectio
 
 @pytest.mark.parametrize(
     "target",
-    ["ablation", "test", "test-browser", "test-all", "lab", "app", "bench", "figures", "screenshots", "smoke", "lint"],
+    [
+        *("ablation", "test", "test-browser", "test-all", "lab", "app", "bench", "figures", "screenshots", "smoke"),
+        *("lint", "soak", "audit"),
+    ],
 )
 def test_every_target_sets_up_its_environment_first(target, tmp_path):
     """`make -n` prints the installation before the target's own commands, as for a fresh clone."""
@@ -113,6 +116,15 @@ def test_every_target_sets_up_its_environment_first(target, tmp_path):
     assert plan.index("-m venv") < plan.index("pip install")
     if target != "lint":
         assert plan.index("pip install") < plan.rindex(f"{tmp_path}/venv/bin/")
+
+
+def test_an_audit_fails_where_a_version_cannot_be_looked_up(tmp_path):
+    """Without --strict a service that knows none of the packages would give a clean bill."""
+    plan = subprocess.run(
+        ["make", "-n", "-C", str(PROJECT), f"VENV={tmp_path}/venv", "audit"], capture_output=True, text=True, check=True
+    ).stdout
+    (call,) = [line for line in plan.splitlines() if "pip-audit " in line and "constraints.txt" in line]
+    assert "--strict" in call.split() and "--ignore-vuln" not in call
 
 
 def test_an_old_python_is_refused_in_one_sentence(tmp_path):

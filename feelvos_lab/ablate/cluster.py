@@ -16,10 +16,14 @@ import math
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +44,29 @@ LEFT_THERE = ("state.safetensors", PLAN)  # a run's files that are not sent back
 
 class OtherSources(LabError):
     """A worker would measure another number than this side's code."""
+
+
+def open_scheduler(*, host: str, port: int, dashboard: int) -> int:
+    """Run a dask scheduler until it is ended; its exit status.
+
+    Whoever reaches a scheduler can run code as the user who started it, and as its workers' users: dask asks for no
+    password. So it listens where `host` says and nowhere else, its dashboard too.
+
+    Raises:
+        LabError: dask is not installed.
+    """
+    if find_spec("distributed") is None:
+        raise LabError("a scheduler needs dask: pip install 'feelvos_lab[cluster]'")
+    listening = ["--host", host, "--port", str(port), "--dashboard-address", f"{host}:{dashboard}", "--no-jupyter"]
+    return subprocess.call([sys.executable, "-m", "dask", "scheduler", *listening])
+
+
+def is_this_computer(host: str) -> bool:
+    """Whether an address is reached from this computer alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @contextlib.contextmanager
