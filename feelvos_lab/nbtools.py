@@ -98,7 +98,8 @@ def parse_parameters(text: str, *, where: str) -> dict[str, Parameter]:
     try:
         body = ast.parse(text).body
     except SyntaxError as error:
-        raise LabError(f"the parameters cell of {where} does not parse: {error.msg} in line {error.lineno}") from None
+        line = f" in line {error.lineno}" if error.lineno else ""
+        raise LabError(f"the parameters cell of {where} does not parse: {error.msg}{line}") from None
     except (ValueError, RecursionError, MemoryError) as error:  # zero bytes, or brackets without end
         raise LabError(f"the parameters cell of {where} does not parse: {error}") from None
     lines = text.splitlines()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from feelvos_lab.ablate.values import did_you_mean
 from feelvos_lab.errors import LabError
 
+MOST = 10_000  # values in a file: a few aliases of aliases could come to more than any memory holds
 DEEPEST = 4  # levels of keys that a line is remembered for: claims, 0, better
 
 
@@ -86,9 +87,7 @@ def read_file(path: Path) -> tuple[Written, Places]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise LabError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
-        raise LabError(f"{path} is not YAML that can be read: it is nested too deeply, or in itself") from None
-    except (ValueError, TypeError, OverflowError) as error:  # such as a date of month 13
-        raise LabError(f"{path} holds a value that is none: {error}") from None
+        raise LabError(f"{path}:1 is not YAML that can be read: it is nested too deeply") from None
     except OSError as error:
         raise LabError(f"{path} cannot be read: {error.strerror or error}") from None
     places = Places(path, lines)
@@ -159,22 +158,48 @@ class _Loader(yaml.SafeLoader):
     """YAML without its silent last-one-wins for a key that is given twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
+        seen = set()
+        for below, _ in node.value:
+            key = self.construct_object(below, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} cannot be a key", below.start_mark)
+            if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", node.start_mark)
+            seen.add(key)
         return super().construct_mapping(node, deep)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, OverflowError, KeyError, AttributeError, TypeError) as error:  # such as a date of month 13
+            told = f"{node.value!r} is no value: {error}" if isinstance(node, yaml.ScalarNode) else str(error)
+            raise yaml.constructor.ConstructorError(None, None, told, node.start_mark) from None
 
 
 def _load(text: str) -> tuple[Any, dict[tuple[str, ...], int]]:
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
+        _size(node, {})
         lines: dict[tuple[str, ...], int] = {}
         _note_lines(node, (), lines)
         return (None if node is None else loader.construct_document(node)), lines
     finally:
         loader.dispose()
+
+
+def _size(node: yaml.Node | None, known: dict[int, int]) -> int:
+    """How many values a node comes to, those that it names by an alias counted each time."""
+    if not isinstance(node, yaml.CollectionNode):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = MOST + 1  # until it is counted: whoever comes here again has been led in a circle
+        below = itertools.chain(*node.value) if isinstance(node, yaml.MappingNode) else node.value
+        known[id(node)] = 1 + sum(_size(one, known) for one in below)
+    if known[id(node)] > MOST:
+        told = f"it holds itself, or more than {MOST:,} values"
+        raise yaml.constructor.ConstructorError(None, None, told, node.start_mark)
+    return known[id(node)]
 
 
 def _note_lines(node: yaml.Node | None, keys: tuple[str, ...], lines: dict[tuple[str, ...], int]) -> None:
