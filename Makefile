@@ -1,10 +1,11 @@
 # Every target sets up the virtual environment by itself: `make ablation` works in a fresh clone.
 VENV ?= .venv
 PYTHON ?= python3
+CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help ablation smoke test test-browser test-all lint lab app bench figures screenshots soak audit clean
+.PHONY: help ablation smoke test test-fast test-browser test-all test-min test-newest lint lab app bench figures screenshots soak mutate audit clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,6 +24,13 @@ test-browser: $(STAMP) ## the notebooks and the page as people use them; needs c
 
 test-all: lint ## both, as CI runs them
 	@$(BIN)/python -m pytest -q
+
+test-min: ## `make test` at the lowest versions that pyproject.toml allows, in an environment beside the other
+	@$(MAKE) --no-print-directory VENV=$(VENV)-min CONSTRAINTS=constraints-min.txt test
+
+test-newest: ## `make test` at the newest versions there are today, in an environment made anew
+	rm -rf $(VENV)-newest
+	@$(MAKE) --no-print-directory VENV=$(VENV)-newest CONSTRAINTS= test
 
 lint: $(STAMP) ## ruff, and the rules for notebooks
 	@$(BIN)/ruff check -q .
@@ -56,14 +64,14 @@ audit: $(STAMP) ## look the tested versions up among known vulnerabilities; need
 	@$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r constraints.txt $(AUDIT_EXCEPT)
 
 clean: ## remove the environment and caches; runs, results and work/ stay
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(VENV)-min $(VENV)-newest .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# One stamp: a changed pyproject.toml or constraints.txt installs again.
-$(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || \
-	  { echo "feelvos_lab needs Python 3.10 or newer, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1); try make PYTHON=python3.12" >&2; exit 1; }
+# One stamp an environment: a changed pyproject.toml or file of constraints installs again.
+$(STAMP): pyproject.toml $(CONSTRAINTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "feelvos_lab needs Python 3.11 or newer, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1); try make PYTHON=python3.12" >&2; exit 1; }
 	@echo "installing into $(VENV) (a few minutes, once) …"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[app,dev,video]"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check $(CONSTRAINTS:%=-c %) -e ".[app,dev,video]"
 	@touch $@

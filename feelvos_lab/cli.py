@@ -10,7 +10,7 @@ import shlex
 import signal
 import sys
 from contextlib import nullcontext
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,38 +34,38 @@ app.add_typer(ablate_app, name="ablate")
 app.command()(figure)
 
 
-class Feedback(str, Enum):
+class Feedback(StrEnum):
     soft = "soft"
     hard = "hard"
 
 
-class Part(str, Enum):
+class Part(StrEnum):
     auto = "auto"
     all = "all"
     deeplab = "deeplab"
     trunk = "trunk"
 
 
-class Overlay(str, Enum):
+class Overlay(StrEnum):
     mp4 = "mp4"
     gif = "gif"
     none = "none"
 
 
-class Data(str, Enum):
+class Data(StrEnum):
     shapes = "shapes"
     davis_2016 = "davis-2016"
     davis_2017 = "davis-2017"
     youtube_vos = "youtube-vos"
 
 
-class Published(str, Enum):
+class Published(StrEnum):
     davis_2016 = "davis-2016"
     davis_2017 = "davis-2017"
     youtube_vos = "youtube-vos"
 
 
-class Split(str, Enum):
+class Split(StrEnum):
     train = "train"
     validation = "validation"
     test = "test"

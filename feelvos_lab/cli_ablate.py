@@ -5,7 +5,7 @@ pandas is imported inside the commands alone, so that `--help` answers at once.
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,7 +24,7 @@ Root = Annotated[Path, typer.Option(help="Folder of runs and results.")]
 ROOT = Path("experiments")
 
 
-class Metric(str, Enum):
+class Metric(StrEnum):
     JF = "JF"
     J = "J"
     F = "F"

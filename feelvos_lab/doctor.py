@@ -74,8 +74,8 @@ def _guarded(check: Callable[[], Finding]) -> Finding:
 
 
 def _python() -> Finding:
-    ok = sys.version_info >= (3, 10)
-    advice = "" if ok else ", 3.10 or newer is needed: install it and run `make PYTHON=python3.12 test`"
+    ok = sys.version_info >= (3, 11)
+    advice = "" if ok else ", 3.11 or newer is needed: install it and run `make PYTHON=python3.12 test`"
     return Finding("python", ok, f"{platform.python_version()}{advice}")
 
 

@@ -5,30 +5,32 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 import feelvos_lab
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 PROJECT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())
 EXTRAS = PYPROJECT["project"]["optional-dependencies"]
-OLDEST, NEWEST = (3, 10), (3, 13)
+DEPENDENCIES = [
+    Requirement(text) for texts in (PYPROJECT["project"]["dependencies"], *EXTRAS.values()) for text in texts
+]
+VERSION = "Programming Language :: Python :: "
+WORKFLOW = yaml.load((PROJECT / ".github" / "workflows" / "ci.yml").read_text(), yaml.BaseLoader)
+PYTHONS = [(3, 11), (3, 12), (3, 13)]  # those that the tests were run with
+OLDEST, NEWEST = PYTHONS[0], PYTHONS[-1]
 
 
-def pins(python: tuple[int, int]) -> dict[str, str]:
+def pins(python: tuple[int, int], constraints: str = "constraints.txt") -> dict[str, str]:
     """The constraints that hold for a Python version."""
-    lines = [line for line in (PROJECT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]
+    lines = [line for line in (PROJECT / constraints).read_text().splitlines() if line and line[0] != "#"]
     wanted = [Requirement(line) for line in lines]
     version = f"{python[0]}.{python[1]}"
     environment = {"python_version": version, "python_full_version": f"{version}.0"}
@@ -45,31 +47,44 @@ def test_the_conda_route_installs_what_pip_installs():
     python, pip, by_pip = environment["dependencies"]
     assert python == "python" + PYPROJECT["project"]["requires-python"]
     assert pip == "pip"
-    installs = re.search(r"pip install .*-c (\S+) -e \"(.+)\"", (PROJECT / "Makefile").read_text())
-    assert by_pip == {"pip": [f"-c {installs[1]}", f"-e {installs[2]}"]}
+    makefile = (PROJECT / "Makefile").read_text()
+    constraints = re.search(r"^CONSTRAINTS \?= (\S+)$", makefile, re.MULTILINE)[1]
+    installed = re.search(r"pip install .* -e \"(.+)\"", makefile)[1]
+    assert by_pip == {"pip": [f"-c {constraints}", f"-e {installed}"]}
 
 
-@pytest.mark.parametrize("python", [OLDEST, (3, 11), (3, 12), NEWEST])
+def test_a_python_is_declared_where_the_tests_were_run_with_it():
+    names = [f"{major}.{minor}" for major, minor in PYTHONS]
+    project = PYPROJECT["project"]
+    stated = [text.removeprefix(VERSION) for text in project["classifiers"] if text.startswith(VERSION)]
+    assert stated == names
+    assert project["requires-python"] == f">={names[0]}"
+    assert WORKFLOW["jobs"]["tested"]["strategy"]["matrix"]["python"] == names
+    assert f"(Python {names[0]} to {names[-1]})" in (PROJECT / "constraints.txt").read_text()
+    assert f"Python {names[0]} or newer" in (PROJECT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("python", PYTHONS)
 def test_every_dependency_has_a_tested_version_within_its_range(python):
     pinned = pins(python)
-    for text in [*PYPROJECT["project"]["dependencies"], *(text for extra in EXTRAS.values() for text in extra)]:
-        wanted = Requirement(text)
+    for wanted in DEPENDENCIES:
         assert wanted.specifier, f"{wanted.name} needs a range"
         assert pinned[canonicalize_name(wanted.name)] in wanted.specifier
 
 
-@pytest.mark.parametrize("python", [OLDEST, NEWEST])
-def test_torch_and_torchvision_are_a_matching_pair(python):
+def test_the_lowest_version_of_every_range_is_the_one_that_is_tested():
+    lowest = pins(OLDEST, "constraints-min.txt")
+    for wanted in DEPENDENCIES:
+        (bound,) = wanted.specifier
+        assert bound.operator in (">=", "=="), f"{wanted.name} has no lowest version"
+        assert Version(lowest[canonicalize_name(wanted.name)]) == Version(bound.version.removesuffix(".*"))
+
+
+@pytest.mark.parametrize("constraints", ["constraints.txt", "constraints-min.txt"])
+def test_torch_and_torchvision_are_a_matching_pair(constraints):
     """torchvision 0.N belongs to torch 2.(N − 15) and carries the same patch number."""
-    torch, vision = (pins(python)[name].split(".") for name in ("torch", "torchvision"))
+    torch, vision = (pins(OLDEST, constraints)[name].split(".") for name in ("torch", "torchvision"))
     assert (vision[0], int(vision[1]) - 15, vision[2]) == ("0", int(torch[1]), torch[2])
-
-
-def test_no_pin_asks_the_oldest_python_for_what_it_cannot_have():
-    """numpy, scipy and pandas left Python 3.10 behind."""
-    old, new = pins(OLDEST), pins(NEWEST)
-    assert old["numpy"].startswith("2.2") and new["numpy"].startswith("2.4")
-    assert old["pandas"].startswith("2.") and new["pandas"].startswith("3.")
 
 
 def test_the_version_is_said_once():
@@ -127,6 +142,35 @@ def test_an_audit_fails_where_a_version_cannot_be_looked_up(tmp_path):
     assert "--strict" in call.split() and "--ignore-vuln" not in call
 
 
+@pytest.mark.parametrize(
+    ("target", "constrained"),
+    [("test", "-c constraints.txt"), ("test-min", "-c constraints-min.txt"), ("test-newest", "")],
+)
+def test_each_set_of_versions_has_an_environment_of_its_own(target, constrained, tmp_path):
+    plan = subprocess.run(
+        ["make", "-n", "-C", str(PROJECT), f"VENV={tmp_path}/venv", target], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    folder = f"{tmp_path}/venv{target.removeprefix('test')}"
+    (install,) = [line for line in plan if "pip install" in line]
+    assert re.fullmatch(
+        rf"{folder}/bin/python -m pip install .*--disable-pip-version-check *{constrained} *-e .*", install
+    )
+    (call,) = [line for line in plan if "-m pytest" in line]
+    assert call == f'{folder}/bin/python -m pytest -q -m "not browser"'
+
+
+def test_the_workflow_runs_the_makefiles_commands_and_may_only_read():
+    steps = [step for job in WORKFLOW["jobs"].values() for step in job["steps"]]
+    targets = re.search(r"^\.PHONY: (.+)$", (PROJECT / "Makefile").read_text(), re.MULTILINE)[1].split()
+    commands = [step["run"].removeprefix("make ") for step in steps if "run" in step]
+    assert set(commands) <= set(targets)
+    assert {"test-all", "test-min", "test-newest"} == set(commands)
+    assert all(re.fullmatch(r"actions/[a-z-]+@v\d+", step["uses"]) for step in steps if "uses" in step)
+    assert WORKFLOW["permissions"] == {"contents": "read"}
+    assert not [name for name, job in WORKFLOW["jobs"].items() if "permissions" in job or "secrets" in job]
+    assert "schedule" in WORKFLOW["on"] and "push" in WORKFLOW["on"]
+
+
 def test_an_old_python_is_refused_in_one_sentence(tmp_path):
     old = tmp_path / "python3"
     old.write_text('#!/bin/sh\ncase "$1" in --version) echo Python 3.8.1;; *) exit 1;; esac\n')
@@ -135,7 +179,7 @@ def test_an_old_python_is_refused_in_one_sentence(tmp_path):
         ["make", "-C", str(PROJECT), f"VENV={tmp_path}/venv", f"PYTHON={old}", "lint"], capture_output=True, text=True
     )
     assert refusal.returncode != 0
-    assert "needs Python 3.10 or newer" in refusal.stderr and "Python 3.8.1" in refusal.stderr
+    assert "needs Python 3.11 or newer" in refusal.stderr and "Python 3.8.1" in refusal.stderr
     assert not (tmp_path / "venv").exists()
 
 
