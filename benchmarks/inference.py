@@ -90,7 +90,8 @@ class Stopwatch:
 
     def lap(self) -> None:
         now = time.perf_counter()
-        self.laps.append({**self.seconds, "all": now - self._began})
+        whole = now - self._began
+        self.laps.append({**self.seconds, "all": whole, "rest": whole - sum(self.seconds.values())})
         self.seconds.clear()
         self._began = now
 
@@ -150,8 +151,7 @@ def training_laps(config: Config, steps: int) -> list[dict[str, float]]:
 def line(name: str, laps: list[dict[str, float]], columns: tuple[str, ...]) -> str:
     """Milliseconds and share of each column: medians."""
     whole = statistics.median(lap["all"] for lap in laps)
-    parts = [statistics.median(lap.get(column, 0.0) for lap in laps) for column in columns]
-    parts.append(whole - sum(parts))
+    parts = [statistics.median(lap.get(column, 0.0) for lap in laps) for column in (*columns, "rest")]
     cells = [f"{1000 * part:7.1f} {100 * part / whole:3.0f}%" for part in parts]
     return f"{name:18}{1 / whole:8.2f}{1000 * whole:9.1f}  " + "".join(f"{cell:>13}" for cell in cells)
 
