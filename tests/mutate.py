@@ -1,0 +1,99 @@
+"""Plant one sabotage after another in a copy of the project, and see whether the fast tests notice.
+
+    python tests/mutate.py [--jobs 2] [--only NAME …] [--list]
+
+Each copy runs the tests near the sabotage, and where they pass the whole fast suite (`make test-fast`). Prints what
+noticed, and ends with 1 if fewer than 95 % were caught or one survived that `sabotages.SURVIVORS` does not name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import Queue
+
+from sabotages import SABOTAGES, SURVIVORS, Sabotage
+
+ROOT = Path(__file__).resolve().parents[1]
+FAST = "not slow and not browser"
+LEAST = 0.95  # of the sabotages must be caught
+LEFT_OUT = shutil.ignore_patterns(".venv", ".git", "runs", "work", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info")
+
+
+def plant(sabotage: Sabotage, root: Path) -> str:
+    """Write the wrong line into the copy at `root`; returns the file's text as it was."""
+    path = root / "feelvos_lab" / sabotage.file
+    text = path.read_text(encoding="utf-8")
+    if text.count(sabotage.right) != 1:
+        raise SystemExit(f"{sabotage.name}: {sabotage.right!r} stands {text.count(sabotage.right)} times in {path}")
+    path.write_text(text.replace(sabotage.right, sabotage.wrong), encoding="utf-8")
+    return text
+
+
+def noticed(root: Path, tests: list[str]) -> str | None:
+    """The first test that fails in the copy at `root`, or None where all pass."""
+    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-m", FAST, "-p", "no:cacheprovider", *tests]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    if done.returncode == 0:
+        return None
+    failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    if done.returncode > 2 or not failed:
+        raise SystemExit(f"pytest ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return failed[0].split(" - ")[0].split("/")[-1]
+
+
+def attempt(sabotage: Sabotage, root: Path) -> tuple[str | None, float]:
+    """What noticed the sabotage, and after how many seconds; the copy at `root` is left as it was."""
+    began = time.perf_counter()
+    text = plant(sabotage, root)
+    try:
+        near = [f"tests/test_{name}.py" for name in sabotage.near]
+        found = noticed(root, near) or noticed(root, ["tests"])
+    finally:
+        (root / "feelvos_lab" / sabotage.file).write_text(text, encoding="utf-8")
+    return found, time.perf_counter() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--only", nargs="+", default=[s.name for s in SABOTAGES], metavar="NAME")
+    parser.add_argument("--list", action="store_true", help="print the names and end")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.only) - {s.name for s in SABOTAGES}:
+        parser.error(f"there is no sabotage {', '.join(sorted(unknown))}")
+    chosen = [s for s in SABOTAGES if s.name in arguments.only]
+    if arguments.list:
+        print(*(f"{s.name:40}{s.file}" for s in chosen), sep="\n")
+        return
+    copies: Queue[Path] = Queue()
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(arguments.jobs) as pool:
+        for number in range(arguments.jobs):
+            copies.put(Path(shutil.copytree(ROOT, Path(folder) / str(number), ignore=LEFT_OUT)))
+
+        def work(sabotage: Sabotage) -> str | None:
+            root = copies.get()
+            try:
+                found, seconds = attempt(sabotage, root)
+            finally:
+                copies.put(root)
+            print(f"{sabotage.name:40}{seconds:5.0f} s  {found or 'SURVIVED'}", flush=True)
+            return found
+
+        caught = list(pool.map(work, chosen))
+    survivors = [s.name for s, found in zip(chosen, caught, strict=True) if found is None]
+    print(f"{len(chosen) - len(survivors)} of {len(chosen)} caught; survived: {', '.join(survivors) or 'none'}")
+    unexplained = [name for name in survivors if name not in SURVIVORS]
+    sys.exit(bool(unexplained) or len(survivors) > (1 - LEAST) * len(chosen))
+
+
+if __name__ == "__main__":
+    main()

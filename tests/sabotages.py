@@ -1,0 +1,96 @@
+"""One-line sabotages of the library, each of which a test must notice: what `mutate.py` plants.
+
+Each replaces a text that stands exactly once in its file (`tests/test_mutate.py` holds that). `near` are the tests that
+should notice it, which run first; the whole fast suite follows only where they do not.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Sabotage(NamedTuple):
+    """A wrong line for a right one."""
+
+    name: str
+    file: str  # below feelvos_lab/
+    right: str
+    wrong: str
+    near: tuple[str, ...]  # test files, without test_ and .py
+
+
+MATCHING = ("matching", "golden_matching")
+MODEL = ("model", "golden_network")
+TRAIN = ("train", "triplets", "golden_training", "golden_network")
+SCORE = ("metrics", "golden_metrics")
+STATS = ("ablate_stats",)
+SWEEP = ("ablate_run", "ablate_report", "ablate_fingerprint", "ablate_sweep")
+
+SABOTAGES = (
+    # The distance and the matching
+    Sabotage("distance-without-half", "model/matching.py", "torch.tanh(sq / 2)", "torch.tanh(sq)", MATCHING),
+    Sabotage("gradient-of-half-the-square", "model/matching.py", "(2 * grad)", "(1 * grad)", MATCHING),
+    Sabotage("gradient-to-reference-with-wrong-sign", "model/matching.py", "alpha=-1)", "alpha=1)", MATCHING),
+    Sabotage("product-term-halved", "model/matching.py", "reference.t(), alpha=-2)", "reference.t(), alpha=-1)", MATCHING),
+    Sabotage(
+        "negative-labels-kept", "model/matching.py", "kept & (grouped >= 0)", "kept & (grouped >= -9)", MATCHING
+    ),
+    Sabotage("one-pixel-too-many", "model/matching.py", "first < max_per_object", "first <= max_per_object", MATCHING),
+    Sabotage("absent-object-is-near", "model/matching.py", "masked_fill_(index < 0, torch.inf)", "masked_fill_(index < 0, 0)", MATCHING),
+    # The network
+    Sabotage("objects-do-not-compete", "model/head.py", "return logits.softmax(0)", "return logits.sigmoid()", MODEL),
+    Sabotage("objects-swap-clips", "model/head.py", "parts[0][owner]", "parts[0][owner.flip(0)]", MODEL),
+    Sabotage("skip-sum-forgotten", "model/head.py", "logits + self.skip(cues)", "logits", MODEL),
+    Sabotage("head-layer-without-relu", "model/head.py", "self.pointwise(self.depthwise(x).relu()).relu()", "self.pointwise(self.depthwise(x)).relu()", MODEL),
+    Sabotage("cues-in-another-order", "model/feelvos.py", "(global_map, local_map, previous_mask) if", "(local_map, global_map, previous_mask) if", MODEL),
+    Sabotage("local-map-anywhere", "model/feelvos.py", 'config.previous_matching == "local"', 'config.previous_matching == "locally"', MODEL),
+    Sabotage("previous-frame-is-the-first", "model/feelvos.py", "embeddings, previous.embeddings, previous.labels, num_objects=objects, radius", "embeddings, first.embeddings, first.labels, num_objects=objects, radius", MODEL),
+    Sabotage("mask-cue-always-on", "model/feelvos.py", "previous.probabilities if config.previous_mask else None", "previous.probabilities", MODEL),
+    Sabotage("unknown-pixels-are-background", "model/feelvos.py", "F.one_hot(small * known, num_objects) * known[..., None]", "F.one_hot(small * known, num_objects)", MODEL),
+    Sabotage("embedding-never-cut", "model/embedding.py", "if self.relu:", "if False:", MODEL),
+    Sabotage("frames-not-standardised", "model/backbone.py", "self.net((images - self.mean) / self.std)", "self.net(images)", MODEL),
+    Sabotage("frozen-backbone-trains", "model/backbone.py", "mode and not self.frozen", "mode", MODEL),
+    Sabotage("context-drops-the-image", "model/decoder.py", "parts.append(image.expand(-1, -1, *deep.shape[2:]))", "parts.append(0 * image.expand(-1, -1, *deep.shape[2:]))", MODEL),
+    Sabotage("corners-not-aligned", "model/resize.py", 'mode="bilinear", align_corners=True', 'mode="bilinear", align_corners=False', MODEL),
+    Sabotage("labels-rounded-down", "model/resize.py", "* scale + 0.5)", "* scale)", MODEL),
+    Sabotage("triplets-without-margin", "model/pml.py", "- negative[used] + margin)", "- negative[used])", ("pml",)),
+    # Data
+    Sabotage("clip-moves-from-split-to-split", "data/shapes.py", '"test": 2_000_000_000', '"test": 1_000_000_000', ("shapes",)),
+    Sabotage("flip-of-the-frame-alone", "data/triplets.py", "images, labels = self.rest(images, labels)", "images, labels = self.rest(images), self.rest(labels)", TRAIN),
+    Sabotage("ignored-pixels-become-background", "data/triplets.py", "indexed[every == IGNORE] = IGNORE", "indexed[every == IGNORE] = 0", TRAIN),
+    Sabotage("pasted-object-has-no-label", "data/triplets.py", "labels = torch.where(chosen, sample.num_objects, sample.labels)", "labels = torch.where(chosen, 0, sample.labels)", TRAIN),
+    Sabotage("cutout-stands-still", "data/cutouts.py", "place + k * pace", "place", ("cutouts",)),
+    Sabotage("mask-of-another-size-accepted", "data/clip.py", "if tuple(mask.shape) != size:", "if False:", ("clip", "bad_input")),
+    # Training
+    Sabotage("easiest-pixels-count", "train.py", "losses.topk(max(1, int(np.float32(keep) * losses.numel()))).indices", "(-losses).topk(max(1, int(np.float32(keep) * losses.numel()))).indices", TRAIN),
+    Sabotage("rate-never-falls", "train.py", "(1.0 - min(step, steps) / steps) ** power", "1.0", TRAIN),
+    Sabotage("mining-from-the-start", "train.py", "min(1.0, step / anneal_steps)", "1.0", TRAIN),
+    Sabotage("feedback-passes-gradient", "train.py", "combine_objects(logits[b].detach())", "combine_objects(logits[b])", TRAIN),
+    Sabotage("gradients-unclipped", "optim.py", "clip_grad_norm_(parameters, settings.clip_norm)", "clip_grad_norm_(parameters, 1e9)", TRAIN),
+    Sabotage("biases-decay-too", "optim.py", "p.requires_grad and p.ndim > 1 and id(p) not in spared", "p.requires_grad and id(p) not in spared", TRAIN),
+    Sabotage("norms-not-frozen", "optim.py", "                module.eval()", "                module.train()", TRAIN),
+    Sabotage("optimizer-forgets", "checkpoint.py", 'if name.startswith("optimizer/"):', 'if name.startswith("optimiser/"):', TRAIN),
+    Sabotage("state-of-another-seed", "checkpoint.py", ' or int(notes["seed"]) != self.seed', "", TRAIN),
+    # Scores
+    Sabotage("overlap-over-the-truth-alone", "metrics.py", "np.count_nonzero(prediction | truth)\n", "np.count_nonzero(truth)\n", SCORE),
+    Sabotage("absent-scores-nothing", "metrics.py", "/ union) if union else 1.0", "/ union) if union else 0.0", SCORE),
+    Sabotage("first-frame-counts", "metrics.py", "if 0 < frame < len(clip) - 1:", "if 0 <= frame < len(clip) - 1:", SCORE),
+    Sabotage("contour-in-a-square", "metrics.py", "math.isqrt(radius * radius - dy * dy)", "radius", SCORE),
+    Sabotage("recall-includes-one-half", "metrics.py", "(series > 0.5)", "(series >= 0.5)", SCORE),
+    Sabotage("decay-turned-round", "metrics.py", "series[edges[0] : edges[1] + 1].mean() - series[edges[3] : edges[4] + 1].mean()", "series[edges[3] : edges[4] + 1].mean() - series[edges[0] : edges[1] + 1].mean()", SCORE),
+    # Statistics and sweeps
+    Sabotage("seeds-not-drawn", "ablate/stats.py", "((seed_weights @ sums) * clip_weights).sum(1)", "((np.ones_like(seed_weights) @ sums) * clip_weights).sum(1)", STATS),
+    Sabotage("two-sided-interval-one-sided", "ablate/stats.py", "[0.025, 0.975])", "[0.05, 0.95])", STATS),
+    Sabotage("unpaired", "ablate/stats.py", "if len(both) != len(a) or len(both) != len(b):", "if False:", STATS),
+    Sabotage("one-seed-decides", "ablate/stats.py", "if self.test is None or math.isnan(self.estimate.low):", "if math.isnan(self.estimate.low):", STATS),
+    Sabotage("verdict-forgets-the-seeds", "ablate/stats.py", 'if self.spread == "seeds":', 'if self.spread == "clips":', STATS),
+    Sabotage("code-does-not-count", "ablate/fingerprint.py", "    parts += [_meaning(code) for code in worker_code(notebook)]\n", "", SWEEP),
+    Sabotage("stale-is-ok", "ablate/plan.py", "            if not same:", "            if False:", SWEEP),
+    Sabotage("notebook-may-disobey", "ablate/plan.py", "        if record[key] != value:", "        if False:", SWEEP),
+    Sabotage("rows-in-fractions", "ablate/results.py", "{c: 100 * s[c] for c in SCORES}", "{c: s[c] for c in SCORES}", SWEEP),
+    Sabotage("dagger-forgotten", "ablate/table.py", 'dagger = "†" if row.estimates and', 'dagger = "" if row.estimates and', SWEEP),
+    Sabotage("twins-run-twice", "ablate/spec.py", "        if variant.digest in seen:", "        if False:", ("ablate_spec",)),
+    Sabotage("paper-misquoted", "paper.py", "_s(69.1)),", "_s(69.2)),", ("paper",)),
+)  # fmt: skip
+
+SURVIVORS: dict[str, str] = {}  # name → why no test can notice it
