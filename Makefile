@@ -19,6 +19,12 @@ smoke: $(STAMP) ## the same six rows, too small to mean anything: does it all ru
 test: lint ## ruff and pytest
 	@$(BIN)/python -m pytest -q -m "not browser"
 
+test-fast: $(STAMP) ## the laws that take no time, as after every change
+	@$(BIN)/python -m pytest -q -m "not slow and not browser"
+
+mutate: $(STAMP) ## plant one-line sabotages, one after another: do the fast tests notice?
+	@$(BIN)/python tests/mutate.py $(if $(JOBS),--jobs $(JOBS))
+
 test-browser: $(STAMP) ## the notebooks and the page as people use them; needs chromium
 	@$(BIN)/python -m pytest -q -m browser
 
