@@ -128,6 +128,8 @@ def load_spec(path: Path | str) -> Spec:
     notebook = (path.parent / file.notebook).resolve()
     parameters = _told(where.at("notebook"), read_parameters, notebook)
     table = _told(where.at("paper_table"), paper.table, file.paper_table) if file.paper_table is not None else None
+    if not file.question.strip():
+        raise LabError(f"{where.at('question')}: question must say what is asked, got {file.question!r}")
     check_seeds(file.seeds, where=where.at("seeds"))
     for name in ("seed", "folder"):
         if name not in parameters:

@@ -67,7 +67,9 @@ class Bundle:
                 raise LabError(f"{self.index} must be little-endian, is not")
             # keys that begin with a zero byte are slices of partitioned variables
             self.entries = {key.decode(): _entry(value) for key, value in pairs[1:] if not key.startswith(b"\0")}
-        except (IndexError, struct.error, UnicodeDecodeError, AttributeError, TypeError, KeyError) as error:
+        except (IndexError, struct.error, ValueError, OverflowError, AttributeError, TypeError, KeyError) as error:
+            if isinstance(error, LabError):
+                raise
             raise LabError(f"{self.index} is damaged: {error}") from error
 
     def read(self, name: str) -> np.ndarray:
@@ -91,11 +93,12 @@ class Bundle:
         path = self.prefix.with_name(f"{self.prefix.name}.data-{entry.shard:05d}-of-{self.shards:05d}")
         if not path.is_file():
             raise LabError(f"the checkpoint's data file {path} is missing")
+        there = max(0, path.stat().st_size - entry.offset)
+        if there < entry.size:  # before memory is asked for what an index claims
+            raise LabError(f"{path} is truncated: {name} needs {entry.size} bytes at {entry.offset}, has {there}")
         with path.open("rb") as file:
             file.seek(entry.offset)
             data = file.read(entry.size)
-        if len(data) != entry.size:
-            raise LabError(f"{path} is truncated: {name} needs {entry.size} bytes at {entry.offset}, has {len(data)}")
         if masked_crc32c(data) != entry.crc:
             raise LabError(f"{path} is damaged: the checksum of {name} is wrong")
         return np.frombuffer(data, dtype).reshape(entry.shape).copy()
