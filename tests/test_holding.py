@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -65,15 +66,22 @@ def test_the_second_is_told_who_is_there_and_one_that_was_killed_is_not(tmp_path
     assert not lock.exists()
 
 
-def test_a_lock_file_that_its_holder_removed_is_not_taken_for_the_new_one(tmp_path: Path) -> None:
-    """Who waited has the old file open; another may have made a new one since."""
-    lock = tmp_path / ".lock"
-    first = hold(lock, "working")
-    lock.unlink()
-    second = hold(lock, "working")
-    assert os.fstat(first).st_ino != os.fstat(second).st_ino == lock.stat().st_ino
-    os.close(first)
-    let_go(lock, second)
+def test_a_lock_file_that_its_holder_removed_is_not_taken_for_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one before removes it after it was opened here: a lock on that one would hold nothing."""
+    lock, flock, opened = tmp_path / ".lock", fcntl.flock, []
+
+    def removed_first(file: int, how: int) -> None:
+        if not opened:
+            lock.unlink()
+        opened.append(file)
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", removed_first)
+    held = hold(lock, "working")
+    assert len(opened) == 2 and os.path.samestat(os.fstat(held), lock.stat())
+    let_go(lock, held)
 
 
 def test_a_child_that_was_given_the_lock_holds_it_until_it_ends(tmp_path: Path) -> None:
