@@ -24,7 +24,9 @@ from sabotages import SABOTAGES, SURVIVORS, Sabotage
 ROOT = Path(__file__).resolve().parents[1]
 FAST = "not slow and not browser"
 LEAST = 0.95  # of the sabotages must be caught
-LEFT_OUT = shutil.ignore_patterns(".venv", ".git", "runs", "work", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info")
+LEFT_OUT = shutil.ignore_patterns(
+    ".venv", ".git", "runs", "work", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info"
+)
 
 
 def plant(sabotage: Sabotage, root: Path) -> str:
