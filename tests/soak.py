@@ -1,10 +1,11 @@
 """Kill trainings, sweeps, segmentations and figures at random moments, and look whether anything was lost.
 
-    python tests/soak.py [--kills 52] [--only sweep segment] [--seed N]
+    python tests/soak.py [--kills 52] [--only sweep segment] [--seed N] [--4k]
 
 After each SIGKILL: what looks finished is whole and is what an undisturbed run gives; what was finished is not made
 again; given the same command, the work goes on and ends with the undisturbed run's bytes (weights, masks, film) or
-scores. Ends with a table, and with exit code 1 after any violation.
+scores. Ends with a table, and with exit code 1 after any violation. `--4k` also segments two frames of 2160×3840 that
+are not scaled for the network, which takes minutes.
 """
 
 from __future__ import annotations
@@ -322,9 +323,7 @@ def _check_sweep(
 def segment(tally: Tally, kills: int, work: Work) -> None:
     """Masks, distance maps and the film are all there or none is."""
     frames, mask = _film(work.folder)
-    config = configure("smoke")
-    torch.manual_seed(0)
-    save_checkpoint(work.folder / "model.safetensors", Feelvos(config.model).eval(), config)
+    _untrained(work.folder / "model.safetensors")
     command = ["segment", frames, "--mask", mask, "--checkpoint", work.folder / "model.safetensors", "--cues", "--out"]
     place = work.folder / "results"
     began = time.monotonic()
@@ -352,6 +351,12 @@ def segment(tally: Tally, kills: int, work: Work) -> None:
         tally.require(refused(work, out, *command, out), f"{out} was finished and is made again")
         if tally.kills >= kills:
             return
+
+
+def _untrained(path: Path) -> None:
+    config = configure("smoke")
+    torch.manual_seed(0)
+    save_checkpoint(path, Feelvos(config.model).eval(), config)
 
 
 def _film(folder: Path) -> tuple[Path, Path]:
@@ -408,6 +413,27 @@ def _whole_json(path: Path) -> bool:
         return False
 
 
+# -- 4K ----------------------------------------------------------------------------------------------------------------
+
+
+def unscaled_4k(tally: Tally, work: Work) -> None:
+    """Two frames as the network never meets them otherwise: half a million cells, each matched with each."""
+    (work.folder / "frames").mkdir()
+    for t in range(2):
+        frame = Image.effect_noise((3840, 2160), 60).convert("RGB")
+        frame.paste((200, 60, 40), (900 + 20 * t, 500, 1500 + 20 * t, 900))
+        frame.save(work.folder / "frames" / f"{t:05d}.png")
+    mask = Image.new("L", (3840, 2160))
+    mask.paste(1, (900, 500, 1500, 900))
+    mask.save(work.folder / "mask.png")
+    _untrained(work.folder / "model.safetensors")
+    command = ["segment", work.folder / "frames", "--mask", work.folder / "mask.png", "--height", "0"]
+    command += ["--checkpoint", work.folder / "model.safetensors", "--overlay", "none", "--out", work.folder / "out"]
+    tally.require(work.lab(*command).wait(12 * LONG) == 0, "two frames of 4K were not segmented")
+    sizes = [Image.open(path).size for path in sorted((work.folder / "out").glob("*.png"))]
+    tally.require(sizes == [(3840, 2160)] * 2, f"two masks of 4K were expected, got {sizes}")
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 
 KINDS: dict[str, Callable[[Tally, int, Work], None]] = {
@@ -442,14 +468,22 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=52, help="in all, shared among the kinds of work")
     parser.add_argument("--only", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of the moments")
+    parser.add_argument("--4k", dest="large", action="store_true", help="segment 4K frames unscaled, too")
     given = parser.parse_args()
     print(f"the moments' seed is {given.seed}", flush=True)
     tallies = []
+    rng = random.Random(given.seed)
     with tempfile.TemporaryDirectory(prefix="feelvos-soak-") as folder:
         for number, kind in enumerate(given.only):
             kills = (given.kills + len(given.only) - 1 - number) // len(given.only)
             tallies.append(soak(kind, kills, Path(folder), seed=given.seed))
             print(f"{kind}: {tallies[-1].kills} kills in {tallies[-1].seconds:.0f} s", flush=True)
+        if given.large:
+            tallies.append(Tally("4k"))
+            began = time.monotonic()
+            with _work(Path(folder) / "4k", rng) as work:
+                unscaled_4k(tallies[-1], work)
+            tallies[-1].seconds = time.monotonic() - began
     total = Tally("all", *(sum(getattr(t, name) for t in tallies) for name in ("kills", "resumed", "seconds")))
     total.violations = [v for t in tallies for v in t.violations]
     print(f"\n{'':10}{'kills':>7}{'resumed':>9}{'seconds':>9}{'violations':>12}")
