@@ -14,6 +14,24 @@ from feelvos_lab.checkpoint import save_checkpoint
 from feelvos_lab.config import configure
 from feelvos_lab.model.feelvos import Feelvos
 
+# Files whose tests start processes, run notebooks or train: marked slow, all else is fast. `make test-fast` leaves
+# them out, and what a fast test lets pass shows in `make mutate`.
+SLOW = frozenset(
+    f"test_{name}.py"
+    for name in (
+        *("ablate_cluster", "ablate_factors", "ablate_run", "ablate_sweep", "cli", "curves", "distributed"),
+        *("exercises", "full_disk", "fuzz", "holding", "import_tf", "killed", "lab", "large", "lesson_08"),
+        *("lesson_claims", "lessons", "listening", "memory", "nbcost", "notebooks", "numbers", "packaging", "page"),
+        *("painting", "probe", "soak", "studio", "viz_studio", "widgets"),
+    )
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.name in SLOW:
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -129,6 +129,7 @@ def test_no_write_permission(room: Path, refused: Callable[..., str], monkeypatc
     assert refused("train --preset smoke --out TMP/out") == sentence
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_one_line_and_leaves_nothing_half_written(room: Path) -> None:
     out = room / "out"
     command = [sys.executable, "-u", "-m", "feelvos_lab.cli", "train", "--preset", "smoke", "--set", "steps=100000"]
@@ -136,7 +137,7 @@ def test_ctrl_c_ends_with_one_line_and_leaves_nothing_half_written(room: Path) -
     try:
         assert training.stdout is not None and "step 20/" in training.stdout.readline()
         training.send_signal(signal.SIGINT)
-        _, told = training.communicate(timeout=60)
+        _, told = training.communicate(timeout=200)
     finally:
         training.kill()
         training.wait()
