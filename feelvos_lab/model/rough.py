@@ -11,18 +11,18 @@ its true distance is above that one's true distance. So only references below th
 
 1. q·b − q̂·b̂ = (q − q̂)·b + q̂·(b − b̂), so by Cauchy and Schwarz |q·b − q̂·b̂| ≤ ‖q − q̂‖ ‖b‖ + ‖q̂‖ ‖b − b̂‖. All four
    norms are measured, the two of b as the largest of all references.
-2. ‖q‖² and ‖r‖² are each split into a hat and the hat of the rest. bfloat16 rounds by at most 2⁻⁹ of a number, so
-   what the split loses is at most 2⁻¹⁸ of them.
+2. ‖q‖² and ‖r‖² are each split into a hat and the hat of the rest. bfloat16 rounds by at most 2⁻⁸ of a number, so
+   what the split loses is at most 2⁻¹⁶ of them.
 3. The products of bfloat16 numbers fit into float32, and D + 4 of them are added there in some order, with at most two
    roundings of 2⁻²⁴ each. The norms are themselves float32 sums of D squares. The terms' magnitudes sum to at most
-   (‖q‖ + ‖b‖/2)², so all this and 2 together stay below (4D + 128) 2⁻²⁴ (‖q‖ + ‖b‖/2)²; 10⁻³⁰ covers underflow.
+   (‖q‖ + ‖b‖/2)², so all this and 2 together stay below (4D + 512) 2⁻²⁴ (‖q‖ + ‖b‖/2)²; 10⁻³⁰ covers underflow.
 
 E is the sum of 1 and 3. With E added to ‖q‖², no rough distance is negative, and then the bits of two bfloat16 numbers
 compare like the integers they also spell: those have a fast minimum.
 
 The result itself is rounded to bfloat16, which keeps the order. Let w be the smallest, at reference s, with x its value
-before that rounding, so x ≤ w (1 + 2⁻⁸). The nearest reference n has ‖q − n‖² ≤ ‖q − s‖² ≤ x, and a rough value of at
-most ‖q − n‖² + 2E ≤ w (1 + 2⁻⁸) + 2E. Rounded, it is at most this limit, rounded. ∎
+before that rounding, so x ≤ w (1 + 2⁻⁷). The nearest reference n has ‖q − n‖² ≤ ‖q − s‖² ≤ x, and a rough value of at
+most ‖q − n‖² + 2E ≤ w (1 + 2⁻⁷) + 2E. Rounded, it is at most this limit, rounded. ∎
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def rough_query(query: Tensor, reference: RoughReference) -> tuple[Tensor, Tenso
     rough[:d] = query
     square = query.square().sum(0)
     kept, lost = rough[:d].float().square_().sum(0).sqrt_(), (query - rough[:d]).square_().sum(0).sqrt_()
-    rounding = (4 * d + 128) * 2**-24 * (square.sqrt() + reference.length / 2) ** 2
+    rounding = (4 * d + 512) * 2**-24 * (square.sqrt() + reference.length / 2) ** 2
     bound = lost * reference.length + kept * reference.loss + rounding + 1e-30
     rough[d + 2] = square + bound
     rough[d + 3] = (square + bound) - rough[d + 2]
@@ -87,4 +87,4 @@ def rough_query(query: Tensor, reference: RoughReference) -> tuple[Tensor, Tenso
 
 def limit_of(smallest: Tensor, bound: Tensor) -> Tensor:
     """The largest rough distance that may still be the nearest one's: smallest (…, m) bfloat16, E (m,) → (…, m)."""
-    return ((smallest.float() * (1 + 2**-8) + 2 * bound) * (1 + 2**-20)).bfloat16()
+    return ((smallest.float() * (1 + 2**-7) + 2 * bound) * (1 + 2**-20)).bfloat16()
