@@ -50,17 +50,23 @@ def nearest_anywhere(query: Tensor, reference: Tensor, labels: Tensor, num_objec
         products = torch.mm(rows, lengthened_query(q, mean))
         index = smallest_of_each_object(products.view(1, -1, _BUNCH, h * w), bunches)
     else:
-        index = _in_tiles(q, rows, mean, bunches)
+        rough = rough_reference(rows) if pays(q, len(rows)) else None
+        columns = _columns(rows)
+        rows = None if rough else rows  # no longer needed: memory for the search itself
+        index = _in_tiles(q, rows, rough, columns, mean, bunches)
     return index.reshape(num_objects, h, w)
 
 
-def _in_tiles(q: Tensor, rows: Tensor, mean: Tensor, bunches: Bunches) -> Tensor:
-    """The same for many queries (D, M) and lengthened references (A·S, D+1), a tile of queries at a time → (K, M)."""
+def _columns(rows: Tensor) -> Tensor:
+    """The vectors of each bunch side by side: (A·S, D+1) → (A, (D+1)·S)."""
+    return rows.view(-1, _BUNCH, rows.shape[1]).mT.reshape(-1, rows.shape[1] * _BUNCH)
+
+
+def _in_tiles(
+    q: Tensor, rows: Tensor | None, rough: RoughReference | None, columns: Tensor, mean: Tensor, bunches: Bunches
+) -> Tensor:
+    """The same for many queries (D, M), a tile at a time, from lengthened references in float32 or rough → (K, M)."""
     d, n = q.shape
-    rough = rough_reference(rows) if pays(q, len(rows)) else None
-    columns = rows.view(-1, _BUNCH, d + 1).mT.reshape(-1, (d + 1) * _BUNCH)  # (A, (D+1)·S)
-    if rough:
-        del rows
     index = torch.full((bunches.amount.shape[1], n), -1, device=q.device)
     m = min(_QUERIES, n)
     for start in range(0, n, m):

@@ -36,9 +36,9 @@ def nearest_around(query: Tensor, previous: Tensor, labels: Tensor, num_objects:
     reach_y, reach_x = min(radius, h - 1), min(radius, w - 1)  # the window's, beyond the tile's border
     outside = _outside(height, width, radius, reach_y, reach_x).to(query)  # (P, m)
     places, m = outside.shape
-    rows, mean = lengthened_reference(previous.reshape(d, h * w))  # (N, D+1)
     q = functional.pad(query, (0, across * width - w, 0, down * height - h))
     q = q.view(d, down, height, across, width).permute(1, 3, 0, 2, 4).reshape(down * across, d, m)
+    rows, mean = lengthened_reference(previous.reshape(d, h * w))  # (N, D+1)
     y = torch.arange(down, device=device)[:, None] * height + torch.arange(-reach_y, height + reach_y, device=device)
     x = torch.arange(across, device=device)[:, None] * width + torch.arange(-reach_x, width + reach_x, device=device)
     found = torch.full((down * across, num_objects, m), -1, device=device)
