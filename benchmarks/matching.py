@@ -1,6 +1,6 @@
 """How long do the distance maps take, beside the matrix product that the definition cannot do without?
 
-    python benchmarks/matching.py [--runs 5] [--threads 2]
+    python benchmarks/matching.py [--runs 5] [--threads 2] [--peer matching.py]
 
 Times are medians of some runs, and their ratio to a floor measured just before and after: the bare product of query and
 reference embeddings, (M×D)·(D×N), into a buffer that already exists. Memory is the growth of a fresh process' peak
@@ -18,13 +18,16 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from feelvos_lab.model import naive, nearest
 from feelvos_lab.model.matching import (
     global_matching,
     local_matching,
@@ -35,6 +38,8 @@ from feelvos_lab.model.matching import (
 
 FRAME = (480, 854)
 HEIGHT, WIDTH, DIM = 120, 214, 100  # the stride-4 grid of such a frame, and the paper's embedding
+CROP = (117, 117)  # the grid of the paper's training crop, 465×465
+TINY = (12, 16, 24)  # for the plain loops
 SMALL = (24, 32, 24)  # the grid and the embedding of the preset `reduced`
 
 
@@ -85,26 +90,52 @@ CASES: dict[str, Callable[..., Tensor]] = {
 }
 
 
+@contextmanager
+def float32_alone() -> Iterator[None]:
+    """As on a processor that does not multiply bfloat16: without the first look."""
+    pays = nearest.pays
+    nearest.pays = lambda query, references: False
+    try:
+        yield
+    finally:
+        nearest.pays = pays
+
+
 def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def extra_memory(case: str, num_objects: int, threads: int) -> float:
-    """MB by which one call raises the peak of a fresh process, its output (and nothing else) taken off."""
+def extra_memory(case: str, num_objects: int, threads: int, *, learning: bool = False) -> float:
+    """MB by which one call raises the peak of a fresh process, its output and gradients (nothing else) taken off."""
     command = [sys.executable, __file__, "--memory", case, "--objects", str(num_objects), "--threads", str(threads)]
+    command += ["--learning"] if learning else []
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def measure_memory(case: str, num_objects: int) -> None:
+def measure_memory(case: str, num_objects: int, *, learning: bool) -> None:
     """Runs in the fresh process: a small call first, so that libraries are loaded and threads are there."""
-    function = CASES[case]
-    function(*frames(40, 40, DIM, num_objects=num_objects), num_objects=num_objects)
-    tensors = frames(HEIGHT, WIDTH, DIM, num_objects=num_objects)
+    size = CROP if learning else (HEIGHT, WIDTH)
+
+    def call(height: int, width: int) -> Callable[[], int]:
+        query, reference, labels = frames(height, width, DIM, num_objects=num_objects)
+        query.requires_grad_(learning)
+        reference.requires_grad_(learning)
+
+        def once_() -> int:
+            output = CASES[case](query, reference, labels, num_objects=num_objects)
+            if learning:
+                output.sum().backward()
+            return output.nbytes + sum(t.grad.nbytes for t in (query, reference) if t.grad is not None)
+
+        return once_
+
+    call(80, 80)()
+    measured = call(*size)
     present = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     hold = torch.ones(max(0, peak_bytes() - present) // 4)  # lifts the present size to the peak so far
     before = peak_bytes()
-    output = function(*tensors, num_objects=num_objects)
-    print(json.dumps((peak_bytes() - before - output.nbytes) / 1e6))
+    kept = measured()
+    print(json.dumps((peak_bytes() - before - kept) / 1e6))
     del hold
 
 
@@ -130,15 +161,81 @@ def table(runs: int, threads: int) -> None:
             print(f"{name:24}{num_objects:8}{seconds:9.3f}{ratio:9.2f}{memory:>10}", flush=True)
 
 
-def dense_table(runs: int) -> None:
+def float32_table(runs: int) -> None:
+    print("\nthe same without the first look in bfloat16: × floor")
+    for num_objects in (2, 4, 10):
+        tensors = frames(HEIGHT, WIDTH, DIM, num_objects=num_objects)
+        floor = bare_product(*tensors[:2])
+        once(floor)  # the buffer's memory is there only after a first call
+        with float32_alone():
+            _, ratio = beside(floor, partial(global_matching, *tensors, num_objects=num_objects), runs=runs)
+        print(f"{'global, float32 alone':24}{num_objects:8}{ratio:18.2f}", flush=True)
+
+
+def memory_table(threads: int) -> None:
+    print(f"\nforward and backward, grid {CROP[0]}×{CROP[1]}, D {DIM}, 4 objects: extra MB")
+    for case in ("global", "local r=15"):
+        print(f"{case:24}{extra_memory(case, 4, threads, learning=True):26.0f}", flush=True)
+
+
+def references_table(runs: int) -> None:
+    """Several annotated frames are one longer list of reference pixels."""
+    query, reference, labels = frames(HEIGHT, WIDTH, DIM, num_objects=4)
+    print("\nglobal, 4 objects, by the number of annotated frames: × the product with one")
+    floor = bare_product(query, reference)
+    once(floor)
+    for count in (1, 2, 4):
+        generator = torch.Generator().manual_seed(1)
+        several = [reference + 0.1 * torch.randn(reference.shape, generator=generator) for _ in range(count)]
+        pixels, of = torch.cat([r.flatten(1) for r in several], 1), labels.flatten().repeat(count)
+        _, ratio = beside(floor, partial(global_matching, query, pixels, of, num_objects=4), runs=runs)
+        print(f"{count:32}{ratio:18.2f}", flush=True)
+
+
+def plain_table(runs: int, peer: Path | None) -> None:
     """At half the size in each direction: at the full one the definition takes 8 GB."""
     tensors = frames(HEIGHT // 2, WIDTH // 2, DIM, num_objects=4)
     floor = bare_product(*tensors[:2])
     once(floor)
     print(f"\ngrid {HEIGHT // 2}×{WIDTH // 2}, D {DIM}, 4 objects: × floor")
-    for case in ("dense", "global", "local r=15"):
-        _, ratio = beside(floor, partial(CASES[case], *tensors, num_objects=4), runs=runs)
+    cases = {case: partial(CASES[case], *tensors, num_objects=4) for case in ("dense", "global", "local r=15")}
+    if peer:
+        cases |= peer_cases(peer, *tensors, num_objects=4)
+    for case, function in cases.items():
+        _, ratio = beside(floor, function, runs=runs)
         print(f"{case:24}{ratio:26.2f}", flush=True)
+    height, width, dim = TINY
+    tensors = frames(height, width, dim, num_objects=4)
+    floor = bare_product(*tensors[:2])
+    print(f"\ngrid {height}×{width}, D {dim}, 4 objects: × floor")
+    for name, module in (
+        ("plain loops", naive.global_matching),
+        ("dense", dense_matching),
+        ("global", global_matching),
+    ):
+        _, ratio = beside(
+            floor, partial(module, *tensors, num_objects=4), runs=1 if module is naive.global_matching else runs
+        )
+        print(f"{name:24}{ratio:26.0f}", flush=True)
+
+
+def peer_cases(
+    file: Path, query: Tensor, reference: Tensor, labels: Tensor, *, num_objects: int
+) -> dict[str, Callable[[], Tensor]]:
+    """The functions of CFBI's `networks/layers/matching.py` on the same frames, in float32."""
+    spec = spec_from_file_location("peer", file)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    q, r = (t.permute(1, 2, 0).contiguous() for t in (query, reference))  # (h, w, D)
+    one_hot = torch.nn.functional.one_hot(labels, num_objects).float()  # (h, w, K)
+    bias = torch.zeros(num_objects)
+    rest = {"dis_bias": bias, "use_float16": False, "atrous_rate": 1}
+    return {
+        "peer, global": lambda: module.global_matching(r, q, one_hot.clone(), n_chunks=20, **rest),
+        "peer, local r=15": lambda: module.local_matching(
+            r, q, one_hot.clone(), multi_local_distance=[15], allow_downsample=False, allow_parallel=False, **rest
+        ),
+    }
 
 
 def small_table(runs: int) -> None:
@@ -161,15 +258,20 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--memory", choices=CASES, help=argparse.SUPPRESS)
     parser.add_argument("--objects", type=int, default=4, help=argparse.SUPPRESS)
+    parser.add_argument("--learning", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--peer", type=Path, help="CFBI's networks/layers/matching.py, measured beside ours")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.memory:
-        measure_memory(arguments.memory, arguments.objects)
+        measure_memory(arguments.memory, arguments.objects, learning=arguments.learning)
         return
     print(f"{platform.platform()}, {platform.processor() or platform.machine()}, Python {platform.python_version()},")
     print(f"torch {torch.__version__}, {arguments.threads} threads, float32, medians of {arguments.runs}")
     table(arguments.runs, arguments.threads)
-    dense_table(arguments.runs)
+    float32_table(arguments.runs)
+    memory_table(arguments.threads)
+    references_table(arguments.runs)
+    plain_table(arguments.runs, arguments.peer)
     torch.set_num_threads(1)
     small_table(arguments.runs)
 

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 from feelvos_lab.errors import LabError
 from feelvos_lab.model import matching as fast
-from feelvos_lab.model import naive, nearest
+from feelvos_lab.model import naive, nearest, window
 from feelvos_lab.model.matching import global_matching, local_matching, nearest_global, nearest_local, sample_reference
 
 ANY_SEED = st.integers(0, 2**16)
@@ -95,12 +95,13 @@ def test_the_normalised_distance_is_its_loop_twin() -> None:
 def test_blocks_of_any_size_give_the_same_maps(monkeypatch: pytest.MonkeyPatch, bunch: int, tile: int) -> None:
     query, reference, labels = _frames(1, dim=5, size=(19, 23), num_objects=4, dtype=torch.float64)
     expected = [_dense_map(query, reference, labels, num_objects=4, radius=radius) for radius in (None, 6)]
-    monkeypatch.setattr(nearest, "_SMALL", 0)
     monkeypatch.setattr(nearest, "_BUNCH", bunch)
-    monkeypatch.setattr(nearest, "_TILE", tile)
+    monkeypatch.setattr(window, "_BUNCH", bunch)
+    monkeypatch.setattr(window, "_TILE", tile)
     monkeypatch.setattr(nearest, "_KEPT", 0 if tile < 12 else 10**6)
     monkeypatch.setattr(nearest, "_QUERIES", 7 * tile)
-    monkeypatch.setattr(nearest, "_SLICE", 37 * tile)
+    monkeypatch.setattr(nearest, "_AGAIN", 3 * tile)
+    monkeypatch.setattr(nearest, "_PRODUCTS", {"cpu": 37 * tile})
     monkeypatch.setattr(fast, "_CHUNK", 11 * tile)
     ours = _both_maps(query, reference, labels, num_objects=4, radius=6)
     torch.testing.assert_close(ours, torch.stack(expected), rtol=0, atol=1e-12)

@@ -20,8 +20,9 @@ from torch import Generator, Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from feelvos_lab.errors import LabError
-from feelvos_lab.model.nearest import nearest_anywhere, nearest_around
+from feelvos_lab.model.nearest import nearest_anywhere
 from feelvos_lab.model.resize import stride4_size
+from feelvos_lab.model.window import nearest_around
 
 _CHUNK = 2**18  # numbers held at once while distances are evaluated
 

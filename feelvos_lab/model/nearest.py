@@ -1,23 +1,18 @@
-"""Which reference pixel of each object is nearest to each query pixel? The search behind both distance maps.
+"""Which reference pixel of each object is nearest to each query pixel? The search behind the global distance map.
 
-Letters: K objects, D embedding, h w the query grid, N reference pixels, m queries of a tile, T tiles of a row,
-P places of the window round a tile, S references of a bunch, A bunches.
+Letters: K objects, D embedding, h w the query grid, N reference pixels, m queries of a tile, A bunches of S pixels.
 
 The definition compares everything with everything and would fill an M×N table (2.6 GB for one 480p frame).
-Four ideas make it about as cheap as the matrix product it contains:
+Five ideas make it about as cheap as the matrix product it contains:
 
 1. Of ‖q − r‖² = ‖q‖² + ‖r‖² − 2q·r the first term is the same for all references, so it does not matter for
    *which* is nearest. The rest is one product of longer vectors, [q, 1] · [−2r, ‖r‖²].
-2. References are sorted by object and cut into bunches of S, each of one object; the last bunch of an object is
-   filled up by repeating a pixel, which changes no minimum. So no object needs a mask over all references, and the
-   cost hardly grows with K.
-3. The smallest value of each bunch is found first, which is fast; only then *where* it lies, which is slow, among
-   the S values of the best bunch.
-4. All this is done for a tile of queries at a time, in a buffer that stays in the cache.
-
-For the local map a tile of queries sees the pixels around it, up to `radius` beyond its border. Not all of them lie
-in the window of each query: where they do not, the product is added to infinity instead of 0. Which places these are
-is the same for all tiles.
+2. References are sorted by object and cut into bunches of S (`bunches.py`). So no object needs a mask over all
+   references, and the cost hardly grows with K.
+3. The smallest product of each bunch is found at once, while it is still in the cache.
+4. An object's nearest pixel lies in a bunch whose smallest product is the object's smallest. Only the S products of
+   such a bunch are looked at again, to see where.
+5. Where it saves time, 3 is done in bfloat16, and 4 with every bunch that its error may hide (`rough.py`).
 
 Subtracting the references' mean from both sides leaves distances alone and keeps the terms of 1 small, and with them
 the rounding. Where two pixels are equally near to within that rounding, either may be chosen.
@@ -25,172 +20,142 @@ the rounding. Where two pixels are equally near to within that rounding, either 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
-_BUNCH = 16  # S: references of which the smallest distance is kept
-_SLICE = 2**18  # products computed at once, so that they are still in the cache when they are reduced
+from feelvos_lab.model.bunches import Bunches, cut_into_bunches, smallest_of_each_object
+from feelvos_lab.model.rough import RoughReference, limit_of, pays, rough_query, rough_reference
+
+_BUNCH = 16  # S
 _KEPT = 2**20  # products of all queries with all references, up to which they are kept until the end
-_QUERIES = 256  # queries of a tile where they are not
-_TILE = 12  # rows and columns of a tile of local queries
-_SMALL = 1024  # a grid of so few pixels is cut into strips instead: there the number of calls counts
-_STRIP = 384  # local queries of a strip
+_QUERIES = 512  # m where they are not
+_PRODUCTS = {"cpu": 2**20, "cuda": 2**26}  # computed at once: they should still be in the cache when they are reduced
+_AGAIN = 2**9  # bunches looked at again at once
+_MANY = 4  # bunches for each query and object; if a first look leaves more, it was not worth it
+
+
+def products_at_once(device: torch.device) -> int:
+    """How many products to compute before their minimum is taken, by the kind of device."""
+    return _PRODUCTS.get(device.type, _PRODUCTS["cpu"])
 
 
 def nearest_anywhere(query: Tensor, reference: Tensor, labels: Tensor, num_objects: int) -> Tensor:
     """The index of the nearest reference with each label: (D, h, w), (D, N), (N,) → (K, h, w), -1 where none."""
     d, h, w = query.shape
-    q, r = _lengthened(query, reference)  # (D+1, h, w), (N, D+1)
-    q = q.reshape(d + 1, h * w)
-    places, stops = _bunches(labels[None], num_objects)
-    r = r.index_select(0, places)  # (A·S, D+1)
-    index = torch.full((num_objects, h * w), -1, device=q.device)
-    keep = len(r) * h * w <= _KEPT
-    m = h * w if keep else min(h * w, _QUERIES)
-    buffer = q.new_empty(len(r) if keep else min(len(r), _rows_at_once(m)), m)
-    columns = None if keep else r.view(-1, _BUNCH, d + 1).mT.reshape(-1, (d + 1) * _BUNCH)  # (A, (D+1)·S)
-    for start in range(0, h * w, m):
-        start = min(start, h * w - m)  # the last tile overlaps the one before
-        tile = q[:, start : start + m].contiguous()  # (D+1, m)
-        smallest = _smallest_of_bunches(tile, r, buffer)
-        _write_nearest(index[:, start : start + m], smallest, stops[0], places, buffer, tile.t().contiguous(), columns)
+    rows, mean = lengthened_reference(reference)  # (N, D+1)
+    bunches = cut_into_bunches(labels[None], num_objects, _BUNCH)
+    rows = rows.index_select(0, bunches.places.view(-1))  # (A·S, D+1)
+    q = query.reshape(d, h * w)
+    if len(rows) * h * w <= _KEPT:
+        products = torch.mm(rows, lengthened_query(q, mean))
+        index = smallest_of_each_object(products.view(1, -1, _BUNCH, h * w), bunches)
+    else:
+        rough = rough_reference(rows) if pays(q, len(rows)) else None
+        columns = _columns(rows)
+        rows = None if rough else rows  # no longer needed: memory for the search itself
+        index = _in_tiles(q, rows, rough, columns, mean, bunches)
     return index.reshape(num_objects, h, w)
 
 
-def nearest_around(query: Tensor, previous: Tensor, labels: Tensor, num_objects: int, radius: int) -> Tensor:
-    """The same within `radius` rows and columns: (D, h, w), (D, h, w), (h, w) → (K, h, w), -1 where none."""
-    h, w = labels.shape
-    q, r = _lengthened(query, previous.reshape(len(previous), h * w))  # (D+1, h, w), (N, D+1)
-    height, width = min(_TILE, h), min(_TILE, w)
-    if h * w <= _SMALL:
-        height, width = min(h, max(1, _STRIP // w)), w
-    reach_y, reach_x = min(radius, h - height), min(radius, w - width)  # the window's, beyond the tile's border
-    outside = _outside(height, width, radius, reach_y, reach_x).to(q)  # (P, m)
-    lefts = [min(left, w - width) for left in range(0, w, width)]  # the last tile overlaps the one before
-    x = torch.tensor(lefts, device=q.device)[:, None] + torch.arange(-reach_x, width + reach_x, device=q.device)
-    index = torch.full((num_objects, h, w), -1, device=q.device)
-    for top in range(0, h, height):
-        top = min(top, h - height)
-        y = torch.arange(top - reach_y, top + height + reach_y, device=q.device)
-        inside = ((y >= 0) & (y < h))[:, None] & ((x >= 0) & (x < w))[:, None, :]  # (T, rows, columns)
-        pixels = (y.clamp(0, h - 1) * w)[:, None] + x.clamp(0, w - 1)[:, None, :]
-        seen = labels.reshape(-1)[pixels].where(inside, -1)
-        places, stops = _bunches(seen.flatten(1), num_objects)
-        pixels = pixels.reshape(-1)[places]  # (all tiles' A·S,)
-        places = places % len(outside)
-        first = 0
-        for left, ends in zip(lefts, stops, strict=True):
-            mine = slice(first, first + ends[-1] * _BUNCH)
-            first = mine.stop
-            block = (slice(None), slice(top, top + height), slice(left, left + width))
-            found = index.new_full((num_objects, height * width), -1)
-            buffer = outside.index_select(0, places[mine])  # (A·S, m)
-            tile, near = q[block].flatten(1), r.index_select(0, pixels[mine])  # (D+1, m), (A·S, D+1)
-            smallest = _smallest_of_bunches(tile, near, buffer, add=True)
-            _write_nearest(found, smallest, ends, pixels[mine], buffer)
-            index[block] = found.reshape(num_objects, height, width)
+def _columns(rows: Tensor) -> Tensor:
+    """The vectors of each bunch side by side: (A·S, D+1) → (A, (D+1)·S)."""
+    return rows.view(-1, _BUNCH, rows.shape[1]).mT.reshape(-1, rows.shape[1] * _BUNCH)
+
+
+def _in_tiles(
+    q: Tensor, rows: Tensor | None, rough: RoughReference | None, columns: Tensor, mean: Tensor, bunches: Bunches
+) -> Tensor:
+    """The same for many queries (D, M), a tile at a time, from lengthened references in float32 or rough → (K, M)."""
+    d, n = q.shape
+    index = torch.full((bunches.amount.shape[1], n), -1, device=q.device)
+    m = min(_QUERIES, n)
+    for start in range(0, n, m):
+        start = min(start, n - m)  # the last tile overlaps the one before
+        tile = lengthened_query(q[:, start : start + m], mean)  # (D+1, m)
+        near = _near_at_first_look(tile[:d], rough, bunches) if rough else None  # (A, m)
+        if near is None:
+            if rough:  # too many bunches are as near as the nearest: so float32 alone is faster from here on
+                rough, rows = None, columns.view(-1, d + 1, _BUNCH).mT.reshape(-1, d + 1)
+            near = _not_above_the_smallest(_smallest_of_bunches(tile, rows), bunches)
+        _write_nearest(index[:, start : start + m], near, tile.t().contiguous(), columns, bunches)
     return index
 
 
-def _smallest_of_bunches(q: Tensor, r: Tensor, buffer: Tensor, *, add: bool = False) -> Tensor:
-    """The smallest product of each bunch: lengthened (D+1, m), (A·S, D+1) → (A, m).
-
-    The products fill `buffer` (A·S, m), or are added to it. One with fewer rows is filled again and again.
-    """
-    n, m = len(r), q.shape[1]
-    smallest = q.new_empty(n // _BUNCH, m)
-    step = _rows_at_once(m)
-    for start in range(0, n, step):
-        rows = r[start : start + step]
-        part = buffer[start : start + step] if len(buffer) == n else buffer[: len(rows)]
-        if add:
-            torch.addmm(part, rows, q, out=part)
-        else:
-            torch.mm(rows, q, out=part)
-        bunches = part.view(-1, _BUNCH, m)
-        torch.amin(bunches, 1, out=smallest[start // _BUNCH : start // _BUNCH + len(bunches)])
+def _smallest_of_bunches(q: Tensor, rows: Tensor) -> Tensor:
+    """The smallest product of each bunch: (D', m), (A·S, D') → (A, m)."""
+    m = q.shape[1]
+    step = max(1, products_at_once(q.device) // (m * _BUNCH)) * _BUNCH
+    smallest, buffer = q.new_empty(len(rows) // _BUNCH, m), q.new_empty(min(step, len(rows)), m)
+    for start in range(0, len(rows), step):
+        part = rows[start : start + step]
+        products = torch.mm(part, q, out=buffer[: len(part)]).view(-1, _BUNCH, m)
+        torch.amin(_comparable(products), 1, out=_comparable(smallest[start // _BUNCH :][: len(products)]))
     return smallest
 
 
-def _write_nearest(
-    index: Tensor,
-    smallest: Tensor,
-    stops: list[int],
-    pixels: Tensor,
-    buffer: Tensor,
-    q: Tensor | None = None,
-    columns: Tensor | None = None,
-) -> None:
-    """Write into `index` (K, m) the nearest pixel of each object, given the smallest product of each bunch (A, m).
+def _not_above_the_smallest(smallest: Tensor, bunches: Bunches, bound: Tensor | None = None) -> Tensor:
+    """Which bunches may hold an object's smallest product: (A, m), and the bound of the error if rough → (A, m)."""
+    near = torch.empty(smallest.shape, dtype=torch.bool, device=smallest.device)
+    for start, amount in zip(bunches.start[0].tolist(), bunches.amount[0].tolist(), strict=True):
+        if amount:
+            of_object = _comparable(smallest[start : start + amount])
+            limit = of_object.amin(0)  # (m,)
+            if bound is not None:
+                limit = _comparable(limit_of(limit.view(smallest.dtype), bound))
+            torch.le(of_object, limit, out=near[start : start + amount])
+    return near
 
-    The bunches of object o are number stops[o] up to stops[o + 1], and row i of the buffer belongs to reference pixel
-    `pixels[i]`. Where the buffer did not keep all products, those of the best bunches are computed once more, from
-    `q` (m, D+1) and the bunches' `columns` (A, (D+1)·S).
+
+def _near_at_first_look(q: Tensor, rough: RoughReference, bunches: Bunches) -> Tensor | None:
+    """The same from bfloat16: (D, m) → (A, m), or nothing if it says of too many that they may be the nearest."""
+    q, bound = rough_query(q, rough)  # (D+4, m), (m,)
+    if not bound.isfinite().all():
+        return None
+    near = _not_above_the_smallest(_smallest_of_bunches(q, rough.rows), bunches, bound)
+    return near if near.count_nonzero() <= _MANY * q.shape[1] * bunches.amount.count_nonzero() else None
+
+
+def _comparable(numbers: Tensor) -> Tensor:
+    """bfloat16 numbers, which must not be negative, as the integers of the same bits: these have a fast minimum."""
+    return numbers.view(torch.int16) if numbers.dtype == torch.bfloat16 else numbers
+
+
+def _write_nearest(index: Tensor, near: Tensor, q: Tensor, columns: Tensor, bunches: Bunches) -> None:
+    """Write into `index` (K, m) the nearest pixel of each object, which is in one of the bunches `near` (A, m).
+
+    The products of these are computed once more, from `q` (m, D+1) and the bunches' `columns` (A, (D+1)·S).
     """
-    m = index.shape[1]
-    present = [o for o in range(len(index)) if stops[o] < stops[o + 1]]
-    if not present:
-        return
-    best = [smallest[stops[o] : stops[o + 1]].min(0) for o in present]
-    value = torch.stack([b.values for b in best])  # (K', m)
-    bunch = torch.stack([b.indices + stops[o] for o, b in zip(present, best, strict=True)])  # (K', m)
-    if columns is None:
-        choice = bunch[:, None].expand(-1, _BUNCH, m)  # (K', S, m)
-        rank = buffer.view(-1, _BUNCH, m).gather(0, choice).min(1).indices  # (K', m)
-    else:
-        again = [torch.bmm(q[:, None], columns.index_select(0, b).view(m, -1, _BUNCH)) for b in bunch]  # K' × (m, 1, S)
-        rank = torch.stack([products[:, 0].min(1).indices for products in again])  # (K', m)
-    index[present] = pixels[bunch.mul_(_BUNCH).add_(rank)].masked_fill_(value.isinf(), -1)
+    k, m = index.shape
+    bunch, column = near.nonzero().unbind(1)  # (J,)
+    value, rank = q.new_empty(len(bunch)), bunch.new_empty(len(bunch))
+    for start in range(0, len(bunch), _AGAIN):
+        part = slice(start, start + _AGAIN)
+        vectors = columns.index_select(0, bunch[part]).view(-1, q.shape[1], _BUNCH)
+        products = torch.bmm(q.index_select(0, column[part])[:, None], vectors)[:, 0]  # (j, S)
+        torch.min(products, 1, out=(value[part], rank[part]))
+    owner = torch.repeat_interleave(bunches.amount[0])  # (A,)
+    key = owner[bunch] * m + column  # (J,) object and query
+    smallest = value.new_full((k * m,), torch.inf).scatter_reduce_(0, key, value, "amin")
+    nearest = (value == smallest[key]) & (value < torch.inf)
+    found = torch.full((k * m,), -1, device=index.device)
+    found[key[nearest]] = bunches.places.view(-1)[bunch[nearest] * _BUNCH + rank[nearest]]
+    index.copy_(found.view(k, m))
 
 
-def _rows_at_once(m: int) -> int:
-    return max(1, _SLICE // (m * _BUNCH)) * _BUNCH
-
-
-def _lengthened(query: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
-    """[q, 1] as (D+1, h, w) and [−2r, ‖r‖²] as (N, D+1), both with the references' mean subtracted."""
+def lengthened_reference(reference: Tensor) -> tuple[Tensor, Tensor]:
+    """[−2r, ‖r‖²], their mean subtracted, and the mean: (D, N) → (N, D+1), (D,)."""
     d, n = reference.shape
-    mean = reference.mean(1)  # (D,)
-    q = query.new_ones(d + 1, *query.shape[1:])
-    torch.sub(query, mean[:, None, None], out=q[:d])
-    r = reference.new_empty(n, d + 1)
-    torch.sub(reference.t(), mean, out=r[:, :d])
-    r[:, d] = r[:, :d].square().sum(1)
-    r[:, :d] *= -2
-    return q, r
+    mean = reference.mean(1)
+    rows = reference.new_empty(n, d + 1)
+    torch.sub(reference.t(), mean, out=rows[:, :d])
+    rows[:, d] = rows[:, :d].square().sum(1)
+    rows[:, :d] *= -2
+    return rows, mean
 
 
-def _outside(height: int, width: int, radius: int, reach_y: int, reach_x: int) -> Tensor:
-    """Infinity where a place of the window is too far from a query of its tile, else 0: (P, m)."""
-
-    def too_far(size: int, reach: int) -> Tensor:
-        far = (torch.arange(-reach, size + reach)[:, None] - torch.arange(size)).abs() > radius
-        return torch.zeros(far.shape).masked_fill_(far, torch.inf)
-
-    sum_ = too_far(height, reach_y)[:, None, :, None] + too_far(width, reach_x)[:, None, :]
-    return sum_.reshape(-1, height * width)
-
-
-class _Bunches(NamedTuple):
-    places: Tensor  # (A·S,) positions in the flat labels, sorted by row, then by label, and filled up
-    stops: list[list[int]]  # for each row, [0, …]: where the bunches of one object end and the next one's begin
-
-
-def _bunches(labels: Tensor, num_objects: int) -> _Bunches:
-    """Sort each row of `labels` (T, P) by label and cut it into bunches; labels that are not 0..K-1 are left out."""
-    rows = torch.arange(len(labels), device=labels.device)
-    key = labels.where((labels >= 0) & (labels < num_objects), num_objects) + rows[:, None] * (num_objects + 1)
-    key = key.reshape(-1).int()
-    order = key.argsort(stable=True)
-    size = torch.bincount(key, minlength=len(labels) * (num_objects + 1))  # of each row and label
-    end = size.cumsum(0)
-    amount = (size + (_BUNCH - 1)).div_(_BUNCH, rounding_mode="floor").view(len(labels), -1)
-    amount[:, num_objects] = 0  # the ignored
-    stops = torch.cat([torch.zeros_like(amount[:, :1]), amount.cumsum(1)[:, :-1]], 1)
-    amount = amount.reshape(-1)
-    owner = torch.repeat_interleave(amount)  # (A,) the row and label of each bunch
-    nth = torch.arange(len(owner), device=labels.device) - (amount.cumsum(0) - amount)[owner]  # among its owner's
-    ranks = ((end - size)[owner] + nth * _BUNCH)[:, None] + torch.arange(_BUNCH, device=labels.device)  # (A, S)
-    return _Bunches(order[ranks.minimum(end[owner][:, None] - 1)].reshape(-1), stops.tolist())
+def lengthened_query(query: Tensor, mean: Tensor) -> Tensor:
+    """[q, 1], the references' mean subtracted: (…, D, m), (D,) → (…, D+1, m)."""
+    d, m = query.shape[-2:]
+    q = query.new_ones(*query.shape[:-2], d + 1, m)
+    torch.sub(query, mean[:, None], out=q[..., :d, :])
+    return q
