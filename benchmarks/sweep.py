@@ -54,7 +54,7 @@ from feelvos_lab.ablate.records import write_record
 from feelvos_lab.config import configure
 
 chosen = {} if jitter is None else {"jitter": jitter}
-rows = [dict(clip=f"clip-{c}", object=1, J=0.5, F=0.5, JF=0.5 + 0.01 * (seed % 9)) for c in range(3)]
+rows = [dict(clip=f"clip-{c}", object=1, J=0.5, F=0.5 + 0.02 * (seed % 9), JF=0.5 + 0.01 * (seed % 9)) for c in range(3)]
 write_record(folder, config=configure(preset, **chosen), seed=seed, split=split, scores=pd.DataFrame(rows),
              history=[dict(step=0, loss=1.0)], train_seconds=SECONDS, test_seconds=0.0)
 """
@@ -94,9 +94,9 @@ def child_times() -> Iterator[list[tuple[float, float]]]:
     threads = []
     start = process.start
 
-    def timed(folder, variables):
+    def timed(folder, variables, **lock):
         began = time.monotonic()
-        child = start(folder, variables)
+        child = start(folder, variables, **lock)
         descriptor = os.pidfd_open(child.pid)  # readable once the child has ended, whoever asks for its code first
 
         def wait():
