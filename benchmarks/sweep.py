@@ -54,7 +54,8 @@ from feelvos_lab.ablate.records import write_record
 from feelvos_lab.config import configure
 
 chosen = {} if jitter is None else {"jitter": jitter}
-rows = [dict(clip=f"clip-{c}", object=1, J=0.5, F=0.5 + 0.02 * (seed % 9), JF=0.5 + 0.01 * (seed % 9)) for c in range(3)]
+up = 0.01 * (seed % 9)
+rows = [dict(clip=f"clip-{c}", object=1, J=0.5, F=0.5 + 2 * up, JF=0.5 + up) for c in range(3)]
 write_record(folder, config=configure(preset, **chosen), seed=seed, split=split, scores=pd.DataFrame(rows),
              history=[dict(step=0, loss=1.0)], train_seconds=SECONDS, test_seconds=0.0)
 """
