@@ -17,6 +17,7 @@ from feelvos_lab.errors import LabError
 from feelvos_lab.model.backbone import Backbone, load_package_weights
 from feelvos_lab.model.feelvos import Cues, Feelvos, Labelled, label_frame, stack_cues
 from feelvos_lab.model.head import SeparableLayer, combine_objects
+from feelvos_lab.model.matching import global_matching, local_matching
 
 MODEL = configure("smoke").model
 ROWS = {
@@ -187,3 +188,28 @@ def test_objects_compete_at_every_pixel() -> None:
     assert torch.allclose(probabilities.sum(0), torch.ones(5, 6))
     with pytest.raises(LabError, match="expected logits K×H×W, got 1×4×5×6"):
         combine_objects(torch.randn(1, 4, 5, 6))
+
+
+def test_the_cues_of_an_object_are_its_channels_in_the_order_global_local_mask():
+    maps = [torch.full((3, 2, 2), float(i)) for i in range(3)]
+    assert stack_cues(*maps)[1, :, 0, 0].tolist() == [0.0, 1.0, 2.0]
+    assert stack_cues(None, maps[1], maps[2])[0, :, 1, 1].tolist() == [1.0, 2.0]
+    assert stack_cues(maps[0], None, maps[2])[2, :, 1, 0].tolist() == [0.0, 2.0]
+
+
+def test_the_global_map_asks_the_first_frame_and_the_other_one_the_previous_frame():
+    config = replace(configure("smoke").model, radius=2)
+    labels = torch.zeros(32, 32, dtype=torch.int64)
+    labels[8:24, 8:24] = 1
+    now, first, previous = (
+        torch.randn(config.embedding_dim, 8, 8, generator=torch.Generator().manual_seed(i)) for i in range(3)
+    )
+    frames = [label_frame(e, labels, num_objects=2) for e in (first, previous)]
+    for how, expected in (
+        ("local", local_matching(now, previous, frames[1].labels, num_objects=2, radius=2)),
+        ("global", global_matching(now, previous, frames[1].labels, num_objects=2)),
+    ):
+        model = Feelvos(replace(config, previous_matching=how))
+        cues = model.cues(torch.zeros(config.decoder_dim, 8, 8), now, *frames)
+        assert torch.equal(cues.local_map, expected)
+        assert torch.equal(cues.global_map, global_matching(now, first, frames[0].labels, num_objects=2))
