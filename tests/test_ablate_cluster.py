@@ -20,7 +20,7 @@ from ablate_standin import MEASURE, SPEC, write_spec, write_worker
 
 from feelvos_lab.ablate import cluster, process
 from feelvos_lab.ablate.plan import PlannedRun, plan
-from feelvos_lab.ablate.records import read_json
+from feelvos_lab.ablate.records import environment, read_json
 from feelvos_lab.ablate.run import run
 from feelvos_lab.ablate.spec import Spec, load_spec
 from feelvos_lab.errors import LabError
@@ -247,5 +247,7 @@ def test_runs_of_two_places_merge_by_copying_their_folders(tmp_path):
 
 def _record(planned: PlannedRun) -> bytes:
     row = {"clip": "a", "object": 1, "J": 0.5, "F": 0.5, "JF": 0.5}
-    content = {"schema": 1, "seed": planned.seed, "split": "test", "digest": planned.variant.config.digest()}
-    return json.dumps({**content, "scores": [row]}).encode()
+    config = planned.variant.config
+    content = {"schema": 1, "preset": config.preset, "digest": config.digest(), "seed": planned.seed, "split": "test"}
+    content |= {"config": config.flat(), "scores": [row], "copied": None, "history": {}, "train_seconds": 1.0}
+    return json.dumps({**content, "test_seconds": 1.0, **environment()}).encode()

@@ -15,6 +15,7 @@ from feelvos_lab.config import ModelConfig, configure
 from feelvos_lab.data.shapes import make_clip
 from feelvos_lab.errors import LabError
 from feelvos_lab.model.backbone import Backbone, load_package_weights
+from feelvos_lab.model.embedding import EmbeddingLayer
 from feelvos_lab.model.feelvos import Cues, Feelvos, Labelled, label_frame, stack_cues
 from feelvos_lab.model.head import SeparableLayer, combine_objects
 from feelvos_lab.model.matching import global_matching, local_matching
@@ -213,3 +214,10 @@ def test_the_global_map_asks_the_first_frame_and_the_other_one_the_previous_fram
         cues = model.cues(torch.zeros(config.decoder_dim, 8, 8), now, *frames)
         assert torch.equal(cues.local_map, expected)
         assert torch.equal(cues.global_map, global_matching(now, first, frames[0].labels, num_objects=2))
+
+
+def test_an_embedding_is_cut_off_below_zero_only_where_it_is_to_be():
+    features = torch.randn(1, 6, 5, 5, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    cut, whole = (EmbeddingLayer(6, 4, relu=relu)(features) for relu in (True, False))
+    assert cut.min().item() == 0 and whole.min().item() < 0
