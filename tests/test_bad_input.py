@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -133,7 +134,9 @@ def test_no_write_permission(room: Path, refused: Callable[..., str], monkeypatc
 def test_ctrl_c_ends_with_one_line_and_leaves_nothing_half_written(room: Path) -> None:
     out = room / "out"
     command = [sys.executable, "-u", "-m", "feelvos_lab.cli", "train", "--preset", "smoke", "--set", "steps=100000"]
-    training = subprocess.Popen([*command, "--out", out], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs in the background is born deaf to it
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    training = subprocess.Popen([*command, "--out", out], preexec_fn=heard, **pipes)
     try:
         assert training.stdout is not None and "step 20/" in training.stdout.readline()
         training.send_signal(signal.SIGINT)
