@@ -322,11 +322,12 @@ def test_09_reads_a_students_own_runs_of_one_seed_and_decides_nothing(lacking, t
         shutil.copyfile(EXPERIMENTS / name, own / name)
     (tmp_path / "notebooks").symlink_to(NOTEBOOKS)
     folder = own / "results" / "components"
-    for name in ("records.csv", "table.csv"):
-        rows = pd.read_csv(folder / name)
-        rows = rows[~rows["variant"].isin(lacking)]
-        rows = rows[rows["seed"] == 0] if name == "records.csv" else rows
-        rows.to_csv(folder / name, index=False)
+    records, table = (pd.read_csv(folder / name) for name in ("records.csv", "table.csv"))
+    records = records[~records["variant"].isin(lacking) & (records["seed"] == 0)]
+    table = table[~table["variant"].isin(lacking)].set_index("variant")
+    table.update(records.groupby("variant")[["J", "F", "JF"]].mean())
+    records.to_csv(folder / "records.csv", index=False)
+    table.to_csv(folder / "table.csv")
     scope, printed = run_here("09_reading_an_ablation", tmp_path, change=solve, results=str(folder))
     assert f"{6 - len(lacking)} rows, seeds 0, 32 clips" in printed["setup"]
     verdicts = [scope["judged"](claim) for claim in scope["ours"].spec.claims]
@@ -345,7 +346,7 @@ def test_results_that_are_not_there_or_of_another_experiment_are_refused(tmp_pat
     with pytest.raises(LabError, match="missing: clip, object, J, F, JF"):
         read_published(folder)
     (folder / "records.csv").write_text("variant,seed,clip,object,J,F,JF\nfull,0,a,1,1,1,1\nextra,0,a,1,1,1,1\n")
-    (folder / "table.csv").write_text("variant,clips,test_seconds\nfull,1,1\n")
+    (folder / "table.csv").write_text("variant,clips,test_seconds,J,F,JF\nfull,1,1,1,1,1\nextra,1,1,1,1,1\n")
     shutil.copyfile(EXPERIMENTS / "smoke.yml", tmp_path / "experiments" / "components.yml")
     (tmp_path / "notebooks").symlink_to(NOTEBOOKS)
     with pytest.raises(LabError, match=r"has rows of extra, which .*components\.yml lacks"):
