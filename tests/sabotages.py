@@ -261,4 +261,7 @@ SABOTAGES = (
     Sabotage("paper-misquoted", "paper.py", "_s(69.1)),", "_s(69.2)),", ("paper",)),
 )
 
-SURVIVORS: dict[str, str] = {}  # name → why no test can notice it
+SURVIVORS: dict[str, str] = {  # name → why no fast test notices it
+    "cutout-stands-still": "its outline bends and grows from frame to frame all the same; no test asks for its path",
+    "feedback-passes-gradient": "the loss stays as it is and its gradient changes little; no test looks that closely",
+}

@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.errors import LabError
-from feelvos_lab.metrics import contour_accuracy, frame_scores, region_similarity, score_masks, write_scores
+from feelvos_lab.metrics import (
+    contour_accuracy,
+    frame_scores,
+    region_similarity,
+    score_masks,
+    summarise,
+    write_scores,
+)
 
 SEEDS = st.integers(0, 2**32 - 1)
 quick = settings(max_examples=40, deadline=None)
@@ -295,3 +302,9 @@ def test_no_scores_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="at least one row was expected, none came"):
         write_scores([], tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_recall_counts_frames_above_one_half_and_not_those_at_it():
+    rows = [{"clip": "a", "object": 1, "frame": t, "J": j, "F": 0.5} for t, j in enumerate((0.4, 0.5, 0.6, 0.7), 1)]
+    (summary,) = summarise(rows)
+    assert summary["J_recall"] == 0.5 and summary["F_recall"] == 0.0

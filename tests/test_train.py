@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from feelvos_lab.data.shapes import make_clips
 from feelvos_lab.data.triplets import draw_sample
 from feelvos_lab.errors import LabError
 from feelvos_lab.model.feelvos import Feelvos, label_frame
+from feelvos_lab.optim import set_training
 from feelvos_lab.train import batch_loss, hard_pixel_loss, kept_fraction, train
 
 CONFIG = configure("smoke", steps=6, hard_anneal_steps=3)
@@ -294,3 +296,12 @@ def test_training_compiles_the_backbone_alone_where_the_settings_say_so(monkeypa
     assert asked == []
     model = train(configure("smoke", steps=1, compile=True), seed=0, clips=CLIPS).model
     assert asked == [model.backbone.forward] and _differing(plain, model) == []
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_frozen_norms_keep_their_statistics_while_all_else_trains(frozen):
+    model = Feelvos(configure("smoke").model).eval()
+    set_training(model, replace(configure("smoke").train, freeze_norm=frozen))
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert norms and all(norm.training is not frozen for norm in norms)
+    assert model.training and model.head.training
