@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -37,13 +37,17 @@ CLIPS = make_clips("train", count=4, height=64, width=64, frames=6)
 PROJECT = Path(__file__).parents[1]
 
 
-@pytest.fixture(autouse=True)
-def threads(one_thread: None) -> None:
-    """Tiny models: one thread."""
+@pytest.fixture(autouse=True, scope="module")
+def one_thread_for_all() -> Iterator[None]:
+    """Tiny models: one thread, for what the module's fixtures train too."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
-def undisturbed() -> str:
+def undisturbed(one_thread_for_all: None) -> str:
     """The weights of the whole training, as a hash."""
     return _hash(training.train(CONFIG, seed=0, clips=CLIPS).model)
 
