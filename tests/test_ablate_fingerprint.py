@@ -10,6 +10,9 @@ import pytest
 
 from feelvos_lab import shipped
 from feelvos_lab.ablate.fingerprint import PACKAGE, fingerprint, number_sources
+from feelvos_lab.ablate.plan import plan, with_state
+from feelvos_lab.ablate.records import PLAN, RECORD
+from feelvos_lab.ablate.spec import load_spec
 from feelvos_lab.config import configure
 from feelvos_lab.errors import LabError
 
@@ -72,3 +75,22 @@ def test_weights_that_a_run_starts_from_are_fingerprinted(monkeypatch: pytest.Mo
 def test_a_start_that_is_none_is_refused_before_the_runs(preset: str, start: str, sentence: str):
     with pytest.raises(LabError, match=sentence):
         fingerprint(PACKAGE.parent / "notebooks" / "run_experiment.ipynb", {"preset": preset, "start": start}, "0")
+
+
+def test_a_changed_code_cell_counts_and_a_comment_does_not(tmp_path: Path):
+    worker, copy = PACKAGE.parent / "notebooks" / "run_experiment.ipynb", tmp_path / "copy.ipynb"
+    text, right = worker.read_text(encoding="utf-8"), "scores = evaluate(trained.model, scored_clips)"
+    assert text.count(right) == 1
+    marks = []
+    for cell in (right, right + "  # all of them", right.replace("scored_clips", "scored_clips[1:]")):
+        copy.write_text(text.replace(right, cell), encoding="utf-8")
+        marks.append(fingerprint(copy, {"preset": "smoke"}, "0"))
+    assert marks[0] == marks[1] != marks[2]
+
+
+def test_a_record_of_other_code_is_stale(tmp_path: Path):
+    planned = plan(load_spec(PACKAGE.parent / "experiments" / "smoke.yml"), root=tmp_path)[0]
+    planned.folder.mkdir(parents=True)
+    (planned.folder / RECORD).write_text("{}", encoding="utf-8")
+    (planned.folder / PLAN).write_text('{"fingerprint": "another"}', encoding="utf-8")
+    assert with_state(planned).state == "stale"
