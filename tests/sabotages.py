@@ -244,7 +244,13 @@ SABOTAGES = (
         SWEEP,
     ),
     Sabotage("stale-is-ok", "ablate/plan.py", "            if not same:", "            if False:", SWEEP),
-    Sabotage("notebook-may-disobey", "ablate/plan.py", "        if record[key] != value:", "        if False:", SWEEP),
+    Sabotage(
+        "notebook-may-disobey",
+        "ablate/plan.py",
+        "        if record[key] != value:",
+        "        if False:",
+        ("ablate_fingerprint",),
+    ),
     Sabotage(
         "rows-in-fractions", "ablate/results.py", "{c: 100 * s[c] for c in SCORES}", "{c: s[c] for c in SCORES}", SWEEP
     ),
@@ -261,7 +267,4 @@ SABOTAGES = (
     Sabotage("paper-misquoted", "paper.py", "_s(69.1)),", "_s(69.2)),", ("paper",)),
 )
 
-SURVIVORS: dict[str, str] = {  # name → why no fast test notices it
-    "cutout-stands-still": "its outline bends and grows from frame to frame all the same; no test asks for its path",
-    "feedback-passes-gradient": "the loss stays as it is and its gradient changes little; no test looks that closely",
-}
+SURVIVORS: dict[str, str] = {}  # name → why no fast test notices it

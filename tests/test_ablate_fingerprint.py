@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import json
 import shutil
 from pathlib import Path
 
 import pytest
+from ablate_standin import record_by_hand, write_spec
 
 from feelvos_lab import shipped
 from feelvos_lab.ablate.fingerprint import PACKAGE, fingerprint, number_sources
@@ -86,6 +88,19 @@ def test_a_changed_code_cell_counts_and_a_comment_does_not(tmp_path: Path):
         copy.write_text(text.replace(right, cell), encoding="utf-8")
         marks.append(fingerprint(copy, {"preset": "smoke"}, "0"))
     assert marks[0] == marks[1] != marks[2]
+
+
+def test_a_record_of_another_run_than_the_planned_one_is_no_evidence(tmp_path: Path):
+    spec = load_spec(write_spec(tmp_path))
+    record_by_hand(tmp_path, spec)
+    planned = plan(spec, root=tmp_path)[0]
+    assert planned.state == "ok"
+    right = (planned.folder / RECORD).read_text(encoding="utf-8")
+    for key, wrong in (("seed", 1), ("split", "validation"), ("digest", "0" * len(json.loads(right)["digest"]))):
+        changed = json.loads(right) | {key: wrong}
+        (planned.folder / RECORD).write_text(json.dumps(changed), encoding="utf-8")
+        found = with_state(planned)
+        assert found.state == "failed" and key in found.reason, key
 
 
 def test_a_record_of_other_code_is_stale(tmp_path: Path):

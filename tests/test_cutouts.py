@@ -49,6 +49,20 @@ def test_a_piece_keeps_its_light_from_the_previous_frame_on_and_moves_steadily()
         assert all(torch.allclose(c, colours[0], atol=0.05) for c in colours)
 
 
+def test_pieces_travel_some_slowly_and_some_fast() -> None:
+    """The pace is drawn from a normal distribution of 0.06 half frames a frame, in each direction."""
+    paces = []
+    for seed in range(60):
+        masks = (paste_cutout(_grey(), WHITE, rng=np.random.default_rng(seed)).labels == 2)[1:]
+        if masks.flatten(1).sum(1).min() < 60:
+            continue  # partly outside the frame
+        centres = torch.stack([m.nonzero().float().mean(0) for m in masks])
+        paces.append((centres[-1] - centres[0]) / (len(masks) - 1) / torch.tensor([24.0, 32.0]))
+    assert len(paces) > 30
+    spread = torch.stack(paces).std(0)
+    assert ((spread > 0.04) & (spread < 0.08)).all()
+
+
 def test_the_same_generator_cuts_the_same_piece_and_another_one_another() -> None:
     one, same, other = (paste_cutout(_grey(), WHITE, rng=np.random.default_rng(seed)) for seed in (3, 3, 4))
     assert torch.equal(one.frames, same.frames) and torch.equal(one.labels, same.labels)

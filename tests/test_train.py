@@ -223,6 +223,24 @@ def test_the_prediction_that_is_fed_back_is_one_hot_where_the_settings_say_hard(
     assert losses["soft"] != losses["hard"]
 
 
+def test_the_prediction_that_is_fed_back_carries_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    sample = draw_sample(CLIPS, config=CONFIG.data, unroll=2, rng=np.random.default_rng(0))
+    for feedback in ("soft", "hard"):
+        config = configure("smoke", feedback=feedback)
+        torch.manual_seed(0)
+        model = Feelvos(config.model)
+        seen, cues = [], model.cues
+
+        def spy(*given, seen=seen, cues=cues):
+            seen.append(given[3])
+            return cues(*given)
+
+        monkeypatch.setattr(model, "cues", spy)
+        loss = batch_loss(model, [sample], config=config, keep=1.0, rngs=[np.random.default_rng(0)])
+        assert loss.requires_grad and len(seen) == 2
+        assert [previous.probabilities.requires_grad for previous in seen] == [False, False]
+
+
 def test_the_loss_is_added_up_over_as_many_clips_as_the_settings_say() -> None:
     samples = [draw_sample(CLIPS, config=CONFIG.data, unroll=2, rng=np.random.default_rng(i)) for i in range(2)]
     torch.manual_seed(0)
