@@ -122,8 +122,15 @@ def test_what_the_first_look_lets_through_is_no_more_than_needed(looks: list[boo
     rows, mean = lengthened_reference(reference)
     bunches = cut_into_bunches(labels[None], 4, 16)
     known = rough.rough_reference(rows.index_select(0, bunches.places.view(-1)))
-    near = nearest._near_at_first_look(lengthened_query(query[:, 0], mean)[:100], known, bunches)
-    assert 4 * 300 <= near.count_nonzero() < 2.5 * 4 * 300
+    bunch, _ = nearest._near_at_first_look(lengthened_query(query[:, 0], mean)[:100], known, bunches)
+    assert 4 * 300 <= len(bunch) < 2.5 * 4 * 300
+
+
+@pytest.mark.parametrize("columns", [1, 7, 8, 24, 300, 512])
+@pytest.mark.parametrize("share", [0.0, 0.01, 1.0])
+def test_pairs_are_where_a_table_is_true_row_by_row(columns: int, share: float) -> None:
+    table = torch.rand(40, columns, generator=Generator().manual_seed(columns)) < share
+    assert torch.equal(torch.stack(nearest._pairs(table), 1), table.nonzero())
 
 
 def test_where_all_pixels_are_alike_float32_takes_over_after_one_look(looks: list[bool]) -> None:

@@ -30,7 +30,9 @@ _BUNCH = 16  # S
 _KEPT = 2**20  # products of all queries with all references, up to which they are kept until the end
 _QUERIES = 512  # m where they are not
 _PRODUCTS = {"cpu": 2**20, "cuda": 2**26}  # computed at once: they should still be in the cache when they are reduced
-_AGAIN = 2**9  # bunches looked at again at once
+_TILES = 8  # whose nearest bunches are looked at again together
+_TOGETHER = 8  # queries of one bunch that are compared with it at once
+_AGAIN = 2**8  # times so many
 _MANY = 4  # bunches for each query and object; if a first look leaves more, it was not worth it
 
 
@@ -68,16 +70,19 @@ def _in_tiles(
     """The same for many queries (D, M), a tile at a time, from lengthened references in float32 or rough → (K, M)."""
     d, n = q.shape
     index = torch.full((bunches.amount.shape[1], n), -1, device=q.device)
-    m = min(_QUERIES, n)
-    for start in range(0, n, m):
-        start = min(start, n - m)  # the last tile overlaps the one before
-        tile = lengthened_query(q[:, start : start + m], mean)  # (D+1, m)
-        near = _near_at_first_look(tile[:d], rough, bunches) if rough else None  # (A, m)
-        if near is None:
-            if rough:  # too many bunches are as near as the nearest: so float32 alone is faster from here on
-                rough, rows = None, columns.view(-1, d + 1, _BUNCH).mT.reshape(-1, d + 1)
-            near = _not_above_the_smallest(_smallest_of_bunches(tile, rows), bunches)
-        _write_nearest(index[:, start : start + m], near, tile.t().contiguous(), columns, bunches)
+    for start in range(0, n, _QUERIES * _TILES):
+        part = lengthened_query(q[:, start : start + _QUERIES * _TILES], mean)  # (D+1, several m)
+        near = []  # (J,) bunches, (J,) queries, of each tile
+        for first, tile in zip(range(0, part.shape[1], _QUERIES), part.split(_QUERIES, 1), strict=True):
+            found = _near_at_first_look(tile[:d], rough, bunches) if rough else None
+            if found is None:
+                if rough:  # too many bunches are as near as the nearest: so float32 alone is faster from here on
+                    rough, rows = None, columns.view(-1, d + 1, _BUNCH).mT.reshape(-1, d + 1)
+                found = _pairs(_not_above_the_smallest(_smallest_of_bunches(tile, rows), bunches))
+            near.append((found[0], found[1] + first))
+        bunch, query = (torch.cat(parts) for parts in zip(*near, strict=True))
+        part_index = index[:, start : start + _QUERIES * _TILES]
+        _write_nearest(part_index, bunch, query, part.t().contiguous(), columns, bunches)
     return index
 
 
@@ -106,13 +111,26 @@ def _not_above_the_smallest(smallest: Tensor, bunches: Bunches, bound: Tensor | 
     return near
 
 
-def _near_at_first_look(q: Tensor, rough: RoughReference, bunches: Bunches) -> Tensor | None:
-    """The same from bfloat16: (D, m) → (A, m), or nothing if it says of too many that they may be the nearest."""
+def _near_at_first_look(q: Tensor, rough: RoughReference, bunches: Bunches) -> tuple[Tensor, Tensor] | None:
+    """The same from bfloat16, as pairs: (D, m) → (J,) bunches, (J,) queries. Nothing if these are too many."""
     q, bound = rough_query(q, rough)  # (D+4, m), (m,)
     if not bound.isfinite().all():
         return None
     near = _not_above_the_smallest(_smallest_of_bunches(q, rough.rows), bunches, bound)
-    return near if near.count_nonzero() <= _MANY * q.shape[1] * bunches.amount.count_nonzero() else None
+    if near.count_nonzero() > _MANY * q.shape[1] * bunches.amount.count_nonzero():
+        return None
+    return _pairs(near)
+
+
+def _pairs(near: Tensor) -> tuple[Tensor, Tensor]:
+    """Where a sparse table is true: (A, m) → (J,) rows, (J,) columns. Eight entries are passed over at once."""
+    if near.shape[1] % 8:
+        return near.nonzero().unbind(1)
+    word = near.view(torch.int64).view(-1).nonzero()[:, 0]  # those of eight entries that have a true one
+    which, byte = near.view(-1, 8)[word].nonzero().unbind(1)
+    flat = word[which] * 8 + byte
+    row = flat.div(near.shape[1], rounding_mode="floor")
+    return row, flat - row * near.shape[1]
 
 
 def _comparable(numbers: Tensor) -> Tensor:
@@ -120,25 +138,29 @@ def _comparable(numbers: Tensor) -> Tensor:
     return numbers.view(torch.int16) if numbers.dtype == torch.bfloat16 else numbers
 
 
-def _write_nearest(index: Tensor, near: Tensor, q: Tensor, columns: Tensor, bunches: Bunches) -> None:
-    """Write into `index` (K, m) the nearest pixel of each object, which is in one of the bunches `near` (A, m).
+def _write_nearest(index: Tensor, bunch: Tensor, query: Tensor, q: Tensor, columns: Tensor, bunches: Bunches) -> None:
+    """Write into `index` (K, m) the nearest pixel of each object: for a query in one of the bunches paired with it.
 
-    The products of these are computed once more, from `q` (m, D+1) and the bunches' `columns` (A, (D+1)·S).
+    The products of these are computed once more, from `q` (m, D+1) and the bunches' `columns` (A, (D+1)·S): for several
+    queries of one bunch at once.
     """
     k, m = index.shape
-    bunch, column = near.nonzero().unbind(1)  # (J,)
-    value, rank = q.new_empty(len(bunch)), bunch.new_empty(len(bunch))
+    pairs = cut_into_bunches(bunch[None], len(columns), _TOGETHER).places[0]  # (G, _TOGETHER)
+    bunch, query = bunch[pairs[:, 0]], query[pairs]  # (G,), (G, _TOGETHER)
+    value, rank = q.new_empty(query.shape), bunch.new_empty(query.shape)
     for start in range(0, len(bunch), _AGAIN):
         part = slice(start, start + _AGAIN)
         vectors = columns.index_select(0, bunch[part]).view(-1, q.shape[1], _BUNCH)
-        products = torch.bmm(q.index_select(0, column[part])[:, None], vectors)[:, 0]  # (j, S)
-        torch.min(products, 1, out=(value[part], rank[part]))
+        queries = q.index_select(0, query[part].view(-1)).view(-1, _TOGETHER, q.shape[1])
+        torch.min(torch.bmm(queries, vectors), 2, out=(value[part], rank[part]))
+    pixel = bunches.places.view(-1)[bunch[:, None] * _BUNCH + rank].view(-1)
     owner = torch.repeat_interleave(bunches.amount[0])  # (A,)
-    key = owner[bunch] * m + column  # (J,) object and query
+    key = (owner[bunch][:, None] * m + query).view(-1)  # object and query
+    value = value.view(-1)
     smallest = value.new_full((k * m,), torch.inf).scatter_reduce_(0, key, value, "amin")
     nearest = (value == smallest[key]) & (value < torch.inf)
     found = torch.full((k * m,), -1, device=index.device)
-    found[key[nearest]] = bunches.places.view(-1)[bunch[nearest] * _BUNCH + rank[nearest]]
+    found[key[nearest]] = pixel[nearest]
     index.copy_(found.view(k, m))
 
 
