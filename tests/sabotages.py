@@ -29,7 +29,7 @@ SWEEP = ("ablate_run", "ablate_report", "ablate_fingerprint", "ablate_sweep")
 SABOTAGES = (
     # The distance and the matching
     Sabotage("distance-without-half", "model/matching.py", "torch.tanh(sq / 2)", "torch.tanh(sq)", MATCHING),
-    Sabotage("gradient-of-half-the-square", "model/matching.py", "(2 * grad)", "(1 * grad)", MATCHING),
+    Sabotage("gradient-of-half-the-square", "model/matching.py", "2 * grad[", "1 * grad[", MATCHING),
     Sabotage("gradient-to-reference-with-wrong-sign", "model/matching.py", "alpha=-1)", "alpha=1)", MATCHING),
     Sabotage(
         "product-term-halved", "model/matching.py", "reference.t(), alpha=-2)", "reference.t(), alpha=-1)", MATCHING
@@ -39,8 +39,8 @@ SABOTAGES = (
     Sabotage(
         "absent-object-is-near",
         "model/matching.py",
-        "masked_fill_(index < 0, torch.inf)",
-        "masked_fill_(index < 0, 0)",
+        "query.new_full(index.shape, torch.inf)",
+        "query.new_full(index.shape, 0)",
         MATCHING,
     ),
     # The network

@@ -60,5 +60,5 @@ def smallest_of_each_object(products: Tensor, bunches: Bunches) -> Tensor:
     value, best = smallest.min(1)  # (J, m)
     bunch = first + best.minimum(amount - 1)
     rank = products.gather(0, bunch[:, None].expand(-1, size, m)).min(1).indices  # (J, m)
-    found[tile, o] = bunches.places.view(-1)[bunch * size + rank].masked_fill_(value == torch.inf, -1)
+    found[tile, o] = bunches.places.reshape(-1)[bunch * size + rank].masked_fill_(value == torch.inf, -1)
     return found

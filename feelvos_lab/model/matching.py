@@ -24,7 +24,7 @@ from feelvos_lab.model.nearest import nearest_anywhere
 from feelvos_lab.model.resize import stride4_size
 from feelvos_lab.model.window import nearest_around
 
-_CHUNK = 2**18  # numbers held at once while distances are evaluated
+_CHUNK = 2**19  # numbers held at once while distances are evaluated
 
 
 class Match(NamedTuple):
@@ -177,38 +177,36 @@ class _SquaredDistanceTo(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, query: Tensor, reference: Tensor, index: Tensor) -> Tensor:
         ctx.save_for_backward(query, reference, index)
-        sq = query.new_empty(index.shape)
-        for part, _, difference in _differences(query, reference, index):
-            sq[:, part] = difference.square_().sum(2)
-        return sq.masked_fill_(index < 0, torch.inf)
+        sq = query.new_full(index.shape, torch.inf)
+        for objects, queries, _, difference in _differences(query, reference, index):
+            sq[objects, queries] = difference.square_().sum(0)
+        return sq
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         query, reference, index = ctx.saved_tensors
-        grad = (2 * grad).masked_fill_(index < 0, 0)  # (K, M)
         to_query = query.new_zeros(query.shape[::-1])  # (M, D)
         to_reference = reference.new_zeros(reference.shape[::-1])  # (N, D)
-        for part, pixels, difference in _differences(query, reference, index):
-            difference *= grad[:, part, None]
-            to_query[part] = difference.sum(0)
-            to_reference.index_add_(0, pixels.flatten(), difference.flatten(0, 1), alpha=-1)
+        for objects, queries, pixels, difference in _differences(query, reference, index):
+            slope = difference.mul_(2 * grad[objects, queries]).t().contiguous()  # (J, D)
+            to_query.index_add_(0, queries, slope)
+            to_reference.index_add_(0, pixels, slope, alpha=-1)
         return to_query.t(), to_reference.t(), None
 
 
-def _differences(query: Tensor, reference: Tensor, index: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """One chunk of query pixels after another, their nearest pixels (K, m) and e_p − e_q (K, m, D).
+def _differences(query: Tensor, reference: Tensor, index: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """The J pairs of an object and a query that have a nearest pixel, some queries after others.
 
-    Where the index is -1 both stand for pixel 0, and whoever asked must not use them.
+    Yields (J,) objects, (J,) queries, (J,) nearest pixels and (D, J) e_p − e_q.
     """
-    if not (index >= 0).any():
-        return
-    q, r = query.t().contiguous(), reference.t().contiguous()  # (M, D), (N, D): a pixel's numbers side by side
     step = max(1, _CHUNK // (len(index) * len(query)))
-    for start in range(0, len(q), step):
-        part = slice(start, start + step)
-        pixels = index[:, part].clamp(min=0)  # (K, m)
-        yield part, pixels, q[part] - r.index_select(0, pixels.flatten()).view(*pixels.shape, -1)
+    for start in range(0, query.shape[1], step):
+        part = index[:, start : start + step]
+        objects, queries = (part >= 0).nonzero().unbind(1)
+        pixels = part[objects, queries]
+        queries += start
+        yield objects, queries, pixels, query.index_select(1, queries).sub_(reference.index_select(1, pixels))
 
 
 def _check(query: Tensor, reference: Tensor, labels: Tensor, num_objects: int) -> None:

@@ -11,7 +11,7 @@ Five ideas make it about as cheap as the matrix product it contains:
    references, and the cost hardly grows with K.
 3. The smallest product of each bunch is found at once, while it is still in the cache.
 4. An object's nearest pixel lies in a bunch whose smallest product is the object's smallest. Only the S products of
-   such a bunch are looked at again, to see where.
+   such a bunch are looked at again, to see where: for all queries of some tiles that share it together.
 5. Where it saves time, 3 is done in bfloat16, and 4 with every bunch that its error may hide (`rough.py`).
 
 Subtracting the references' mean from both sides leaves distances alone and keeps the terms of 1 small, and with them
@@ -27,6 +27,7 @@ from feelvos_lab.model.bunches import Bunches, cut_into_bunches, smallest_of_eac
 from feelvos_lab.model.rough import RoughReference, limit_of, pays, rough_query, rough_reference
 
 _BUNCH = 16  # S
+_PART = 2**11  # reference pixels lengthened at once
 _KEPT = 2**20  # products of all queries with all references, up to which they are kept until the end
 _QUERIES = 512  # m where they are not
 _PRODUCTS = {"cpu": 2**20, "cuda": 2**26}  # computed at once: they should still be in the cache when they are reduced
@@ -169,9 +170,10 @@ def lengthened_reference(reference: Tensor) -> tuple[Tensor, Tensor]:
     d, n = reference.shape
     mean = reference.mean(1)
     rows = reference.new_empty(n, d + 1)
-    torch.sub(reference.t(), mean, out=rows[:, :d])
-    rows[:, d] = rows[:, :d].square().sum(1)
-    rows[:, :d] *= -2
+    for part, some in zip(rows.split(_PART), reference.split(_PART, 1), strict=True):
+        torch.sub(some.t(), mean, out=part[:, :d])
+        part[:, d] = part[:, :d].square().sum(1)
+        part[:, :d] *= -2
     return rows, mean
 
 
