@@ -68,7 +68,7 @@ def nearest_around(query: Tensor, previous: Tensor, labels: Tensor, num_objects:
 
 def _tile(radius: int) -> int:
     """Rows and columns of a tile, as measured: a wide window is shared by more queries."""
-    return 8 if radius < 8 else 12
+    return 8 if radius < 7 else 12
 
 
 def _starts(size: int, tile: int) -> Tensor:
