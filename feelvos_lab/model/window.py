@@ -20,7 +20,7 @@ from feelvos_lab.model.bunches import Bunches, cut_into_bunches, smallest_of_eac
 from feelvos_lab.model.nearest import lengthened_query, lengthened_reference, products_at_once
 
 _BUNCH = 16  # S
-_TILES = 32  # whose indices are prepared together
+_TILES = 24  # whose indices are prepared together
 
 
 def nearest_around(query: Tensor, previous: Tensor, labels: Tensor, num_objects: int, radius: int) -> Tensor:
