@@ -27,14 +27,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from feelvos_lab.model import naive, nearest
-from feelvos_lab.model.matching import (
-    global_matching,
-    local_matching,
-    matching_memory,
-    normalise_distance,
-    pairwise_sq_dist,
-)
+from feelvos_lab.model import dense, naive, nearest
+from feelvos_lab.model.matching import global_matching, local_matching, matching_memory
 
 FRAME = (480, 854)
 HEIGHT, WIDTH, DIM = 120, 214, 100  # the stride-4 grid of such a frame, and the paper's embedding
@@ -59,13 +53,6 @@ def frames(
     return query, reference, labels
 
 
-def dense_matching(query: Tensor, reference: Tensor, labels: Tensor, *, num_objects: int) -> Tensor:
-    """The definition as one table of all distances, M×N."""
-    sq = pairwise_sq_dist(query.flatten(1).t(), reference.flatten(1).t())
-    far = [sq.masked_fill(labels.flatten() != o, torch.inf).amin(1) for o in range(num_objects)]
-    return normalise_distance(torch.stack(far)).view(num_objects, *query.shape[1:])
-
-
 def once(function: Callable[[], object]) -> float:
     """Seconds a call takes; with one thread those of the processor, which other programs disturb less."""
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
@@ -86,7 +73,7 @@ CASES: dict[str, Callable[..., Tensor]] = {
     "global": global_matching,
     "local r=15": lambda *tensors, num_objects: local_matching(*tensors, num_objects=num_objects, radius=15),
     "local r=7": lambda *tensors, num_objects: local_matching(*tensors, num_objects=num_objects, radius=7),
-    "dense": dense_matching,
+    "dense": dense.global_matching,
 }
 
 
@@ -210,7 +197,7 @@ def plain_table(runs: int, peer: Path | None) -> None:
     print(f"\ngrid {height}×{width}, D {dim}, 4 objects: × floor")
     for name, module in (
         ("plain loops", naive.global_matching),
-        ("dense", dense_matching),
+        ("dense", dense.global_matching),
         ("global", global_matching),
     ):
         _, ratio = beside(

@@ -402,3 +402,16 @@ def test_without_a_folder_the_clip_that_stands_in_is_named(capsys):
     clip = make_clip(1, height=32, width=32, frames=2)
     assert lab.real_clip("", sequence="camel", otherwise=clip) is clip
     assert "'shapes-1' is used instead" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["03_global_matching", "04_local_matching"])
+def test_03_and_04_the_library_is_faster_than_whole_tensors_and_these_than_loops(solved, name):
+    loops, whole, library = solved[name][0]["timed"]
+    loops, whole, library = (way.seconds / way.pairs for way in (loops, whole, library))
+    assert loops > 50 * whole and whole > 3 * library  # ten times on a quiet machine
+
+
+def test_03_and_04_the_library_lies_at_the_right_and_shifted_frames_at_the_left(solved):
+    _, table, library = solved["03_global_matching"][0]["timed"]
+    _, shifted, tiles = solved["04_local_matching"][0]["timed"]
+    assert shifted.intensity < 0.1 < table.intensity < 100 < tiles.intensity < library.intensity

@@ -26,7 +26,7 @@ SOURCES = (
     *("config.py", "data/*.py", "model/*.py", "checkpoint.py"),
     *("train.py", "optim.py", "distributed.py", "compiled.py", "curves.py", "infer.py", "evaluate.py", "metrics.py"),
 )
-HARMLESS = ("model/naive.py",)  # the loop twins, which only tests call
+HARMLESS = ("model/naive.py", "model/dense.py")  # the slow twins, which tests and lessons alone call
 
 
 def number_sources(package: Path | None = None) -> list[Path]:

@@ -53,10 +53,11 @@ def pays(query: Tensor, references: int) -> bool:
     """
     if query.device.type != "cpu" or query.dtype != torch.float32 or len(query) < _WIDE:
         return False
-    return query[0].numel() * references >= _WORTH_IT and _multiplies_bfloat16()
+    return query[0].numel() * references >= _WORTH_IT and multiplies_bfloat16()
 
 
-def _multiplies_bfloat16() -> bool:
+def multiplies_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 itself."""
     able = torch.cpu.get_capabilities()
     return torch.backends.mkldnn.is_available() and bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
