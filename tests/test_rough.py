@@ -168,10 +168,15 @@ def test_doubles_never_take_the_first_look(looks: list[bool]) -> None:
 def test_the_first_look_is_taken_where_the_processor_can(
     monkeypatch: pytest.MonkeyPatch, able: dict[str, bool], expected: bool
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
     frame = torch.zeros(100, 120, 214)
     assert rough.pays(frame, 25_680) is expected
     assert not rough.pays(frame, 100)  # few products
     assert not rough.pays(frame[:8], 25_680)  # short embeddings
     assert not rough.pays(frame.double(), 25_680)
     assert not rough.pays(frame.to("meta"), 25_680)
+
+
+def test_a_torch_that_cannot_say_what_the_processor_can_compares_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert not rough.pays(torch.zeros(100, 120, 214), 25_680)

@@ -57,9 +57,11 @@ def pays(query: Tensor, references: int) -> bool:
 
 
 def multiplies_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 itself."""
+    """Whether this processor multiplies bfloat16 itself; no where torch is too old to say."""
+    if not (torch.backends.mkldnn.is_available() and hasattr(torch.cpu, "get_capabilities")):
+        return False
     able = torch.cpu.get_capabilities()
-    return torch.backends.mkldnn.is_available() and bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 def rough_reference(rows: Tensor) -> RoughReference:
