@@ -52,13 +52,16 @@ class Disk:
         (self.folder / FILLER).unlink(missing_ok=True)
 
     def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        # what measures coverage would itself write a file that is too large
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
         def limit() -> None:
             if self.limit is not None:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (self.limit, resource.RLIM_INFINITY))
 
         return subprocess.run(
             [sys.executable, *map(str, arguments)],
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])},
+            env={**inherited, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])},
             capture_output=True,
             text=True,
             preexec_fn=limit,
