@@ -19,8 +19,8 @@ smoke: $(STAMP) ## the same six rows, too small to mean anything: does it all ru
 test: lint ## ruff and pytest
 	@$(BIN)/python -m pytest -q -m "not browser"
 
-test-fast: $(STAMP) ## the laws that take no time, as after every change
-	@$(BIN)/python -m pytest -q -m "not slow and not browser"
+test-fast: $(STAMP) ## the laws that take no time, as after every change; on two cores
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not browser" -n 2 --dist loadfile
 
 coverage: $(STAMP) ## by branch, of model/, ablate/ and metrics.py: `make test` ends with 1 below 90 %
 	@$(BIN)/python -m pytest -q -m "not browser" --cov --cov-report=term-missing:skip-covered --cov-fail-under=90
