@@ -50,8 +50,8 @@ def nearest_around(query: Tensor, previous: Tensor, labels: Tensor, num_objects:
         window_place, pixel = bunches.places % places, seen.view(-1)[bunches.places]  # (T, A, S)
         part = q.index_select(1, own.view(-1)).view(d, len(tiles), m).transpose(0, 1)
         part = lengthened_query(part, mean)  # (T, D+1, m)
-        most = int(amount.max()) * _BUNCH
-        products_buffer, near_buffer = q.new_empty(step * most, m), q.new_empty(step * most, d + 1)
+        most = min(step, len(tiles)) * int(amount.max()) * _BUNCH
+        products_buffer, near_buffer = q.new_empty(most, m), q.new_empty(most, d + 1)
         for first in range(0, len(tiles), step):
             some = slice(first, first + step)
             a = int(amount[some].max())
@@ -60,7 +60,7 @@ def nearest_around(query: Tensor, previous: Tensor, labels: Tensor, num_objects:
             products = torch.index_select(outside, 0, of, out=products_buffer[: len(of)]).view(*shape, m)
             near = torch.index_select(rows, 0, to, out=near_buffer[: len(to)]).view(*shape, d + 1)
             products.baddbmm_(near, part[some])  # (T, A·S, m)
-            chosen = Bunches(pixel[some, :a], bunches.start[some], bunches.amount[some])
+            chosen = Bunches(pixel[some, :a], bunches.start[some], bunches.amount[some])  # places as the frame's pixels
             found = smallest_of_each_object(products.view(shape[0], a, _BUNCH, m), chosen)  # (T, K, m)
             index[:, own[some].reshape(-1)] = found.transpose(0, 1).reshape(num_objects, -1)
     return index.view(num_objects, h, w)
