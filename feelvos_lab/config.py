@@ -314,10 +314,10 @@ def _checked(name: str, value: Any, group: type) -> Any:
 
 def _check_range(name: str, value: float) -> None:
     """Refuse a number with which the network cannot be built, or a training would fail or learn nothing."""
-    if not value >= 0:
-        raise LabError(f"{name} must not be negative, got {value!r}")
     if not math.isfinite(value):
         raise LabError(f"{name} must be finite, got {value!r}")
+    if value < 0:
+        raise LabError(f"{name} must not be negative, got {value!r}")
     if type(value) is int and value >= 2**31:
         raise LabError(f"{name} must be less than 2147483648, got {value!r}")
     if name in _FROM_1 and value < 1:

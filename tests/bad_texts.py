@@ -26,7 +26,7 @@ CASES: list[Case] = [
      "TMP/demo.yml:11, variant 'narrow': learning_rate must be float | None, got str '1e-4'; YAML reads 1e-4 "
      "as text, write 1.0e-4"),
     ("number that is none", PLAN, experiment("radius: 1", "learning_rate: .nan"),
-     "TMP/demo.yml:11, variant 'narrow': learning_rate must not be negative, got nan"),
+     "TMP/demo.yml:11, variant 'narrow': learning_rate must be finite, got nan"),
     ("number without end", PLAN, experiment("radius: 1", "learning_rate: .inf"),
      "TMP/demo.yml:11, variant 'narrow': learning_rate must be finite, got inf"),
     ("negative radius", PLAN, experiment("radius: 1", "radius: -1"),

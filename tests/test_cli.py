@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
-from feelvos_lab import cli, doctor, start
+from feelvos_lab import cli, cli_train, doctor, start
 from feelvos_lab.checkpoint import load_checkpoint, save_checkpoint
 from feelvos_lab.config import configure
 from feelvos_lab.data.clip import Clip
@@ -109,7 +109,7 @@ def test_doctor_prints_the_parameters_of_a_preset_by_stage(capsys: pytest.Captur
     ],
 )
 def test_settings_on_the_command_line_have_their_types(pair: str, value: object) -> None:
-    settings = cli._settings([pair])
+    settings = cli_train.settings_of([pair])
     assert configure("reduced", **settings).flat()[pair.split("=")[0]] == value
 
 

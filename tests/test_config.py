@@ -27,7 +27,7 @@ def test_no_two_groups_share_a_name() -> None:
         ({"radius": 1.5}, "radius must be int, got float 1.5"),
         ({"radius": True}, "radius must be int, got bool True"),
         ({"radius": -1}, "radius must not be negative, got -1"),
-        ({"learning_rate": float("nan")}, "learning_rate must not be negative, got nan"),
+        ({"learning_rate": float("nan")}, "learning_rate must be finite, got nan"),
         ({"previous_mask": 1}, "previous_mask must be bool, got int 1"),
         ({"first_matching": "local"}, "first_matching must be one of 'global', 'none', got 'local'"),
         ({"context_rates": [1, 0]}, "context_rates must be a list of positive integers, got [1, 0]"),
