@@ -98,10 +98,11 @@ def scaling_figure(measured: pd.DataFrame, machine: str) -> Figure:
             colour, dash = looks[which]
             p = exponent(rows["value"], rows["seconds"])
             axes.loglog(rows["value"], rows["seconds"], dash, color=colour, marker="o", markersize=3)
-            axes.annotate(f"p = {p:.2f}", (rows["value"].iloc[-1], rows["seconds"].iloc[-1]), (-4, 6),
-                          textcoords="offset points", ha="right", color=colour)  # fmt: skip
+            axes.annotate(f"p = {p:.2f}", (rows["value"].iloc[-1], rows["seconds"].iloc[-1]), (5, 0),
+                          textcoords="offset points", va="center", color=colour)  # fmt: skip
         axes.set_xticks(sweep.values, [f"{v:,}" for v in sweep.values], rotation=30)
         axes.minorticks_off()
+        axes.set_xlim(right=sweep.values[-1] * (sweep.values[-1] / sweep.values[0]) ** 0.3)  # room for p
         axes.set_xlabel(sweep.name)
     panels[0].set_ylabel("seconds, one thread")
     panels[3].set_ylabel("seconds, one thread")
