@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -167,6 +169,37 @@ def test_a_damaged_file_without_checksums_is_read_or_refused(
         result(read, path)
 
     check()
+
+
+# torchvision 0.21 asks FFmpeg for its errors as soon as it is imported; they come from whichever thread meets one
+LISTENED = """
+import random, sys
+from pathlib import Path
+import av.logging
+from feelvos_lab.data.video import VideoFrames
+from feelvos_lab.errors import LabError
+
+av.logging.set_level(av.logging.ERROR)
+whole, damaged = Path(sys.argv[1]).read_bytes(), Path(sys.argv[2])
+rng, refused = random.Random(0), 0
+for _ in range(100):
+    content = bytearray(whole)
+    for _ in range(rng.randint(1, 8)):
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    damaged.write_bytes(content)
+    try:
+        frames = VideoFrames(damaged)
+        frames[len(frames) - 1]
+    except LabError:
+        refused += 1
+print(refused)
+"""
+
+
+def test_a_damaged_film_stops_nobody_who_listens_to_ffmpeg(desk: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LISTENED, desk / "film.mp4", tmp_path / "film.mp4"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0 and 10 <= int(done.stdout) < 100, done.stderr[-2000:]
 
 
 def test_a_card_that_was_damaged_is_refused_or_says_the_same_checksum(desk: Path, tmp_path: Path) -> None:

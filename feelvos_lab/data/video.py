@@ -68,7 +68,9 @@ class VideoFrames:
                 stream = container.streams.video[0]
                 if stream.codec_context is None:
                     raise LabError(f"{self.path} holds a video stream that no decoder knows")
-                stream.thread_type = "AUTO"
+                # No threads of FFmpeg's: one that has an error to log waits for the interpreter, and where the decoder
+                # is freed the interpreter waits for that thread, for ever.
+                stream.thread_type = "NONE"
                 if stream.width * stream.height > MAX_PIXELS:
                     raise LabError(
                         f"{self.path} claims {stream.width}×{stream.height} pixels, "
