@@ -177,7 +177,7 @@ def _configured(notes: dict[str, str], path: Path) -> Config:
 
 
 def _write(path: Path, tensors: dict[str, Tensor], notes: dict[str, str]) -> None:
-    path = Path(path)
+    path, tensors = Path(path), {name: tensor.cpu() for name, tensor in tensors.items()}
     notes = {**notes, "sha256": _checksum(tensors, notes)}
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

@@ -69,7 +69,7 @@ def figure(
         preset = "reduced" if all(map(studio.is_synthetic, videos)) else "real"
         checkpoint = shipped_path(preset)
         read_card(checkpoint)
-    model, config = lab.load(checkpoint)
+    model, config = lab.load(checkpoint, device=lab.device())
     request = replace(request, height=config.data.test_height if height is None else height)
     with complete_folder(out) as folder:
         drawn = sum(1 for _ in studio.make_figures(model, sources, request, folder=folder))

@@ -85,11 +85,11 @@ def begin(*, preset: str, seed: int) -> Config:
 
 
 def device() -> torch.device:
-    """Where models run: the first GPU if there is one, else the processor."""
+    """Where models are trained, and run on films: the first GPU if there is one, else the processor."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def train_or_load(preset: str, *, seed: int = 0, checkpoint: str = "") -> Feelvos:
+def train_or_load(preset: str, *, seed: int = 0, checkpoint: str = "", device: str | torch.device = "cpu") -> Feelvos:
     """The trained model of a preset: the shipped checkpoint where it is that model, else trained here and kept.
 
     A file named by `checkpoint`, such as `feelvos-lab import-tf` writes, is taken instead, whatever its preset.
@@ -98,11 +98,14 @@ def train_or_load(preset: str, *, seed: int = 0, checkpoint: str = "") -> Feelvo
     for. Else the reason is printed and the model is trained; training goes on where it was interrupted, and a
     second call loads the result from `trained/` in the current folder.
 
+    Args:
+        device: where the model is afterwards. A lesson's tensors are on the processor; a film wants `lab.device()`.
+
     Raises:
         LabError: an unknown preset, data that are not there, or a named file that is no checkpoint of a whole model.
     """
     if checkpoint:
-        return load(Path(checkpoint))[0]
+        return load(Path(checkpoint), device=device)[0]
     config = configure(preset)
     path, reason = shipped_path(preset), why_not(config, seed=seed)
     if reason:
@@ -110,16 +113,16 @@ def train_or_load(preset: str, *, seed: int = 0, checkpoint: str = "") -> Feelvo
         if not path.exists():
             print(f"{reason}; training {config.train.steps} steps instead")
             _train_into(path, config, seed)
-    return load(path)[0]
+    return load(path, device=device)[0]
 
 
-def load(path: Path) -> tuple[Feelvos, Config]:
+def load(path: Path, *, device: str | torch.device = "cpu") -> tuple[Feelvos, Config]:
     """The model of a checkpoint and its configuration; the figures saved from here on say that they are its.
 
     Raises:
         LabError: no such file, or one that is no checkpoint of a whole model.
     """
-    model, config = load_checkpoint(path, device=device())
+    model, config = load_checkpoint(path, device=device)
     _made_with.update(preset=config.preset, checkpoint_sha256=sha256(path))
     where = f"{path.name} in {path.parent.name}/, preset {config.preset}"
     print(f"model: {where}, sha256 {_made_with['checkpoint_sha256'][:12]}…")
@@ -147,7 +150,8 @@ def published(folder: str = "") -> Published:
 def train_here(config: Config, *, seed: int) -> Trained:
     """Train a model in `trained/` of the current folder, or take it from there; with the history of its loss.
 
-    A training that was interrupted goes on; one that has ended is loaded, and that is said.
+    It is trained on `lab.device()`, and is on the processor afterwards, where a lesson's tensors are. A training that
+    was interrupted goes on; one that has ended is loaded, and that is said.
 
     Raises:
         LabError: data that are not there, or a folder of that name with another training in it.
@@ -156,7 +160,7 @@ def train_here(config: Config, *, seed: int) -> Trained:
     print(f"{path} is there: loaded" if path.exists() else f"training {config.train.steps} steps into {path.parent}/")
     trained = _train_into(path, config, seed)
     _made_with.update(preset=config.preset, checkpoint_sha256=sha256(path))
-    return trained
+    return trained._replace(model=trained.model.cpu())
 
 
 def real_clip(root: str, *, sequence: str, otherwise: Clip) -> Clip:
@@ -226,9 +230,8 @@ def _train_into(path: Path, config: Config, seed: int) -> Trained:
 
 
 def _machine() -> str:
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name(0)
-    return f"{torch.get_num_threads()} processor threads"
+    gpu = f", {torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else ""
+    return f"{torch.get_num_threads()} processor threads{gpu}"
 
 
 def _let_figures_show() -> None:

@@ -28,6 +28,18 @@ PYTHONS = [(3, 11), (3, 12), (3, 13)]  # those that the tests were run with
 OLDEST, NEWEST = PYTHONS[0], PYTHONS[-1]
 
 
+def run_make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The Makefile, without what a `make` that runs these tests was given itself."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    return subprocess.run(["make", "-C", str(PROJECT), *arguments], capture_output=True, text=True, env=kept)
+
+
+def make(*arguments: str) -> str:
+    done = run_make(*arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def pins(python: tuple[int, int], constraints: str = "constraints.txt") -> dict[str, str]:
     """The constraints that hold for a Python version."""
     lines = [line for line in (PROJECT / constraints).read_text().splitlines() if line and line[0] != "#"]
@@ -108,9 +120,7 @@ def test_ci_runs_the_readmes_commands_with_a_browser():
     ("target", "selection"), [("test", '-m "not browser"'), ("test-browser", "-m browser"), ("test-all", "-q")]
 )
 def test_tests_that_need_a_browser_run_where_they_are_asked_for(target, selection, tmp_path):
-    plan = subprocess.run(
-        ["make", "-n", "-C", str(PROJECT), f"VENV={tmp_path}/venv", target], capture_output=True, text=True, check=True
-    ).stdout
+    plan = make("-n", f"VENV={tmp_path}/venv", target)
     (call,) = [line for line in plan.splitlines() if "-m pytest" in line]
     assert call.endswith(selection)
 
@@ -124,9 +134,7 @@ def test_tests_that_need_a_browser_run_where_they_are_asked_for(target, selectio
 )
 def test_every_target_sets_up_its_environment_first(target, tmp_path):
     """`make -n` prints the installation before the target's own commands, as for a fresh clone."""
-    plan = subprocess.run(
-        ["make", "-n", "-C", str(PROJECT), f"VENV={tmp_path}/venv", target], capture_output=True, text=True, check=True
-    ).stdout
+    plan = make("-n", f"VENV={tmp_path}/venv", target)
     assert "pip install" in plan
     assert plan.index("-m venv") < plan.index("pip install")
     if target != "lint":
@@ -135,9 +143,7 @@ def test_every_target_sets_up_its_environment_first(target, tmp_path):
 
 def test_an_audit_fails_where_a_version_cannot_be_looked_up(tmp_path):
     """Without --strict a service that knows none of the packages would give a clean bill."""
-    plan = subprocess.run(
-        ["make", "-n", "-C", str(PROJECT), f"VENV={tmp_path}/venv", "audit"], capture_output=True, text=True, check=True
-    ).stdout
+    plan = make("-n", f"VENV={tmp_path}/venv", "audit")
     (call,) = [line for line in plan.splitlines() if "pip-audit " in line and "constraints.txt" in line]
     assert "--strict" in call.split() and "--ignore-vuln" not in call
 
@@ -147,9 +153,7 @@ def test_an_audit_fails_where_a_version_cannot_be_looked_up(tmp_path):
     [("test", "-c constraints.txt"), ("test-min", "-c constraints-min.txt"), ("test-newest", "")],
 )
 def test_each_set_of_versions_has_an_environment_of_its_own(target, constrained, tmp_path):
-    plan = subprocess.run(
-        ["make", "-n", "-C", str(PROJECT), f"VENV={tmp_path}/venv", target], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
+    plan = make("-n", f"VENV={tmp_path}/venv", target).splitlines()
     folder = f"{tmp_path}/venv{target.removeprefix('test')}"
     (install,) = [line for line in plan if "pip install" in line]
     assert re.fullmatch(
@@ -175,9 +179,7 @@ def test_an_old_python_is_refused_in_one_sentence(tmp_path):
     old = tmp_path / "python3"
     old.write_text('#!/bin/sh\ncase "$1" in --version) echo Python 3.8.1;; *) exit 1;; esac\n')
     old.chmod(0o755)
-    refusal = subprocess.run(
-        ["make", "-C", str(PROJECT), f"VENV={tmp_path}/venv", f"PYTHON={old}", "lint"], capture_output=True, text=True
-    )
+    refusal = run_make(f"VENV={tmp_path}/venv", f"PYTHON={old}", "lint")
     assert refusal.returncode != 0
     assert "needs Python 3.11 or newer" in refusal.stderr and "Python 3.8.1" in refusal.stderr
     assert not (tmp_path / "venv").exists()

@@ -1,0 +1,96 @@
+"""A device that is not the processor, for machines without a GPU: tensors "there" do not mix with tensors "here".
+
+What is computed there is computed by the processor, so results can be compared, also bit for bit. What this finds is
+what a GPU refuses: two tensors of one operation on two devices, a tensor there that is handed to numpy. It says nothing
+of a GPU's arithmetic or speed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
+from torch.utils._pytree import tree_leaves, tree_map
+
+THERE = torch.device("lazy", 0)  # a kind of device that torch knows by name and has no kernels for
+
+_MOVES = {"aten::_to_copy", "aten::copy_"}  # from device to device
+
+
+class Held(Tensor):
+    """A tensor there; `held` is the one here that computes for it."""
+
+    held: Tensor
+
+    @staticmethod
+    def __new__(cls, held: Tensor) -> Held:
+        with torch.inference_mode(False):  # else a view of a parameter could not be made in inference mode
+            return Tensor._make_wrapper_subclass(
+                cls,
+                held.shape,
+                strides=held.stride(),
+                storage_offset=held.storage_offset(),
+                dtype=held.dtype,
+                layout=held.layout,
+                device=THERE,
+            )
+
+    def __init__(self, held: Tensor) -> None:
+        self.held = held
+
+    def __repr__(self, **_: object) -> str:
+        return f"there: {self.held!r}"
+
+    def tolist(self) -> Any:  # which torch has for no subclass, and a GPU has
+        return self.held.tolist()
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, _: object, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
+        return _run(func, args, kwargs or {})
+
+
+class Elsewhere(TorchDispatchMode):
+    """A block in which `THERE` can be named as a device."""
+
+    def __enter__(self) -> Elsewhere:
+        self._lifts = torch._C._only_lift_cpu_tensors()  # a list becomes a tensor here first, then goes there
+        torch._C._set_only_lift_cpu_tensors(True)
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        torch._C._set_only_lift_cpu_tensors(self._lifts)
+        super().__exit__(*error)
+
+    def __torch_dispatch__(self, func: Any, _: object, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
+        return _run(func, args, kwargs or {})
+
+
+def _run(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
+        with Elsewhere():
+            result = func.decompose(*args, **kwargs)
+        if result is not NotImplemented:
+            return result
+    name, asked = func._schema.name, kwargs.get("device")
+    tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+    there = [x for x in tensors if isinstance(x, Held)]
+    may_mix = name in _MOVES or (name == "aten::index" and isinstance(args[0], Held))  # positions may be here
+    if there and not may_mix and any(x.dim() for x in tensors if not isinstance(x, Held)):
+        raise RuntimeError(f"{name}: expected all tensors to be on the same device")
+    if asked is not None and torch.device(asked) == THERE:
+        kwargs = {**kwargs, "device": torch.device("cpu")}
+        goes_there = True
+    else:
+        goes_there = isinstance(args[0], Held) if name == "aten::copy_" else bool(there) and asked is None
+    result = func(*tree_map(_here, args), **tree_map(_here, dict(kwargs)))
+    if not goes_there:
+        return result
+    result = tree_map(lambda x: Held(x) if isinstance(x, Tensor) else x, result)
+    return return_and_correct_aliasing(func, args, kwargs, result) if there else result
+
+
+def _here(x: Any) -> Any:
+    return x.held if isinstance(x, Held) else x
