@@ -7,13 +7,13 @@ of a GPU's arithmetic or speed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
 THERE = torch.device("lazy", 0)  # a kind of device that torch knows by name and has no kernels for
 
@@ -69,27 +69,37 @@ class Elsewhere(TorchDispatchMode):
 
 
 def _run(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    asked = kwargs.get("device")
+    to_there = THERE in (asked, *(x for x in args if isinstance(x, torch.device)))
+    tensors = [x for x in _leaves(args, kwargs) if isinstance(x, Tensor)]
+    there = any(isinstance(x, Held) for x in tensors)
+    if not there and not to_there:
+        return func(*args, **kwargs)
     if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
         with Elsewhere():
             result = func.decompose(*args, **kwargs)
         if result is not NotImplemented:
             return result
-    name, asked = func._schema.name, kwargs.get("device")
-    tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
-    there = [x for x in tensors if isinstance(x, Held)]
+    name = func._schema.name
     may_mix = name in _MOVES or (name == "aten::index" and isinstance(args[0], Held))  # positions may be here
     if there and not may_mix and any(x.dim() for x in tensors if not isinstance(x, Held)):
         raise RuntimeError(f"{name}: expected all tensors to be on the same device")
-    if asked is not None and torch.device(asked) == THERE:
+    if to_there:
         kwargs = {**kwargs, "device": torch.device("cpu")}
-        goes_there = True
-    else:
-        goes_there = isinstance(args[0], Held) if name == "aten::copy_" else bool(there) and asked is None
     result = func(*tree_map(_here, args), **tree_map(_here, dict(kwargs)))
-    if not goes_there:
+    stays = isinstance(args[0], Held) if name == "aten::copy_" else asked is None
+    if not to_there and not stays:
         return result
     result = tree_map(lambda x: Held(x) if isinstance(x, Tensor) else x, result)
     return return_and_correct_aliasing(func, args, kwargs, result) if there else result
+
+
+def _leaves(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[Any]:
+    for x in (*args, *kwargs.values()):
+        if isinstance(x, (list, tuple)):
+            yield from x
+        else:
+            yield x
 
 
 def _here(x: Any) -> Any:

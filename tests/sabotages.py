@@ -43,6 +43,7 @@ SABOTAGES = (
         "query.new_full(index.shape, 0)",
         MATCHING,
     ),
+    Sabotage("window-stays-on-the-processor", "model/window.py", ".to(query)  #", ".to(query.dtype)  #", ("devices",)),
     # The network
     Sabotage("objects-do-not-compete", "model/head.py", "return logits.softmax(0)", "return logits.sigmoid()", MODEL),
     Sabotage("objects-swap-clips", "model/head.py", "parts[0][owner]", "parts[0][owner.flip(0)]", MODEL),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -18,12 +19,13 @@ from elsewhere import THERE, Elsewhere
 from lesson_runs import LESSONS, QUICK, run_here, solve
 from torch import Tensor
 
-from feelvos_lab import lab, studio
+from feelvos_lab import lab, speed, studio
 from feelvos_lab.config import configure
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.draws import Draws
 from feelvos_lab.data.shapes import Difficulty, make_clip
 from feelvos_lab.distributed import share
+from feelvos_lab.errors import LabError
 from feelvos_lab.evaluate import evaluate
 from feelvos_lab.infer import propagate
 from feelvos_lab.model.build import build_model
@@ -35,8 +37,8 @@ from feelvos_lab.train import batch_loss, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 # a GPU's convolutions round their factors to ten bits (TF32), its matching does not; it adds in another order
-MAPS = {"lazy": 0.0, "cuda": 1e-4}
-ANSWERS = {"lazy": 0.0, "cuda": 2e-2}
+MAPS = {"lazy": 2e-6, "cuda": 1e-4}
+ANSWERS = {"lazy": 1e-5, "cuda": 2e-2}
 
 
 @pytest.fixture(params=["pretended", *(["cuda"] if torch.cuda.is_available() else [])])
@@ -57,7 +59,9 @@ def far(a: Tensor, b: Tensor) -> float:
 
 def let_fused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fused optimizers have a list of devices, on which a GPU is and the pretended one is not."""
-    monkeypatch.setattr(import_module("torch.optim.adam"), "_device_dtype_check_for_fused", lambda _: None)
+    for name in ("adam", "adamw"):  # of which torch 2.6 has two
+        module = import_module(f"torch.optim.{name}")
+        monkeypatch.setattr(module, "_device_dtype_check_for_fused", lambda _: None, raising=False)
 
 
 def test_the_pretended_device_mixes_with_nothing() -> None:
@@ -89,7 +93,17 @@ def test_maps_and_their_gradients(
         assert near.device == around.device == q.grad.device == place
         found.append((near, around, q.grad, r.grad))
     for here, there in zip(*found, strict=True):
-        assert far(here, there) <= max(MAPS[device.type], 2e-6)  # the processor's first look may take another of two
+        assert far(here, there) <= MAPS[device.type]
+
+
+@pytest.mark.parametrize("which", ["reference", "labels"])
+def test_tensors_on_two_devices_are_refused(device: torch.device, which: str) -> None:
+    given = {"query": torch.zeros(2, 3, 4), "reference": torch.zeros(2, 3, 4), "labels": torch.zeros(3, 4).long()}
+    given[which] = given[which].to(device)
+    for match in (global_matching, partial(local_matching, radius=1)):
+        with pytest.raises(LabError, match=f"one device, got cpu, .*{device.type}") as error:
+            match(*given.values(), num_objects=2)
+        assert "\n" not in str(error.value)
 
 
 def test_a_sample_of_the_reference(device: torch.device) -> None:
@@ -122,7 +136,7 @@ def test_answers_frame_by_frame(
     for wanted, found in zip(here, propagate(model.to(device), clip), strict=True):
         assert found.labels.device.type == found.probabilities.device.type == "cpu"
         assert far(wanted.probabilities, found.probabilities) <= ANSWERS[device.type]
-        assert float((wanted.labels != found.labels).float().mean()) <= ANSWERS[device.type]
+        assert float((wanted.labels != found.labels).float().mean()) <= 0.01
         for cue, other in zip((wanted.cues or ())[:3], (found.cues or ())[:3], strict=True):
             assert cue is other is None or far(cue, other) <= ANSWERS[device.type]
 
@@ -164,10 +178,11 @@ def test_what_is_made_of_answers(device: torch.device, clip: Clip, tmp_path: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*LESSONS[1:7], "08_distance_map_studio", "10_full_feelvos"])  # they have a network
+@pytest.mark.parametrize("name", [name for name in LESSONS if name[:2] in ("02", "03", "04", "06", "07")])
 def test_lessons_where_there_is_a_gpu(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With every exercise solved, and a network that is trained on the other device."""
+    """Those that compute with frames and masks, every exercise solved; their network is trained on the other device."""
     monkeypatch.setattr(lab, "device", lambda: THERE)
+    monkeypatch.setattr(speed, "fastest", lambda *_: 1e-3)  # it is not asked here
     let_fused(monkeypatch)
     with Elsewhere():
         run_here(name, tmp_path, change=solve, preset="smoke", **QUICK.get(name, {}))

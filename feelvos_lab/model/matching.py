@@ -92,7 +92,7 @@ def nearest_global(query: Tensor, reference: Tensor, labels: Tensor, *, num_obje
     the reference. Of equally near pixels any may be chosen.
 
     Raises:
-        LabError: shapes that do not fit, embeddings that are not finite float32 or float64, K < 1.
+        LabError: shapes or devices that do not fit, embeddings that are not finite float32 or float64, K < 1.
     """
     _check(query, reference, labels, num_objects)
     reference, labels = reference.reshape(len(reference), -1), labels.reshape(-1)  # (D, N), (N,)
@@ -108,7 +108,8 @@ def nearest_local(query: Tensor, previous: Tensor, labels: Tensor, *, num_object
     Labels other than 0..K-1 are ignored. Gradients reach both frames. Of equally near pixels any may be chosen.
 
     Raises:
-        LabError: shapes that do not fit, embeddings that are not finite float32 or float64, K < 1, a negative radius.
+        LabError: shapes or devices that do not fit, embeddings that are not finite float32 or float64, K < 1, a
+            negative radius.
     """
     _check(query, previous, labels, num_objects)
     if previous.shape != query.shape:
@@ -223,6 +224,9 @@ def _check(query: Tensor, reference: Tensor, labels: Tensor, num_objects: int) -
         raise LabError(f"expected integer labels, got {labels.dtype}")
     if isinstance(num_objects, bool) or not isinstance(num_objects, int) or num_objects < 1:
         raise LabError(f"expected num_objects of at least 1, got {num_objects!r}")
+    devices = [str(tensor.device) for tensor in (query, reference, labels)]
+    if len(set(devices)) > 1:
+        raise LabError(f"expected query, reference and labels on one device, got {', '.join(devices)}")
     for name, embeddings in (("query", query), ("reference", reference)):
         norm = torch.linalg.vector_norm(embeddings.detach())  # not finite as soon as one number is not
         if not norm.isfinite():
