@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from elsewhere import THERE, Elsewhere
@@ -166,15 +167,21 @@ def test_what_is_made_of_answers(device: torch.device, clip: Clip, tmp_path: Pat
     """Scores, files, figures, and what the explorer shows of a pixel."""
     torch.manual_seed(0)
     model = build_model(configure("smoke").model).eval()
-    for name, place in (("here", "cpu"), ("there", device)):
-        model, folder = model.to(place), tmp_path / name
-        evaluate(model, [clip]).to_csv(tmp_path / f"{name}.csv")
+    scores, files, shown = [], [], []
+    for place in ("cpu", device):
+        model, folder = model.to(place), tmp_path / str(len(files))
         folder.mkdir()
+        scores.append(evaluate(model, [clip]))
         write_segmentation(propagate(model, clip), clip, folder, names=frame_names(clip), moving="gif", cues=True)
+        files.append(sorted(path.relative_to(folder) for path in folder.rglob("*")))
         look = Probe(model, clip).look(3, object_id=1, cell=(4, 5))
-        torch.save([t for t in look if isinstance(t, Tensor)], tmp_path / f"{name}.pt")
+        shown.append([tensor for tensor in look if isinstance(tensor, Tensor)])
         for layout in ("sheet", "strip", "arrows"):
             assert list(studio.draw(model, clip, studio.Request(layout=layout, frames=[2], objects=(1,))))
+    pd.testing.assert_frame_equal(*scores, rtol=10 * ANSWERS[device.type])
+    assert files[0] == files[1] and len(files[0]) > 2 * len(clip)
+    for here, there in zip(*shown, strict=True):
+        assert there.device.type == "cpu" and far(here, there) <= ANSWERS[device.type]
 
 
 @pytest.mark.slow
