@@ -20,7 +20,7 @@ from typing import NamedTuple
 from feelvos_lab.errors import LabError
 from feelvos_lab.guard import DEBUG, one_sentence
 from feelvos_lab.lessons import count_code
-from feelvos_lab.nbtools import read_notebook, source, tags
+from feelvos_lab.nbtools import papermill_path, read_notebook, source, tags
 
 _TIME = re.compile(r"`Time: (\d+) min · (?:(\d+) min )?(?:(\d+) s )?compute on (\d+) cores")
 
@@ -67,7 +67,7 @@ def measure(path: Path) -> Measured:
     """
     with tempfile.TemporaryDirectory() as desk:
         command = [sys.executable, "-m", "papermill", "--no-progress-bar", "--cwd", desk]
-        command += [str(path.resolve()), f"{desk}/done.ipynb"]
+        command += [papermill_path(path.resolve()), papermill_path(Path(desk) / "done.ipynb")]
         before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"})
         wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)

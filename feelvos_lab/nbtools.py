@@ -33,6 +33,11 @@ class Parameter:
     help: str
 
 
+def papermill_path(path: Path | str) -> str:
+    """The path as papermill must be told it: it takes `{name}` in one for a parameter to fill in."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
 def read_notebook(path: Path) -> dict[str, Any]:
     """The notebook's JSON.
 

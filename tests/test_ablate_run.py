@@ -41,7 +41,8 @@ def own_sources(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """Seven runs, two at a time: three work, the others raise, record another seed, are killed, record nothing."""
-    root = tmp_path_factory.mktemp("experiments")
+    root = tmp_path_factory.mktemp("experiments") / "{seed} ä [1] %d"  # in a path, braces mean nothing
+    root.mkdir()
     spec = load_spec(write_spec(root, TROUBLE))
     lines: list[str] = []
     mark = uuid.uuid4().hex

@@ -25,6 +25,7 @@ from typing import Any
 
 from feelvos_lab.ablate.records import FAILURE, PLAN, UNFINISHED, read_json, write_json
 from feelvos_lab.errors import LabError
+from feelvos_lab.nbtools import papermill_path
 
 
 def check_injection(parameters: dict[str, Any]) -> None:
@@ -68,8 +69,8 @@ def execute(folder: Path, *, held: int | None = None) -> None:
                 await super().start_kernel(**settings | ({} if held is None else {"pass_fds": (held,)}))
 
         papermill.execute_notebook(
-            planned["notebook"],
-            str(folder / "notebook.ipynb"),
+            papermill_path(planned["notebook"]),
+            papermill_path(folder / "notebook.ipynb"),
             parameters=planned["parameters"],
             kernel_name="python3",
             kernel_manager_class=SocketKernelManager,
