@@ -63,7 +63,7 @@ def _mp4(path: Path) -> Iterator[Append]:
     require_writer("mp4")
     import av
 
-    with av.open(str(path), "w") as container:
+    with av.open(str(path.absolute()), "w") as container:
         stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND)
         stream.pix_fmt = "yuv420p"
         stream.options = {"crf": "20"}

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from feelvos_lab.data.clip import PALETTE, Clip, LazyFrames, check_clip, read_folder, read_mask, read_video, write_mask
 from feelvos_lab.errors import LabError
+from feelvos_lab.movie import open_movie
 
 HEIGHT, WIDTH = 12, 16
 
@@ -387,6 +388,20 @@ def test_a_video_becomes_a_clip_whose_frames_can_be_read_in_any_order(video_path
         assert clip.frames[t][:, 5, 5].tolist() == [50 * (t % 5), 10, 200]
     with pytest.raises(IndexError):
         clip.frames[5]
+
+
+def test_a_films_name_is_a_file_whatever_stands_in_it(
+    tmp_path: Path, mask_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FFmpeg takes what stands before a colon for a protocol, and `%d` for a number."""
+    pytest.importorskip("av", reason="the extra [video] is not installed")
+    monkeypatch.chdir(tmp_path)
+    name = Path("take:1 %03d {x} ä.mp4")
+    with open_movie(name, kind="mp4") as append:
+        for t in range(3):
+            append(np.full((HEIGHT, WIDTH, 3), 60 * t, np.uint8))
+    assert [path for path in tmp_path.iterdir() if path != mask_path] == [tmp_path / name]
+    assert len(read_video(name, mask_path)) == 3
 
 
 def test_a_mask_of_another_size_than_the_video_is_told(video_path: Path, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ class VideoFrames:
     def _decoded(self) -> Iterator[av.VideoFrame]:
         try:
             # A file may be a list of other files or addresses: none but files are opened.
-            with self._av.open(str(self.path), options={"protocol_whitelist": "file"}) as container:
+            with self._av.open(str(self.path.absolute()), options={"protocol_whitelist": "file"}) as container:
                 if not container.streams.video:
                     raise LabError(f"{self.path} holds no video stream")
                 stream = container.streams.video[0]
