@@ -8,9 +8,10 @@ import shutil
 
 import pandas as pd
 import pytest
-from ablate_standin import SPEC, record_by_hand, write_spec
+from ablate_standin import EFFECT, SPEC, record_by_hand, write_spec
 
 from feelvos_lab.ablate import fingerprint, report, results, table
+from feelvos_lab.ablate.published import read_published
 from feelvos_lab.ablate.records import write_record
 from feelvos_lab.ablate.spec import load_spec, parse_seeds
 from feelvos_lab.errors import LabError
@@ -139,3 +140,18 @@ def test_the_command_in_the_report_means_the_seeds_that_it_reports(tmp_path):
         text = report.write_report(spec, root=tmp_path, seeds=seeds).report.read_text()
         line = next(line for line in text.splitlines() if "ablate run" in line)
         assert parse_seeds(line.partition("--seeds ")[2]) == seeds
+
+
+@pytest.mark.parametrize("name", ["null", "nan", "007", "1e3"])
+def test_a_row_may_have_any_name_and_keeps_it(tmp_path, monkeypatch, name):
+    """pandas would take the first two for nothing, and write the others another way."""
+    monkeypatch.setitem(EFFECT, name, 0.5)
+    text = SPEC.replace("narrow", f"'{name}'")
+    spec = load_spec(write_spec(tmp_path, text.replace("full", "'1'")))
+    monkeypatch.setitem(EFFECT, "1", EFFECT["full"])
+    record_by_hand(tmp_path, spec)
+    folder = report.write_report(spec, root=tmp_path).report.parent
+    published = read_published(folder)
+    assert published.variants == ["1", name, "blind"] == list(published.table.index)
+    assert set(published.scores["variant"]) == {"1", name, "blind"}
+    assert published.table.loc[name, "JF"] == 50.0

@@ -24,6 +24,7 @@ from feelvos_lab.errors import LabError
 SEAL = "made_from.json"
 RECORDS, TABLE = "records.csv", "table.csv"
 _ROUNDING = 2e-4  # of tables whose numbers have four digits behind the point
+_NAMES = ("variant", "clip", "parameters")  # text, also where it looks like a number
 
 
 def write_seal(folder: Path, spec: Spec, runs: Sequence[PlannedRun]) -> None:
@@ -90,7 +91,7 @@ def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         LabError: it is missing, no table, or lacks a column.
     """
     try:
-        found = pd.read_csv(path)
+        found = pd.read_csv(path, dtype=str, keep_default_na=False)  # else a row named null would be none, 007 be 7
     except FileNotFoundError:
         raise LabError(f"there is no {path}: `feelvos-lab ablate run` writes it") from None
     except (ValueError, OverflowError) as error:  # pandas' errors of parsing are ValueErrors
@@ -99,14 +100,23 @@ def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         raise LabError(f"{path} cannot be read: {error.strerror or error}") from None
     if missing := [c for c in columns if c not in found]:
         raise LabError(f"{path} must have the columns {', '.join(columns)}; missing: {', '.join(missing)}")
-    return found
+    return found.apply(lambda column: column if column.name in _NAMES else _numbers(column))
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    """A column of numbers and empty cells, or its text where there is anything else in it."""
+    try:
+        return pd.to_numeric(column)
+    except ValueError:
+        return column
 
 
 def _check_means(folder: Path, scores: pd.DataFrame, table: pd.DataFrame) -> None:
     for name, rows in scores.groupby("variant"):
         line = table[table["variant"] == name]
         for column in SCORES:
-            mean, told = rows[column].mean(), line[column].iloc[0] if len(line) else math.nan
+            told = pd.to_numeric(line[column], errors="coerce").iloc[0] if len(line) else math.nan
+            mean = rows[column].mean()
             if not abs(mean - told) <= _ROUNDING:
                 raise LabError(
                     f"{folder}: the mean {column} of row {name!r} is {mean:.4f} in {RECORDS}, {told} in {TABLE}: they "
