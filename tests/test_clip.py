@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import sys
 from pathlib import Path
 
@@ -12,10 +13,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 from torch import Tensor
 
 from feelvos_lab.data.clip import PALETTE, Clip, LazyFrames, check_clip, read_folder, read_mask, read_video, write_mask
+from feelvos_lab.data.images import image_size, read_frame
+from feelvos_lab.data.video import VideoFrames
 from feelvos_lab.errors import LabError
 from feelvos_lab.movie import open_movie
 
@@ -227,6 +230,28 @@ def test_a_grey_frame_is_read_as_rgb(tmp_path: Path) -> None:
     assert torch.equal(LazyFrames([path])[0], torch.full((3, HEIGHT, WIDTH), 9, dtype=torch.uint8))
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_is_read_upright_as_its_note_says(tmp_path: Path, orientation: int) -> None:
+    upright = np.arange(HEIGHT * WIDTH, dtype=np.uint8).reshape(HEIGHT, WIDTH)
+    stored = {  # what the camera keeps of it, by the standard's table of where row 0 and column 0 lie
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.T,
+        6: upright.T[::-1],
+        7: upright.T[::-1, ::-1],
+        8: upright.T[:, ::-1],
+    }[orientation]
+    note = Image.Exif()
+    note[ExifTags.Base.Orientation] = orientation
+    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "photo.png", exif=note)
+    assert torch.equal(read_frame(tmp_path / "photo.png")[0], torch.from_numpy(upright))
+    assert image_size(tmp_path / "photo.png") == (HEIGHT, WIDTH)
+    Image.fromarray((stored > 90).astype(np.uint8)).save(tmp_path / "mask.png", exif=note)
+    assert torch.equal(read_mask(tmp_path / "mask.png"), torch.from_numpy(upright > 90).long())
+
+
 def test_a_missing_frame_number_is_told(tmp_path: Path, mask_path: Path) -> None:
     folder = save_frames(tmp_path / "clip", count=7)
     (folder / "00004.jpg").unlink()
@@ -388,6 +413,30 @@ def test_a_video_becomes_a_clip_whose_frames_can_be_read_in_any_order(video_path
         assert clip.frames[t][:, 5, 5].tolist() == [50 * (t % 5), 10, 200]
     with pytest.raises(IndexError):
         clip.frames[5]
+
+
+@pytest.mark.parametrize(
+    ("quarters", "matrix"), [(0, (1, 0, 0, 1)), (1, (0, 1, -1, 0)), (2, (-1, 0, 0, -1)), (3, (0, -1, 1, 0))]
+)
+def test_a_film_that_says_how_it_lies_is_read_upright(tmp_path: Path, quarters: int, matrix: tuple[int, ...]) -> None:
+    """A player turns it by so many quarters clockwise; the matrix is QuickTime's, of a track's header."""
+    pytest.importorskip("av", reason="the extra [video] is not installed")
+    lying = np.zeros((32, 48, 3), np.uint8)
+    lying[:16, :24] = 250  # its upper left corner
+    with open_movie(tmp_path / "film.mp4", kind="mp4") as append:
+        for _ in range(3):
+            append(lying)
+    content = bytearray((tmp_path / "film.mp4").read_bytes())
+    place = content.index(b"tkhd") + 4 + 40
+    a, b, c, d = (value << 16 for value in matrix)
+    content[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    (tmp_path / "film.mp4").write_bytes(content)
+    frames = VideoFrames(tmp_path / "film.mp4")
+    wanted = torch.from_numpy(np.rot90(lying, -quarters).copy()).permute(2, 0, 1)
+    assert len(frames) == 3
+    for frame in (frames[0], frames[2]):
+        assert frame.shape == wanted.shape
+        assert (frame.int() - wanted.int()).abs().float().mean() < 5  # of 255; the film is compressed
 
 
 def test_a_films_name_is_a_file_whatever_stands_in_it(

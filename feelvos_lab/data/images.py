@@ -1,4 +1,7 @@
-"""Frames and masks as image files; masks are indexed PNGs in the DAVIS colours."""
+"""Frames and masks as image files; masks are indexed PNGs in the DAVIS colours.
+
+A photo whose note (EXIF) says that it lies on its side is read upright, as viewers show it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from feelvos_lab.data.writing import complete_file
@@ -117,13 +120,14 @@ def write_mask(path: Path | str, labels: Tensor) -> None:
 
 
 def image_size(path: Path | str) -> tuple[int, int]:
-    """Height and width of an image file, from its header.
+    """Height and width of an image file as it is read, from its header.
 
     Raises:
         LabError: a file that is missing or no image.
     """
     with opened_image(path, header_only=True) as image:
-        return image.height, image.width
+        lying = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5  # a quarter turned, or mirrored so
+        return image.size if lying else image.size[::-1]
 
 
 def object_ids(labels: Tensor) -> tuple[int, ...]:
@@ -162,6 +166,8 @@ def opened_image(path: Path | str, *, header_only: bool = False) -> Iterator[Ima
         if not header_only:
             _compare_checksums(Path(path))
         with _opened(path) as image:
+            if not header_only:
+                ImageOps.exif_transpose(image, in_place=True)
             yield image
     except LabError:
         raise

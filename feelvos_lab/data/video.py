@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class VideoFrames:
     """A video file as frames: `frames[t]` decodes up to frame t, uint8 RGB (3, H, W).
 
+    A film that was taken on its side and says so, as phones do, has upright frames, as players show them.
     Reading in order decodes each frame once and keeps one in memory; going back starts again from the beginning. The
     file is decoded once when opened, for its length: what the container claims is often wrong. A file that ends before
     the frames or, as Matroska, the time that it claims is refused, and so is a damaged one where FFmpeg notices it.
@@ -48,7 +49,8 @@ class VideoFrames:
             self._frame = self._following()
             self._position += 1
         pixels = torch.from_numpy(self._frame.to_ndarray(format="rgb24"))  # (H, W, 3)
-        return pixels.permute(2, 0, 1).contiguous()  # (3, H, W)
+        upright = pixels.rot90(self._frame.rotation // 90)  # counterclockwise; (H, W, 3), or (W, H, 3) as it lay
+        return upright.permute(2, 0, 1).contiguous()  # (3, H, W)
 
     def _rewind(self) -> None:
         self._stream, self._position = self._decoded(), 0
@@ -86,6 +88,8 @@ class VideoFrames:
                     for frame in packet.decode():
                         if frame.is_corrupt:
                             raise LabError(f"{self.path} is damaged: a frame at {frame.time} s cannot be decoded whole")
+                        if frame.rotation % 90:
+                            raise LabError(f"{self.path} must be turned by quarters, it says {frame.rotation}°")
                         yield frame
                 if packets < stream.frames:
                     raise LabError(f"{self.path} is truncated: it holds {packets} of its {stream.frames} frames")
