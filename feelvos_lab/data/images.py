@@ -24,6 +24,7 @@ from feelvos_lab.errors import LabError
 VOID = 255  # a pixel that nobody labelled: neither background nor object
 MAX_OBJECTS = 32  # more ids than this in one mask are the grey levels of an interpolated one
 MAX_PIXELS = 1 << 26  # of an image; a small file may claim to unpack to any size
+PHOTOS = ("JPEG", "WEBP")  # what cameras write, which may lie on its side; masks are none of them
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")  # Pillow knows more, and starts other programs to read some of them
 
 # Pillow's ways to say that a file is damaged
@@ -126,8 +127,8 @@ def image_size(path: Path | str) -> tuple[int, int]:
         LabError: a file that is missing or no image.
     """
     with opened_image(path, header_only=True) as image:
-        lying = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5  # a quarter turned, or mirrored so
-        return image.size if lying else image.size[::-1]
+        turn = image.getexif().get(ExifTags.Base.Orientation, 1) if image.format in PHOTOS else 1
+        return image.size if turn >= 5 else image.size[::-1]  # from 5 on it lies on its side
 
 
 def object_ids(labels: Tensor) -> tuple[int, ...]:
@@ -166,7 +167,7 @@ def opened_image(path: Path | str, *, header_only: bool = False) -> Iterator[Ima
         if not header_only:
             _compare_checksums(Path(path))
         with _opened(path) as image:
-            if not header_only:
+            if not header_only and image.format in PHOTOS:
                 ImageOps.exif_transpose(image, in_place=True)
             yield image
     except LabError:
