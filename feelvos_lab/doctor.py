@@ -128,13 +128,13 @@ def _processor() -> Finding:
     return Finding("processor", True, f"{cores} cores")
 
 
-def _memory() -> Finding:
-    if "SC_AVPHYS_PAGES" not in os.sysconf_names:
+def _memory(told: Path = Path("/proc/meminfo")) -> Finding:
+    if not told.exists():
         return Finding("memory", True, "this system does not tell")
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    kib = {line.split(":")[0]: int(line.split()[1]) for line in told.read_text().splitlines()}
+    total, left = kib["MemTotal"] / 2**20, kib["MemAvailable"] / 2**20  # what caches hold can be had
     ok = total >= 2
-    return Finding("memory", ok, f"{total:.1f} GiB, {free:.1f} GiB free{'' if ok else ': 2 GiB are needed'}")
+    return Finding("memory", ok, f"{total:.1f} GiB, {left:.1f} GiB available{'' if ok else ': 2 GiB are needed'}")
 
 
 def _disk() -> Finding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 
 from feelvos_lab.data.writing import DISK
 from feelvos_lab.errors import LabError
@@ -19,7 +20,12 @@ def one_sentence(program: str, *, debug: bool) -> Iterator[None]:
 
     A refusal is told as it is, with exit code 2, and so is a full disk; an exception that nobody foresaw is named, with
     exit code 1; Ctrl-C ends with 130. With `debug` the exception itself passes.
+
+    A letter that the terminal or log has no code for is written as its number.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         yield
     except LabError as error:

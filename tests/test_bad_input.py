@@ -113,6 +113,14 @@ def test_an_exception_that_nobody_foresaw_is_named_and_debug_shows_it(
             main(arguments)
 
 
+@pytest.mark.parametrize("arguments", [["doctor"], ["segment", "nö", "--mask", "x", "--out", "é"]])
+def test_a_log_that_lacks_letters_stops_nothing(arguments: list[str]) -> None:
+    words = [sys.executable, "-m", "feelvos_lab.cli", *arguments]
+    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert "Unicode" not in done.stdout + done.stderr
+    assert ("\\u2026" in done.stdout and done.returncode == 0) or "there is no n\\xf6" in done.stderr
+
+
 def test_debug_shows_where_a_refusal_comes_from(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="unknown preset"):
         main(["train", "--preset", "nope", "--out", str(tmp_path / "out"), "--debug"])

@@ -344,3 +344,11 @@ def test_frames_numbered_in_even_steps_are_segmented(clip: Clip, tmp_path: Path,
     arguments = ("segment", tmp_path / "video", "--mask", tmp_path / "mask.png", "--checkpoint", checkpoint)
     assert _run(*arguments, "--overlay", "none", "--out", tmp_path / "out") == 0
     assert sorted(p.stem for p in (tmp_path / "out").iterdir()) == ["00020", "00025", "00030", "00035"]
+
+
+def test_memory_that_caches_hold_counts_as_available(tmp_path: Path) -> None:
+    told = tmp_path / "meminfo"
+    told.write_text("MemTotal: 4194304 kB\nMemFree: 1024 kB\nMemAvailable: 3145728 kB\nHugePages_Total: 0\n")
+    assert doctor._memory(told).line().endswith("4.0 GiB, 3.0 GiB available")
+    told.write_text("MemTotal: 1048576 kB\nMemAvailable: 524288 kB\n")
+    assert not doctor._memory(told).ok
