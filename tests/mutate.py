@@ -24,9 +24,17 @@ from sabotages import SABOTAGES, SURVIVORS, Sabotage
 ROOT = Path(__file__).resolve().parents[1]
 FAST = "not slow and not browser"
 LEAST = 0.95  # of the sabotages must be caught
-LEFT_OUT = shutil.ignore_patterns(
-    ".venv", ".git", "runs", "work", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info"
-)
+LEFT_OUT = shutil.ignore_patterns(".git", "runs", "work", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info")
+
+
+def copy_project(to: Path) -> Path:
+    """A copy of the project to plant in, without environments, whatever they are called, and without what was made."""
+
+    def left_out(folder: str, names: list[str]) -> set[str]:
+        environments = {name for name in names if (Path(folder) / name / "pyvenv.cfg").exists()}
+        return environments | LEFT_OUT(folder, names)
+
+    return Path(shutil.copytree(ROOT, to, ignore=left_out))
 
 
 def plant(sabotage: Sabotage, root: Path) -> str:
@@ -92,7 +100,7 @@ def main() -> None:
     copies: Queue[Path] = Queue()
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(arguments.jobs) as pool:
         for number in range(arguments.jobs):
-            copies.put(Path(shutil.copytree(ROOT, Path(folder) / str(number), ignore=LEFT_OUT)))
+            copies.put(copy_project(Path(folder) / str(number)))
 
         def work(sabotage: Sabotage) -> str | None:
             root = copies.get()
