@@ -40,7 +40,7 @@ def segment(
     feedback: Annotated[
         Feedback | None, typer.Option(help="What the next frame sees of the last prediction. Default: the model's.")
     ] = None,
-    overlay: Annotated[Overlay, typer.Option(help="The film of the masks over the frames.")] = Overlay.mp4,
+    overlay: Annotated[Overlay, typer.Option(help="The film of the masks over the frames, 12 a second.")] = Overlay.mp4,
     height: Annotated[
         int | None,
         typer.Option(min=0, help="Frames are scaled down to it for the network; 0: never. Default: the model's."),

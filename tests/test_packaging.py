@@ -30,7 +30,8 @@ OLDEST, NEWEST = PYTHONS[0], PYTHONS[-1]
 
 def run_make(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The Makefile, without what a `make` that runs these tests was given itself."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    given = ("MAKE", "MFLAGS", "VENV", "CONSTRAINTS", "PYTHON")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(given)}
     return subprocess.run(["make", "-C", str(PROJECT), *arguments], capture_output=True, text=True, env=kept)
 
 
