@@ -55,13 +55,16 @@ bench: $(STAMP) ## speed and memory, each against a floor measured in the same r
 	@failed=; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || failed="$$failed $$script"; done; \
 	  [ -z "$$failed" ] || { echo "missed a target, or stopped:$$failed" >&2; exit 1; }
 
-figures: $(STAMP) ## draw the README's picture again, from the first notebook
-	@folder=$$(mktemp -d) && $(BIN)/papermill --no-progress-bar --cwd $$folder notebooks/00_start_here.ipynb $$folder/00.ipynb >/dev/null && \
-	  mkdir -p experiments/results/start_here && cp $$folder/figures/00-cue-sheet.png experiments/results/start_here/ && \
-	  rm -r $$folder && echo "experiments/results/start_here/00-cue-sheet.png"
+# Pictures go to an ignored folder; `make figures PICTURES=experiments/results` renews the README's own.
+PICTURES ?= runs/pictures
 
-screenshots: $(STAMP) ## take the README's pictures of the explorer and the painter again; needs chromium
-	@$(BIN)/python tests/screenshots.py experiments/results/app
+figures: $(STAMP) ## draw the README's picture again, from the first notebook, into runs/pictures
+	@folder=$$(mktemp -d) && $(BIN)/papermill --no-progress-bar --cwd $$folder notebooks/00_start_here.ipynb $$folder/00.ipynb >/dev/null && \
+	  mkdir -p $(PICTURES)/start_here && cp $$folder/figures/00-cue-sheet.png $(PICTURES)/start_here/ && \
+	  rm -r $$folder && echo "$(PICTURES)/start_here/00-cue-sheet.png"
+
+screenshots: $(STAMP) ## take the README's pictures of the explorer and the painter again, into runs/pictures; needs chromium
+	@$(BIN)/python tests/screenshots.py $(PICTURES)/app
 
 soak: $(STAMP) ## kill trainings, sweeps, segmentations and figures fifty times, and look whether anything was lost
 	@$(BIN)/python tests/soak.py $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))

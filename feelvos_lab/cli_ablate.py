@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from feelvos_lab.errors import LabError
-
 if TYPE_CHECKING:
     from feelvos_lab.ablate.spec import Spec as LoadedSpec
 
@@ -128,8 +126,21 @@ def report(spec: Spec, seeds: Seeds = None, root: Root = ROOT) -> None:
     _print_report(load_spec(spec), root, _seeds(seeds))
 
 
+@ablate_app.command("publish")
+def publish(spec: Spec, seeds: Seeds = None, root: Root = ROOT) -> None:
+    """Write the report to results/<name>/, which git tracks, in the place of the one published before.
+
+    Every run must be ok. No other command writes there.
+    """
+    from feelvos_lab.ablate.report import publish
+    from feelvos_lab.ablate.spec import load_spec
+
+    paths = publish(load_spec(spec), root=root, seeds=_seeds(seeds))
+    print(f"report: {paths.report}\nfigure: {paths.figure}")
+
+
 @ablate_app.command("draw")
-def draw(results: Annotated[Path, typer.Argument(help="Such as experiments/results/components.")]) -> None:
+def draw(results: Annotated[Path, typer.Argument(help="Such as experiments/runs/components/report.")]) -> None:
     """Write table.tex and the pictures by clip again, from records.csv and table.csv in a results folder alone.
 
     `report` writes them too; this needs no runs, so it works on results that somebody else has committed.
@@ -162,14 +173,7 @@ def _seeds(text: str | None) -> tuple[int, ...] | None:
 
 def _print_report(loaded: LoadedSpec, root: Path, seeds: tuple[int, ...] | None) -> None:
     from feelvos_lab.ablate import report, table
-    from feelvos_lab.ablate.published import read_scores
 
-    folder = root / "results" / loaded.name
-    if (folder / "records.csv").exists():
-        try:
-            read_scores(folder)
-        except LabError as error:
-            print(f"written anew from the runs, since {error}")
     paths = report.write_report(loaded, root=root, seeds=seeds)
     print(table.table_text(loaded, root=root, seeds=seeds))
     print(f"report: {paths.report}\nfigure: {paths.figure}")

@@ -132,16 +132,21 @@ def load(path: Path, *, device: str | torch.device = "cpu") -> tuple[Feelvos, Co
 def published(folder: str = "") -> Published:
     """The results of an experiment that lie in a folder, by default the project's `experiments/results/components`.
 
-    Says what they are: rows, seeds, clips. What is missing is no error here, but is said.
+    Says what they are: rows, seeds, clips. What is missing is no error here, but is said; so is a single seed.
+
+    Args:
+        folder: published results, or the report of one's own runs, such as `experiments/runs/components/report`.
 
     Raises:
-        LabError: a folder without results, or whose experiment file is not two folders above it.
+        LabError: a folder without results, or without its experiment file in `experiments/`.
     """
     from feelvos_lab.ablate.published import read_published  # a run's notebook needs none of it
 
     found = read_published(folder or Path(feelvos_lab.__file__).parents[1] / "experiments" / "results" / "components")
     seeds = ", ".join(map(str, sorted(found.scores["seed"].unique())))
     print(f"{found.spec.name}: {len(found.variants)} rows, seeds {seeds}, {found.scores['clip'].nunique()} clips")
+    if found.scores["seed"].nunique() == 1:
+        print("one seed: intervals are over clips alone, and no claim is decided")
     if lacking := [name for name in found.spec.variant_names if name not in found.variants]:
         print(f"without results: {', '.join(lacking)}")
     return found

@@ -19,10 +19,10 @@ from feelvos_lab.model.feelvos import Feelvos
 SLOW = frozenset(
     f"test_{name}.py"
     for name in (
-        *("ablate_cluster", "ablate_factors", "ablate_run", "ablate_sweep", "cli", "curves", "distributed"),
-        *("exercises", "full_disk", "fuzz", "holding", "import_tf", "killed", "lab", "large", "lesson_08"),
-        *("lesson_claims", "lessons", "listening", "memory", "nbcost", "notebooks", "numbers", "packaging", "page"),
-        *("painting", "probe", "soak", "studio", "viz_studio", "widgets"),
+        *("ablate_cluster", "ablate_factors", "ablate_run", "ablate_sweep", "clean_tree", "cli", "curves"),
+        *("distributed", "exercises", "full_disk", "fuzz", "holding", "import_tf", "killed", "lab", "large"),
+        *("lesson_08", "lesson_claims", "lessons", "listening", "memory", "nbcost", "notebooks", "numbers", "packaging"),
+        *("page", "painting", "probe", "soak", "studio", "viz_studio", "widgets"),
     )
 )
 

@@ -244,7 +244,7 @@ def sweep(tally: Tally, kills: int, work: Work) -> None:
         runs = plan(load_spec(spec), root=root)
         done = _check_sweep(tally, runs, expected, done)
         tally.require(len(done) == 6, f"{6 - len(done)} runs in {root} are not ok at the end")
-        with (root / "results" / "demo" / "records.csv").open() as file:
+        with (root / "runs" / "demo" / "report" / "records.csv").open() as file:
             rows = [(r["variant"], r["seed"], r["clip"], r["object"]) for r in csv.DictReader(file)]
         tally.require(len(rows) == len(set(rows)) == 36, f"records.csv has {len(rows)} rows, {len(set(rows))} distinct")
         left = [p.name for p in root.rglob(".*") if is_unfinished(p.name) or p.suffix in (".lock", ".old", ".part")]

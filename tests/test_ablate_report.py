@@ -35,7 +35,6 @@ def test_the_report_holds_scores_intervals_and_the_papers_numbers_apart(tmp_path
         "clips.png",
         "differences.png",
         "figure.png",
-        "made_from.json",
         "records.csv",
         "report.md",
         "table.csv",
@@ -94,6 +93,27 @@ def test_without_a_finished_run_nothing_is_written(tmp_path):
     spec = load_spec(write_spec(tmp_path))
     with pytest.raises(LabError, match="has no finished run to report"):
         report.write_report(spec, root=tmp_path)
+    assert not (tmp_path / "results").exists() and not (tmp_path / "runs").exists()
+
+
+def test_published_results_are_written_on_request_alone(tmp_path):
+    spec = load_spec(write_spec(tmp_path))
+    record_by_hand(tmp_path, spec, seeds=(0, 1))
+    own = report.write_report(spec, root=tmp_path).report.parent
+    assert own == tmp_path / "runs" / "demo" / "report" and not (tmp_path / "results").exists()
+    made = report.publish(spec, root=tmp_path).report.parent
+    assert made == tmp_path / "results" / "demo"
+    assert {p.name: p.read_bytes() for p in made.iterdir()} == {p.name: p.read_bytes() for p in own.iterdir()}
+    report.write_report(spec, root=tmp_path, seeds=(1,))  # one seed of one's own, after two were published
+    assert read_published(own).scores["seed"].unique().tolist() == [1]
+    assert read_published(made).scores["seed"].unique().tolist() == [0, 1]
+
+
+def test_results_with_a_run_that_is_not_ok_are_not_published(tmp_path):
+    spec = load_spec(write_spec(tmp_path))
+    record_by_hand(tmp_path, spec, leave_out=("narrow",))
+    with pytest.raises(LabError, match="published once every run is ok, but there are 2 ok, 0 failed, 0 stale, 1 miss"):
+        report.publish(spec, root=tmp_path)
     assert not (tmp_path / "results").exists()
 
 

@@ -317,11 +317,12 @@ def test_09_three_methods_pass_the_limit_and_one_pays_with_seventy_times_the_sec
 @pytest.mark.parametrize("lacking", [[], ["no-first", "first-only"], ["full"]])
 def test_09_reads_a_students_own_runs_of_one_seed_and_decides_nothing(lacking, tmp_path):
     own = tmp_path / "experiments"
-    for name in ("components.yml", "results/components/records.csv", "results/components/table.csv"):
-        (own / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(EXPERIMENTS / name, own / name)
+    folder = own / "runs" / "components" / "report"
+    folder.mkdir(parents=True)
+    shutil.copyfile(EXPERIMENTS / "components.yml", own / "components.yml")
+    for name in ("records.csv", "table.csv"):
+        shutil.copyfile(EXPERIMENTS / "results" / "components" / name, folder / name)
     (tmp_path / "notebooks").symlink_to(NOTEBOOKS)
-    folder = own / "results" / "components"
     records, table = (pd.read_csv(folder / name) for name in ("records.csv", "table.csv"))
     records = records[~records["variant"].isin(lacking) & (records["seed"] == 0)]
     table = table[~table["variant"].isin(lacking)].set_index("variant")
@@ -330,6 +331,7 @@ def test_09_reads_a_students_own_runs_of_one_seed_and_decides_nothing(lacking, t
     table.to_csv(folder / "table.csv")
     scope, printed = run_here("09_reading_an_ablation", tmp_path, change=solve, results=str(folder))
     assert f"{6 - len(lacking)} rows, seeds 0, 32 clips" in printed["setup"]
+    assert "one seed: intervals are over clips alone, and no claim is decided" in printed["setup"]
     verdicts = [scope["judged"](claim) for claim in scope["ours"].spec.claims]
     assert {row["verdict"] for row in verdicts} <= {"undecided", "not run"}
     assert all("†" in row["difference"] for row in verdicts if row["verdict"] == "undecided")

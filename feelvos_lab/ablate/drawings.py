@@ -1,4 +1,4 @@
-"""What results/<name>/records.csv and table.csv can be drawn as, without the runs: table.tex and pictures."""
+"""What records.csv and table.csv of a report can be drawn as, without the runs: table.tex and pictures."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
@@ -42,10 +43,10 @@ def ablation_figure(rows: Sequence[Dots], *, title: str, metric: str, ours: str,
     """
     figure = style.new_figure(width=style.COLUMN, height=1.35 + 0.3 * len(rows))
     axes = figure.add_subplot()
-    clips = pd.DataFrame([(value, row.label) for row in rows for value in row.clips], columns=["score", "row"])
+    clips = pd.DataFrame([(value, y) for y, row in enumerate(rows) for value in row.clips], columns=["score", "row"])
+    clips["row"] += np.random.default_rng(0).uniform(-0.16, 0.16, len(clips))  # sns.stripplot jitters anew each time
     if not clips.empty:
-        labels = [row.label for row in rows]
-        sns.stripplot(clips, x="score", y="row", order=labels, ax=axes, color=CLIP, size=2.2, jitter=0.16, zorder=1)
+        sns.scatterplot(clips, x="score", y="row", ax=axes, color=CLIP, s=2.2**2, linewidth=0, zorder=1)
     for y, row in enumerate(rows):
         if row.estimate is None:
             axes.text(2, y, row.missing, va="center", color=style.QUIET, fontstyle="italic")

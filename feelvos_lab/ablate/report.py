@@ -1,4 +1,4 @@
-"""From records to what is read: tables, figures and report.md in results/<spec>/."""
+"""From records to tables, figures and report.md: beside the runs, or on request among the published results."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from feelvos_lab.ablate.belonging import write_seal
 from feelvos_lab.ablate.clips_figure import FAILS, failures
 from feelvos_lab.ablate.drawings import CLIPS, DIFFERENCES, save_png, write_drawings
 from feelvos_lab.ablate.factors import factors_section
 from feelvos_lab.ablate.plan import METRIC_NAMES, count_states
-from feelvos_lab.ablate.published import Published
+from feelvos_lab.ablate.published import RECORDS, TABLE, Published, report_folder, results_folder
 from feelvos_lab.ablate.records import write_text
 from feelvos_lab.ablate.results import Results, data_text, paper_number, read_results, settings_text
 from feelvos_lab.ablate.spec import Spec
@@ -38,23 +37,40 @@ class ReportPaths:
 
 
 def write_report(spec: Spec, *, root: Path = Path("experiments"), seeds: Sequence[int] | None = None) -> ReportPaths:
-    """Write table, figure and report to `root/results/<spec>/` from the runs that are ok.
+    """Write table, figure and report to `root/runs/<spec>/report/` from the runs that are ok.
 
     Raises:
         LabError: no run is ok, or a folder that cannot be written.
     """
+    return _write(read_results(spec, root=root, seeds=seeds), report_folder(spec, root), root)
+
+
+def publish(spec: Spec, *, root: Path = Path("experiments"), seeds: Sequence[int] | None = None) -> ReportPaths:
+    """Write the same report to `root/results/<spec>/`, in the place of the results published there before.
+
+    Nothing else writes there: these are the tables that the README, the lessons and their tests quote.
+
+    Raises:
+        LabError: a run that is not ok, or a folder that cannot be written.
+    """
     results = read_results(spec, root=root, seeds=seeds)
+    if any(planned.state != "ok" for planned in results.runs):
+        found = count_states(results.runs)
+        raise LabError(f"{spec.name} is published once every run is ok, but there are {found}: see `ablate status`")
+    return _write(results, results_folder(spec, root), root)
+
+
+def _write(results: Results, folder: Path, root: Path) -> ReportPaths:
+    spec = results.spec
     if not results.records:
         found = count_states(results.runs)
         raise LabError(f"{spec.name} has no finished run to report, but {found}: `feelvos-lab ablate run {spec.path}`")
-    folder = Path(root) / "results" / spec.name
     paths = ReportPaths(folder / "table.md", folder / "figure.png", folder / "report.md")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / "records.csv", results.scores.round(4).to_csv(index=False, lineterminator="\n"))
+        write_text(folder / RECORDS, results.scores.round(4).to_csv(index=False, lineterminator="\n"))
         table = table_frame(results)
-        write_text(folder / "table.csv", table.to_csv(index=False, lineterminator="\n"))
-        write_seal(folder, spec, results.runs)
+        write_text(folder / TABLE, table.to_csv(index=False, lineterminator="\n"))
         write_text(paths.table, "\n".join(markdown(table_cells(results))) + "\n")
         published = Published(folder, spec, results.scores, table.set_index("variant"))
         write_text(paths.report, _report(results, published, root))
