@@ -21,8 +21,8 @@ SLOW = frozenset(
     for name in (
         *("ablate_cluster", "ablate_factors", "ablate_run", "ablate_sweep", "clean_tree", "cli", "curves"),
         *("distributed", "exercises", "full_disk", "fuzz", "holding", "import_tf", "killed", "lab", "large"),
-        *("lesson_08", "lesson_claims", "lessons", "listening", "memory", "nbcost", "notebooks", "numbers", "packaging"),
-        *("page", "painting", "probe", "soak", "studio", "viz_studio", "widgets"),
+        *("lesson_08", "lesson_claims", "lessons", "listening", "memory", "nbcost", "notebooks", "numbers"),
+        *("packaging", "page", "painting", "probe", "soak", "studio", "viz_studio", "widgets"),
     )
 )
 
