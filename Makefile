@@ -22,7 +22,7 @@ test: lint ## ruff and pytest
 test-fast: $(STAMP) ## the laws that take no time, as after every change; on two cores
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not browser" -n 2 --dist loadfile
 
-coverage: $(STAMP) ## by branch, of model/, ablate/ and metrics.py: `make test` ends with 1 below 90 %
+coverage: $(STAMP) ## by branch, of model/, ablate/ and evaluation/metrics.py: `make test` ends with 1 below 90 %
 	@$(BIN)/python -m pytest -q -m "not browser" --cov --cov-report=term-missing:skip-covered --cov-fail-under=90
 
 mutate: $(STAMP) ## plant one-line sabotages, one after another: do the fast tests notice?
@@ -43,7 +43,7 @@ test-newest: ## `make test` at the newest versions there are today, in an enviro
 
 lint: $(STAMP) ## ruff, and the rules for notebooks
 	@$(BIN)/ruff check -q .
-	@$(BIN)/python -m feelvos_lab.nbtools lint notebooks/*.ipynb
+	@$(BIN)/feelvos-lab lint notebooks/*.ipynb
 
 lab: $(STAMP) ## JupyterLab on a copy of the notebooks in work/
 	@$(BIN)/feelvos-lab start
@@ -52,7 +52,7 @@ app: $(STAMP) ## the explorer and the painter as a page without code, on this co
 	@$(BIN)/feelvos-lab app $(if $(PORT),--port $(PORT))
 
 bench: $(STAMP) ## speed and memory, each against a floor measured in the same run
-	@failed=; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || failed="$$failed $$script"; done; \
+	@failed=; for script in experiments/benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || failed="$$failed $$script"; done; \
 	  [ -z "$$failed" ] || { echo "missed a target, or stopped:$$failed" >&2; exit 1; }
 
 # Pictures go to an ignored folder; `make figures PICTURES=experiments/results` renews the README's own.

@@ -21,6 +21,7 @@ from typing import Any, Literal
 from feelvos_lab.errors import LabError
 
 Preset = Literal["smoke", "reduced", "real", "full"]
+
 PRESETS: tuple[str, ...] = typing.get_args(Preset)
 
 
@@ -137,7 +138,9 @@ class Config:
 
 
 _DEFAULTS = Config("none").flat()
+
 _OFFICIAL_STEP = {"decay_depthwise": False, "decay_in_gradient": True, "clip_by": "tensor"}
+
 _FULL = Config("full", train=replace(TrainConfig(), **_OFFICIAL_STEP))
 
 
@@ -205,6 +208,7 @@ _REDUCED = Config(
         scale=1.0,
     ),
 )
+
 _PRESETS = {
     "full": _FULL,
     "reduced": _REDUCED,
@@ -335,7 +339,9 @@ _FROM_1 = {
     *("steps", "batch_size", "accumulate", "unroll", "clips_summed", "reference_pixels", "anchor_pixels"),
     *("height", "width", "max_step", "scale"),
 }
+
 _ABOVE_0 = {"clip_norm", "hard_fraction"}
+
 _SHARES = {"context_dropout", "norm_momentum", "momentum", "hard_fraction", "mask_damage", "paste", "cutout", "jitter"}
 
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import torch
 
 VARIABLE = "FEELVOS_DETERMINISTIC"  # 1 asks for it in a process that somebody else starts, such as a run's kernel
+
 VARIABLES = {VARIABLE: "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}  # the second is what cuBLAS needs to repeat
 
 

@@ -1,8 +1,19 @@
 """The one exception this library raises for wrong input."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class LabError(ValueError):
     """Wrong input, told in one sentence: what is wrong, what was expected, what came.
 
     The command line prints the sentence and exits with code 2; nothing is left half-written.
     """
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """` (did you mean 'radius'?)`, or nothing when no known name is near."""
+    near = difflib.get_close_matches(str(name), list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import random
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import timm
 import torch
-from matplotlib.figure import Figure
 
 import feelvos_lab
 from feelvos_lab import deterministic
-from feelvos_lab.ablate.records import environment, write_record
-from feelvos_lab.checkpoint import load_checkpoint, save_checkpoint
+from feelvos_lab.ablation.record import write_record
 from feelvos_lab.config import Config, configure
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.davis import read_davis
-from feelvos_lab.data.writing import complete_file
 from feelvos_lab.errors import LabError
+from feelvos_lab.figures.save import _made_with, save_figure
+from feelvos_lab.model.checkpoint import (
+    device,
+    load_checkpoint,
+    save_checkpoint,
+    sha256,
+    shipped_mismatch,
+    shipped_path,
+)
 from feelvos_lab.model.feelvos import Feelvos
-from feelvos_lab.shipped import sha256, shipped_path, why_not
-from feelvos_lab.train import Trained, train
+from feelvos_lab.training.loop import Trained, train
 
 if TYPE_CHECKING:
-    from feelvos_lab.ablate.published import Published
+    from feelvos_lab.ablation.results import Published
 
 __all__ = [
     "begin",
@@ -49,7 +53,6 @@ _SOURCES = {
     "youtube-vos": "YouTube-VOS",
     "davis-2017+youtube-vos": "DAVIS-2017 and YouTube-VOS",
 }
-_made_with: dict[str, Any] = {}  # what the figures of this notebook were made with: filled in by begin, train_or_load
 
 
 def begin(*, preset: str, seed: int) -> Config:
@@ -84,11 +87,6 @@ def begin(*, preset: str, seed: int) -> Config:
     return config
 
 
-def device() -> torch.device:
-    """Where models are trained, and run on films: the first GPU if there is one, else the processor."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def train_or_load(preset: str, *, seed: int = 0, checkpoint: str = "", device: str | torch.device = "cpu") -> Feelvos:
     """The trained model of a preset: the shipped checkpoint where it is that model, else trained here and kept.
 
@@ -107,7 +105,7 @@ def train_or_load(preset: str, *, seed: int = 0, checkpoint: str = "", device: s
     if checkpoint:
         return load(Path(checkpoint), device=device)[0]
     config = configure(preset)
-    path, reason = shipped_path(preset), why_not(config, seed=seed)
+    path, reason = shipped_path(preset), shipped_mismatch(config, seed=seed)
     if reason:
         path = _path_here(config, seed)
         if not path.exists():
@@ -140,7 +138,7 @@ def published(folder: str = "") -> Published:
     Raises:
         LabError: a folder without results, or without its experiment file in `experiments/`.
     """
-    from feelvos_lab.ablate.published import read_published  # a run's notebook needs none of it
+    from feelvos_lab.ablation.results import read_published  # a run's notebook needs none of it
 
     found = read_published(folder or Path(feelvos_lab.__file__).parents[1] / "experiments" / "results" / "components")
     seeds = ", ".join(map(str, sorted(found.scores["seed"].unique())))
@@ -186,41 +184,6 @@ def real_clip(root: str, *, sequence: str, otherwise: Clip) -> Clip:
         raise LabError(f"{root} has no sequence {sequence!r}; there are: {', '.join(clips)}")
     print(f"real video: {sequence} of DAVIS-2016, {len(clips[sequence])} frames at 240p")
     return clips[sequence]
-
-
-def save_figure(fig: Figure, name: str, *, folder: Path | str = "figures", **parameters: Any) -> Figure:
-    """Keep a figure as `figures/<name>.png` (150 dpi), `.pdf` and `.json` in the current folder, a notebook's own.
-
-    In the PDF letters and lines are drawn, and pictures have 300 dpi. All three are written before one takes its place,
-    the JSON last: a figure beside which there is none was interrupted.
-
-    The JSON holds the parameters, the preset and seed of `begin`, the sha256 of the model that `train_or_load` gave
-    (null without one), the project's commit, and whether its files differ from that (null outside a repository).
-
-    Args:
-        name: such as "03-global-map"; letters, digits, dots, hyphens and underscores.
-        folder: another place for the three files.
-        parameters: whatever one needs to make the figure again.
-
-    Returns:
-        The figure itself, so that a cell which ends with this call shows it.
-
-    Raises:
-        LabError: a name that is no file name, or a folder that cannot be written.
-    """
-    if not name or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
-        raise LabError(f"a figure's name must be such as '03-global-map', got {name!r}")
-    made_with = {"preset": None, "seed": None, "checkpoint_sha256": None, **_made_with}
-    found = environment()
-    code = {key: found[key] for key in ("commit", "dirty", "versions")}
-    notes = {"name": name, "parameters": parameters, **made_with, **code}
-    png, pdf, described = (Path(folder) / f"{name}.{ending}" for ending in ("png", "pdf", "json"))
-    with complete_file(described) as last, complete_file(pdf) as drawn, complete_file(png) as picture:
-        fig.savefig(picture, dpi=150)
-        fig.savefig(drawn, dpi=300, metadata={"CreationDate": None})
-        last.write_text(json.dumps(notes, indent=1, default=str) + "\n", encoding="utf-8")
-        described.unlink(missing_ok=True)  # of the figure before
-    return fig
 
 
 def _path_here(config: Config, seed: int) -> Path:

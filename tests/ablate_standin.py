@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from feelvos_lab.ablate.plan import plan
-from feelvos_lab.ablate.records import PLAN, write_json, write_record
-from feelvos_lab.ablate.spec import Spec
+from feelvos_lab.ablation.record import PLAN, write_record
+from feelvos_lab.ablation.runs import plan
+from feelvos_lab.ablation.spec import Spec
+from feelvos_lab.files.atomic import write_json
 
 EFFECT = {"full": 0.6, "narrow": 0.5, "blind": 0.4}
 
@@ -30,7 +31,7 @@ pause: float = 0.0  # seconds
 MEASURE = """\
 import os, time
 import pandas as pd
-from feelvos_lab.ablate.records import write_record
+from feelvos_lab.ablation.record import write_record
 from feelvos_lab.config import configure
 given = {name: value for name, value in dict(radius=radius, previous_mask=previous_mask, learning_rate=learning_rate,
          context_rates=context_rates).items() if value is not None}

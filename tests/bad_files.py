@@ -30,7 +30,7 @@ from bad_room import (
 from safetensors.torch import save_file
 
 from feelvos_lab.config import configure
-from feelvos_lab.train import train
+from feelvos_lab.training.loop import train
 
 SEGMENT = "segment TMP/video --mask TMP/mask.png --out TMP/out"
 WITH_MODEL = SEGMENT + " --checkpoint TMP/model.safetensors"

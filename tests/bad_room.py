@@ -15,9 +15,9 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from feelvos_lab.checkpoint import save_checkpoint
 from feelvos_lab.config import configure
 from feelvos_lab.data.images import write_mask
+from feelvos_lab.model.checkpoint import save_checkpoint
 from feelvos_lab.model.feelvos import Feelvos
 
 HEIGHT, WIDTH = 40, 48

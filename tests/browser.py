@@ -79,7 +79,15 @@ def jupyterlab(desk: Path) -> Iterator[str]:
 def voila(desk: Path) -> Iterator[str]:
     """The address of the page without code, token and all, as `make app` prints it."""
     port = free_port()
-    command = ["feelvos_lab.cli", "app", "--no-browser", "--port", str(port), "--notebook", str(desk / "app.ipynb")]
+    command = [
+        "feelvos_lab",
+        "app",
+        "--no-browser",
+        "--port",
+        str(port),
+        "--notebook",
+        str(desk / "app.ipynb"),
+    ]
     with _serving(command, desk, f"http://127.0.0.1:{port}/voila/static/") as log:
         yield re.search(rf"http://127\.0\.0\.1:{port}/\?token=\w+", log.read_text())[0]
 

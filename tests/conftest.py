@@ -10,8 +10,8 @@ import pytest
 import torch
 from lesson_runs import run_here, solve
 
-from feelvos_lab.checkpoint import save_checkpoint
 from feelvos_lab.config import configure
+from feelvos_lab.model.checkpoint import save_checkpoint
 from feelvos_lab.model.feelvos import Feelvos
 
 # Files whose tests start processes, run notebooks or train: marked slow, all else is fast. `make test-fast` leaves

@@ -17,8 +17,8 @@ from typing import Any
 
 from ablate_standin import cell, notebook
 
-from feelvos_lab import nbtools
-from feelvos_lab.exercise_checks import find_exercise
+from feelvos_lab.files import notebooks
+from feelvos_lab.lessons.checks import find_exercise
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 EXERCISES = {  # every lesson with exercises
@@ -40,7 +40,7 @@ Change = Callable[[str], str]
 
 
 def cells_of(name: str) -> list[dict[str, Any]]:
-    return nbtools.read_notebook(NOTEBOOKS / f"{name}.ipynb")["cells"]
+    return notebooks.read_notebook(NOTEBOOKS / f"{name}.ipynb")["cells"]
 
 
 def with_parameters(text: str, given: Mapping[str, Any]) -> str:
@@ -61,7 +61,7 @@ def run_in_kernel(names: tuple[str, ...], desk: Path) -> dict[str, list[dict[str
         joined.append(cell(f"forget-{name[:2]}", "%reset -f"))
         for c in cells_of(name):
             if c["id"] == "parameters":
-                c["source"] = with_parameters(nbtools.source(c), {"preset": "smoke"} | QUICK.get(name, {}))
+                c["source"] = with_parameters(notebooks.source(c), {"preset": "smoke"} | QUICK.get(name, {}))
             joined.append(c | {"id": f"{name[:2]}-{c['id']}", "metadata": {}})
     (desk / "lessons.ipynb").write_text(notebook(*joined), encoding="utf-8")
     command = [sys.executable, "-m", "papermill", "--no-progress-bar", "--cwd", str(desk)]
@@ -83,7 +83,7 @@ def run_here(name: str, desk: Path, *, change: Change, **given: Any) -> tuple[di
         for c in cells_of(name):
             if c["cell_type"] != "code":
                 continue
-            text = nbtools.source(c)
+            text = notebooks.source(c)
             text = with_parameters(text, given) if c["id"] == "parameters" else text
             text = change(text) if c["id"].startswith("ex-") else text
             file = f"<{name}:{c['id']}>"

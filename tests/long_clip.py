@@ -14,9 +14,9 @@ from torch import Tensor
 
 from feelvos_lab.config import configure
 from feelvos_lab.data.clip import Clip
-from feelvos_lab.infer import propagate
+from feelvos_lab.inference.output import write_segmentation
+from feelvos_lab.inference.propagation import propagate
 from feelvos_lab.model.feelvos import Feelvos
-from feelvos_lab.output import write_segmentation
 
 HEIGHT, WIDTH = 96, 128
 

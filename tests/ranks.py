@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 
-from feelvos_lab.checkpoint import save_checkpoint
 from feelvos_lab.config import configure
-from feelvos_lab.data.shapes import make_clips
-from feelvos_lab.distributed import joined
-from feelvos_lab.train import train
+from feelvos_lab.data.synthetic import make_clips
+from feelvos_lab.model.checkpoint import save_checkpoint
+from feelvos_lab.training.distributed import process_group
+from feelvos_lab.training.loop import train
 
 # Not AdamW: it divides a gradient by its size, so that one which is nothing but rounding moves a weight as far as any.
 CONFIG = configure(
@@ -32,7 +32,7 @@ CONFIG = configure(
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     clips = make_clips("train", count=3, height=64, width=64, frames=6)
-    with joined() as share:
+    with process_group() as share:
         whole = train(CONFIG, seed=0, clips=clips)
         train(CONFIG, seed=0, clips=clips, folder=folder / "state", stop_after=2)
         resumed = train(CONFIG, seed=0, clips=clips, folder=folder / "state")

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 
 from feelvos_lab.errors import LabError
-from feelvos_lab.infer import Prediction
-from feelvos_lab.model import naive
+from feelvos_lab.inference.propagation import Prediction
 from feelvos_lab.model.feelvos import Labelled, label_frame
+from feelvos_lab.model.grid import resize_bilinear
+from feelvos_lab.model.matching import naive
 from feelvos_lab.model.matching import normalise_distance as squash
-from feelvos_lab.model.resize import resize_bilinear
 
 KEYS = ["seed", "clip", "object"]
 inf = torch.inf

@@ -35,15 +35,13 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from feelvos_lab.ablate.plan import PlannedRun, plan
-from feelvos_lab.ablate.records import read_json
-from feelvos_lab.ablate.spec import load_spec
-from feelvos_lab.checkpoint import save_checkpoint
+from feelvos_lab.ablation.runs import PlannedRun, plan
+from feelvos_lab.ablation.spec import load_spec
 from feelvos_lab.config import configure
-from feelvos_lab.data.writing import is_unfinished
 from feelvos_lab.errors import LabError
+from feelvos_lab.files.atomic import is_unfinished, read_json
+from feelvos_lab.model.checkpoint import read_card, save_checkpoint
 from feelvos_lab.model.feelvos import Feelvos
-from feelvos_lab.shipped import read_card
 
 MARK = "FEELVOS_TEST_MARK"
 LONG = 300.0  # seconds that nothing here may take on any machine
@@ -87,7 +85,7 @@ class Work:
             return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
 
     def lab(self, *arguments: str | Path) -> subprocess.Popen[bytes]:
-        return self.start("-m", "feelvos_lab.cli", *arguments)
+        return self.start("-m", "feelvos_lab", *arguments)
 
     def processes(self) -> list[psutil.Process]:
         found = []
@@ -261,9 +259,9 @@ def sweep(tally: Tally, kills: int, work: Work) -> None:
 def _kill_in_sweep(tally: Tally, work: Work, process: subprocess.Popen[bytes]) -> None:
     """Kill at a moment of some seconds; where the sweep itself is left alive, wait until it has ended."""
     victim = work.rng.choice(("all", "sweep", "run", "kernel"))
-    words = {"run": "feelvos_lab.ablate.child", "kernel": "ipykernel"}.get(victim)
+    words = {"run": "feelvos_lab.ablation.worker", "kernel": "ipykernel"}.get(victim)
     if words is None:
-        wait_for(lambda: _of(work, "feelvos_lab.ablate.child"), process)
+        wait_for(lambda: _of(work, "feelvos_lab.ablation.worker"), process)
         time.sleep(work.rng.uniform(0, 6))
         if victim == "all" and process.poll() is None:
             process.send_signal(signal.SIGSTOP)  # so that it starts no other meanwhile

@@ -18,12 +18,13 @@ import psutil
 import pytest
 from ablate_standin import MEASURE, SPEC, write_spec, write_worker
 
-from feelvos_lab.ablate import cluster, process
-from feelvos_lab.ablate.plan import PlannedRun, plan
-from feelvos_lab.ablate.records import environment, read_json
-from feelvos_lab.ablate.run import run
-from feelvos_lab.ablate.spec import Spec, load_spec
+from feelvos_lab.ablation import dask_cluster, local_runs
+from feelvos_lab.ablation.execute import run
+from feelvos_lab.ablation.runs import PlannedRun, plan
+from feelvos_lab.ablation.spec import Spec, load_spec
 from feelvos_lab.errors import LabError
+from feelvos_lab.files.atomic import read_json
+from feelvos_lab.files.provenance import environment
 
 PROJECT = Path(__file__).parents[1]
 SLOW = SPEC.replace("radius: 1", "radius: 1, pause: 60.0")
@@ -58,7 +59,7 @@ class Cluster:
 
     def runs(self) -> list[psutil.Process]:
         """The processes that make a run now."""
-        return [p for p in self.marked() if "feelvos_lab.ablate.child" in _command(p)]
+        return [p for p in self.marked() if "feelvos_lab.ablation.worker" in _command(p)]
 
     def marked(self) -> list[psutil.Process]:
         found = []
@@ -171,7 +172,7 @@ def test_an_interrupt_stops_the_cluster_s_runs_and_keeps_the_finished(dask, tmp_
 
 def test_a_worker_with_other_sources_is_refused_and_nothing_is_recorded(dask, tmp_path, monkeypatch):
     spec = load_spec(write_spec(tmp_path))
-    monkeypatch.setattr("feelvos_lab.ablate.plan.fingerprint", lambda *_: "0" * 16)
+    monkeypatch.setattr("feelvos_lab.ablation.runs.fingerprint", lambda *_: "0" * 16)
     with pytest.raises(LabError, match="has other sources or checkpoints than this machine"):
         swept(spec, tmp_path, dask)
     assert set(states(plan(spec, root=tmp_path)).values()) == {"missing"}
@@ -198,7 +199,7 @@ def test_a_scheduler_that_goes_away_leaves_what_had_finished(tmp_path):
 
 
 def test_where_nothing_answers_one_sentence_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "ANSWER", 1.0)
+    monkeypatch.setattr(dask_cluster, "ANSWER", 1.0)
     spec = load_spec(write_spec(tmp_path))
     for address in ("tcp://127.0.0.1:9", "nowhere://x"):
         with pytest.raises(LabError, match="no dask scheduler answers at") as refusal:
@@ -215,7 +216,7 @@ def test_dask_prints_no_traceback_beside_our_sentence():
 
     log = logging.getLogger("distributed.client")
     assert log.isEnabledFor(logging.ERROR)
-    with cluster._quiet():
+    with dask_cluster._quiet():
         assert not log.isEnabledFor(logging.CRITICAL)
     assert log.isEnabledFor(logging.ERROR)
 
@@ -225,7 +226,7 @@ def test_a_worker_s_files_stay_in_the_run_s_folder(tmp_path):
     planned = plan(spec, root=tmp_path)[0]
     for name in ("../evil", "/evil", "a/../../evil"):
         with pytest.raises(LabError, match="outside the run's folder"):
-            cluster._keep(planned, spec, {name: b""})
+            dask_cluster._keep(planned, spec, {name: b""})
     assert not list(tmp_path.rglob("evil"))
 
 
@@ -235,9 +236,9 @@ def test_runs_of_two_places_merge_by_copying_their_folders(tmp_path):
     whole, parts = tmp_path / "whole", [tmp_path / "one", tmp_path / "two"]
     for number, planned in enumerate(plan(spec, root=whole)):
         elsewhere = plan(spec, root=parts[number % 2])[number]
-        process.clear(elsewhere)
+        local_runs.clear(elsewhere)
         files = {"record.json": _record(planned)}
-        cluster._keep(elsewhere, spec, files)
+        dask_cluster._keep(elsewhere, spec, files)
     for part in parts:
         shutil.copytree(part / "runs", whole / "runs", dirs_exist_ok=True)
     assert set(states(plan(spec, root=whole)).values()) == {"ok"}

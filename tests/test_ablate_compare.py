@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from feelvos_lab import cli
-from feelvos_lab.ablate.compare import compare, compared_text
+from feelvos_lab.ablation.compare import compare, compared_text
+from feelvos_lab.cli import main as cli
 from feelvos_lab.errors import LabError
 
 PUBLISHED = Path(__file__).parents[1] / "experiments" / "results" / "components"

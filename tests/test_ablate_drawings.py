@@ -11,13 +11,14 @@ import pytest
 from ablate_standin import write_spec
 from matplotlib.colors import to_hex
 
-from feelvos_lab import cli, style
-from feelvos_lab.ablate.clips_figure import MOST, clips_figure, differences_figure, failures
-from feelvos_lab.ablate.drawings import write_drawings
-from feelvos_lab.ablate.latex import escape, latex_table
-from feelvos_lab.ablate.published import Published, read_published
-from feelvos_lab.ablate.spec import load_spec
-from feelvos_lab.ablate.stats import difference
+from feelvos_lab.ablation.figures import MOST, clips_figure, differences_figure, failures
+from feelvos_lab.ablation.report import write_drawings
+from feelvos_lab.ablation.results import Published, read_published
+from feelvos_lab.ablation.spec import load_spec
+from feelvos_lab.ablation.statistics import difference
+from feelvos_lab.ablation.tables import escape, latex_table
+from feelvos_lab.cli import main as cli
+from feelvos_lab.figures import style
 
 PUBLISHED = Path(__file__).parents[1] / "experiments" / "results" / "components"
 MEANS = {"full": 60.0, "narrow": 50.0, "blind": 20.0}

@@ -9,13 +9,13 @@ import pytest
 from ablate_standin import PARAMETERS, SPEC, write_spec, write_worker
 from matplotlib.patches import Rectangle
 
-from feelvos_lab.ablate.drawings import write_factors
-from feelvos_lab.ablate.factors import factor_cells, factors_frame, factors_section
-from feelvos_lab.ablate.factors_figure import factors_figure
-from feelvos_lab.ablate.published import Published
-from feelvos_lab.ablate.spec import Claim, load_spec
-from feelvos_lab.ablate.stats import difference
-from feelvos_lab.data.factors import BASE, FACTORS, Place, clip_name
+from feelvos_lab.ablation.difficulty import factor_cells, factors_frame, factors_section
+from feelvos_lab.ablation.figures import factors_figure
+from feelvos_lab.ablation.report import write_factors
+from feelvos_lab.ablation.results import Published
+from feelvos_lab.ablation.spec import Claim, load_spec
+from feelvos_lab.ablation.statistics import difference
+from feelvos_lab.data.difficulty_sweep import BASE, FACTORS, Place, clip_name
 from feelvos_lab.errors import LabError
 
 PLACES = [(BASE, 0), *((f.name, level) for f in FACTORS for level in range(1, len(f.levels) + 1))]

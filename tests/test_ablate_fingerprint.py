@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 from ablate_standin import record_by_hand, write_spec
 
-from feelvos_lab import shipped
-from feelvos_lab.ablate.fingerprint import PACKAGE, fingerprint, number_sources
-from feelvos_lab.ablate.plan import plan, with_state
-from feelvos_lab.ablate.records import PLAN, RECORD
-from feelvos_lab.ablate.spec import load_spec
+from feelvos_lab.ablation.record import PLAN, RECORD
+from feelvos_lab.ablation.runs import PACKAGE, fingerprint, number_sources, plan, with_state
+from feelvos_lab.ablation.spec import load_spec
 from feelvos_lab.config import configure
 from feelvos_lab.errors import LabError
+from feelvos_lab.model import checkpoint
 
 
 def imports_of(path: Path) -> set[Path]:
@@ -38,20 +37,29 @@ def imports_of(path: Path) -> set[Path]:
 
 
 def test_every_source_that_training_and_scoring_import_is_fingerprinted():
-    todo = {PACKAGE / name for name in ("train.py", "evaluate.py", "checkpoint.py", "data/source.py")}
+    names = ("training/loop.py", "evaluation/scoring.py", "model/checkpoint.py", "data/datasets.py")
+    todo = {PACKAGE / name for name in names}
     seen: set[Path] = set()
     while todo:
         path = todo.pop()
         seen.add(path)
         todo |= imports_of(path) - seen
     assert len(seen) > 10
-    lacking = seen - set(number_sources()) - {PACKAGE / "errors.py"}  # the exception alone changes no number
+    harmless = {PACKAGE / "errors.py", *PACKAGE.glob("files/*.py")}  # neither changes a number
+    lacking = seen - set(number_sources()) - harmless
     assert not lacking
 
 
 def test_nothing_that_only_draws_is_fingerprinted():
     names = {path.relative_to(PACKAGE).as_posix() for path in number_sources()}
-    assert not names & {"viz.py", "style.py", "lab.py", "cli.py", "model/naive.py", "ablate/report.py"}
+    assert not names & {
+        "figures/basic.py",
+        "figures/style.py",
+        "lab.py",
+        "cli/main.py",
+        "model/matching/naive.py",
+        "ablation/report.py",
+    }
 
 
 def test_weights_that_a_run_starts_from_are_fingerprinted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -60,14 +68,14 @@ def test_weights_that_a_run_starts_from_are_fingerprinted(monkeypatch: pytest.Mo
     before = fingerprint(worker, started, "0")
     assert before == fingerprint(worker, started, "0")
     for name in ("reduced.safetensors", "reduced.json"):
-        shutil.copy(shipped.FOLDER / name, tmp_path)
-    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+        shutil.copy(checkpoint.FOLDER / name, tmp_path)
+    monkeypatch.setattr(checkpoint, "FOLDER", tmp_path)
     assert fingerprint(worker, started, "0") == before
     other = tmp_path / "reduced.safetensors"
     other.write_bytes(other.read_bytes() + b"\0")
     with pytest.raises(LabError, match="must have sha256"):
         fingerprint(worker, started, "0")
-    shipped.write_card(other, config=configure("reduced"), seed=0, command="")
+    checkpoint.write_card(other, config=configure("reduced"), seed=0, command="")
     assert fingerprint(worker, started, "0") != before
 
 

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from ablate_standin import EFFECT, SPEC, record_by_hand, write_spec
 
-from feelvos_lab.ablate import fingerprint, report, results, table
-from feelvos_lab.ablate.published import read_published
-from feelvos_lab.ablate.records import write_record
-from feelvos_lab.ablate.spec import load_spec, parse_seeds
+from feelvos_lab.ablation import report, results, runs, tables
+from feelvos_lab.ablation.record import write_record
+from feelvos_lab.ablation.results import read_published
+from feelvos_lab.ablation.spec import load_spec, parse_seeds
 from feelvos_lab.errors import LabError
 
 
@@ -21,9 +21,9 @@ from feelvos_lab.errors import LabError
 def own_sources(tmp_path_factory):
     """A copy of the library's sources to fingerprint: nobody edits it while these tests run."""
     package = tmp_path_factory.mktemp("sources") / "feelvos_lab"
-    shutil.copytree(fingerprint.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(runs.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fingerprint, "PACKAGE", package)
+        patch.setattr(runs, "PACKAGE", package)
         yield
 
 
@@ -63,7 +63,7 @@ def test_the_report_holds_scores_intervals_and_the_papers_numbers_apart(tmp_path
 def test_one_seed_is_marked_and_leaves_the_claims_undecided(tmp_path):
     spec = load_spec(write_spec(tmp_path))
     record_by_hand(tmp_path, spec)
-    text = table.table_text(spec, root=tmp_path)
+    text = tables.table_text(spec, root=tmp_path)
     assert "60.0†" in text
     assert "Claim: full > narrow: undecided†" in text
     assert "Spearman): 1.00 over 3 rows" in text
@@ -75,7 +75,7 @@ def test_a_row_without_a_run_is_shown_as_missing_and_mixed_into_nothing(tmp_path
     spec = load_spec(write_spec(tmp_path))
     record_by_hand(tmp_path, spec, leave_out=("narrow",))
     report.write_report(spec, root=tmp_path)
-    text = table.table_text(spec, root=tmp_path)
+    text = tables.table_text(spec, root=tmp_path)
     row = next(line for line in text.splitlines() if line.startswith("narrow"))
     assert "1 missing" in row and "64.2" in row  # the paper's number stays
     assert "undecided, one of them has no finished run" in text
@@ -124,15 +124,15 @@ def test_the_table_needs_no_paper(tmp_path):
     spec = load_spec(write_spec(tmp_path, text))
     record_by_hand(tmp_path, spec)
     report.write_report(spec, root=tmp_path)
-    assert "paper" not in table.table_text(spec, root=tmp_path)
+    assert "paper" not in tables.table_text(spec, root=tmp_path)
 
 
 def test_runs_of_different_versions_are_told_apart(tmp_path, monkeypatch):
     spec = load_spec(write_spec(tmp_path))
     record_by_hand(tmp_path, spec, leave_out=("narrow",))
-    monkeypatch.setattr("feelvos_lab.ablate.records._version", lambda _package: "0.0")
+    monkeypatch.setattr("feelvos_lab.files.provenance._version", lambda _package: "0.0")
     record_by_hand(tmp_path, spec, leave_out=("full", "blind"))
-    assert "Mind: these runs were made with different versions of torch" in table.table_text(spec, root=tmp_path)
+    assert "Mind: these runs were made with different versions of torch" in tables.table_text(spec, root=tmp_path)
 
 
 @pytest.mark.parametrize("bad", [{"JF": 1.5}, {"J": float("nan")}])

@@ -13,15 +13,15 @@ import psutil
 import pytest
 from ablate_standin import MEASURE, SPEC, write_spec, write_worker
 
-from feelvos_lab import cli
-from feelvos_lab.ablate import child, fingerprint
-from feelvos_lab.ablate import plan as planning
-from feelvos_lab.ablate import results as reading
-from feelvos_lab.ablate import run as running
-from feelvos_lab.ablate.records import read_json, write_json
-from feelvos_lab.ablate.spec import load_spec
-from feelvos_lab.ablate.sweep import Sweep, alone
+from feelvos_lab.ablation import execute, worker
+from feelvos_lab.ablation import results as reading
+from feelvos_lab.ablation import runs as fingerprint
+from feelvos_lab.ablation import runs as planning
+from feelvos_lab.ablation.execute import Sweep, sweep_lock
+from feelvos_lab.ablation.spec import load_spec
+from feelvos_lab.cli import main as cli
 from feelvos_lab.errors import LabError
+from feelvos_lab.files.atomic import read_json, write_json
 
 BAD = {"broken": "raise", "liar": "disobey", "dead": "kill", "silent": "silent"}
 BAD_ROWS = "".join(f"  {name}: {{trouble: {trouble}}}\n" for name, trouble in BAD.items())
@@ -48,7 +48,7 @@ def finished(tmp_path_factory):
     mark = uuid.uuid4().hex
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FEELVOS_TEST_MARK", mark)
-        runs = running.run(spec, workers=2, root=root, progress=lines.append)
+        runs = execute.run(spec, workers=2, root=root, progress=lines.append)
     return root, spec, runs, lines, mark
 
 
@@ -121,7 +121,7 @@ def test_a_second_run_starts_nothing_for_what_is_done(finished, monkeypatch):
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
     lines: list[str] = []
-    runs = running.run(calm, root=root, progress=lines.append)
+    runs = execute.run(calm, root=root, progress=lines.append)
     assert lines == ["demo: all 3 runs are done, nothing to train"]
     assert {planned.state for planned in runs} == {"ok"}
 
@@ -151,13 +151,12 @@ def test_only_what_can_change_a_number_makes_a_run_stale(finished, own_sources):
         finally:
             change.write_text(before)
 
-    config, style = own_sources / "config.py", own_sources / "style.py"
+    config, style = own_sources / "config.py", own_sources / "figures/style.py"
     assert after(config, config.read_text() + "\nSOMETHING = 1\n") == {"stale"}
     assert after(config, config.read_text() + "\n# a remark\n") == {"ok"}
     assert after(config, config.read_text().replace('"""Every setting', '"""All settings')) == {"ok"}
     assert after(style, style.read_text() + "\nCOLOUR = 1\n") == {"ok"}
-    naive = own_sources / "model" / "naive.py"
-    naive.touch()
+    naive = own_sources / "model/matching/naive.py"
     assert after(naive, naive.read_text() + "\nSOMETHING = 1\n") == {"ok"}
     write_worker(root, drawing="'another colour'")
     assert set(states(planning.plan(calm, root=root)).values()) == {"ok"}
@@ -212,7 +211,7 @@ def test_an_interrupt_ends_the_running_and_leaves_them_missing(tmp_path, monkeyp
 
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        running.run(spec, workers=2, root=tmp_path, progress=stop_at_first_result)
+        execute.run(spec, workers=2, root=tmp_path, progress=stop_at_first_result)
     assert time.monotonic() - began < 50
     assert gone(mark, within=15)
     after = states(planning.plan(spec, root=tmp_path))
@@ -222,23 +221,23 @@ def test_an_interrupt_ends_the_running_and_leaves_them_missing(tmp_path, monkeyp
 def test_two_processes_never_run_the_same_experiment(tmp_path):
     spec = load_spec(write_spec(tmp_path))
     with (
-        alone(tmp_path / "runs" / spec.name, Sweep(0.0, 1, None, [0])),
+        sweep_lock(tmp_path / "runs" / spec.name, Sweep(0.0, 1, None, [0])),
         pytest.raises(LabError, match="another process is running the experiment"),
     ):
-        running.run(spec, root=tmp_path, progress=lambda _line: None)
+        execute.run(spec, root=tmp_path, progress=lambda _line: None)
 
 
 def test_an_output_folder_that_cannot_be_made_is_refused_before_any_run(tmp_path):
     spec = load_spec(write_spec(tmp_path))
     (tmp_path / "file").touch()
     with pytest.raises(LabError, match="cannot be written"):
-        running.run(spec, root=tmp_path / "file", progress=lambda _line: None)
+        execute.run(spec, root=tmp_path / "file", progress=lambda _line: None)
 
 
 def test_what_papermill_would_bend_is_refused():
-    child.check_injection({"a": 1, "b": None, "c": [1, 2], "d": 1e-4, "e": "it's", "f": True})
+    worker.check_injection({"a": 1, "b": None, "c": [1, 2], "d": 1e-4, "e": "it's", "f": True})
     with pytest.raises(LabError, match=r"rates = \(1, 2\) would reach the notebook as"):
-        child.check_injection({"rates": (1, 2)})
+        worker.check_injection({"rates": (1, 2)})
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):

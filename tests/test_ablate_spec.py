@@ -9,14 +9,12 @@ import pytest
 import yaml
 from ablate_standin import PARAMETERS, SPEC, write_spec, write_worker
 
-from feelvos_lab import cli
-from feelvos_lab.ablate.spec import load_spec, parse_seeds
-from feelvos_lab.ablate.spec_file import Written
-from feelvos_lab.ablate.template import write_template
-from feelvos_lab.ablate.values import check_value
+from feelvos_lab.ablation.spec import load_spec, parse_seeds, write_template
+from feelvos_lab.ablation.spec_yaml import Written, check_value
+from feelvos_lab.cli import main as cli
 from feelvos_lab.config import configure
 from feelvos_lab.errors import LabError
-from feelvos_lab.nbtools import read_parameters
+from feelvos_lab.files.notebooks import read_parameters
 
 PROJECT = Path(__file__).parents[1]
 

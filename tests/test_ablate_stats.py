@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from feelvos_lab.ablate import stats
-from feelvos_lab.ablate.stats import difference, estimate, rank_correlation, variance_components
+from feelvos_lab.ablation import statistics
+from feelvos_lab.ablation.statistics import difference, estimate, rank_correlation, variance_components
 from feelvos_lab.errors import LabError
 
 
@@ -109,7 +109,7 @@ def simulated(count: int, *, seed_sd: float, clip_sd: float, clips: int, truth: 
 )
 def test_the_interval_covers_the_truth_about_as_often_as_it_says(monkeypatch, seed_sd, clip_sd, band, decided_band):
     """Whole experiments are simulated; the second band is of the interval that a verdict asks for."""
-    monkeypatch.setattr(stats, "DRAWS", 400)
+    monkeypatch.setattr(statistics, "DRAWS", 400)
     hits = held = 0
     for a, b in simulated(200, seed_sd=seed_sd, clip_sd=clip_sd, clips=16):
         measured = difference(a, b, "JF")
@@ -124,7 +124,7 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says(monkeypatch, se
 
 @pytest.mark.parametrize(("seed_sd", "clip_sd"), [(1.0, 4.0), (4.0, 1.0)])
 def test_where_nothing_differs_a_claim_is_seldom_decided(monkeypatch, seed_sd, clip_sd):
-    monkeypatch.setattr(stats, "DRAWS", 400)
+    monkeypatch.setattr(statistics, "DRAWS", 400)
     runs = simulated(200, seed_sd=seed_sd, clip_sd=clip_sd, clips=16, truth=0.0)
     decided = sum(difference(a, b, "JF").verdict != "undecided" for a, b in runs)
     assert decided / 200 <= 0.10

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from ablate_standin import SPEC, record_by_hand, write_spec
 
-from feelvos_lab import cli
-from feelvos_lab.ablate.plan import plan
-from feelvos_lab.ablate.records import PLAN, write_json
-from feelvos_lab.ablate.spec import Spec, load_spec
-from feelvos_lab.ablate.sweep import Sweep, alone, left_text, seconds_left, status_text, under_way
+from feelvos_lab.ablation.execute import Sweep, left_text, seconds_left, status_text, sweep_lock, under_way
+from feelvos_lab.ablation.record import PLAN
+from feelvos_lab.ablation.runs import plan
+from feelvos_lab.ablation.spec import Spec, load_spec
+from feelvos_lab.cli import main as cli
+from feelvos_lab.files.atomic import write_json
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_status_tells_a_sweep_that_runs_with_its_seeds_and_what_is_left(spec, tm
     for planned in plan(spec, [1], tmp_path):
         if planned.variant.name == "full":  # stopped long ago, and not begun again
             shutil.rmtree(planned.folder)
-    with alone(tmp_path / "runs" / "demo", Sweep(began=time.time(), workers=2, scheduler=None, seeds=[0, 1])):
+    with sweep_lock(tmp_path / "runs" / "demo", Sweep(began=time.time(), workers=2, scheduler=None, seeds=[0, 1])):
         blind = plan(spec, [0], tmp_path)[2]
         blind.folder.mkdir()
         write_json(blind.folder / PLAN, {"fingerprint": blind.fingerprint})
@@ -59,12 +60,12 @@ def test_what_an_earlier_sweep_began_is_not_running(spec, tmp_path):
     blind.folder.mkdir(parents=True)
     write_json(blind.folder / PLAN, {"fingerprint": blind.fingerprint})
     later = time.time() + 60
-    with alone(tmp_path / "runs" / "demo", Sweep(began=later, workers=1, scheduler=None, seeds=[0])):
+    with sweep_lock(tmp_path / "runs" / "demo", Sweep(began=later, workers=1, scheduler=None, seeds=[0])):
         assert not [line for line in status_text(spec, root=tmp_path).splitlines() if line.startswith("running")]
 
 
 def test_a_clusters_sweep_is_told_by_its_address(spec, tmp_path):
-    with alone(tmp_path / "runs" / "demo", Sweep(time.time(), 4, "tcp://there:8786", [0])):
+    with sweep_lock(tmp_path / "runs" / "demo", Sweep(time.time(), 4, "tcp://there:8786", [0])):
         first = status_text(spec, root=tmp_path).splitlines()[0]
     assert "running on tcp://there:8786" in first and first.endswith("unknown time left")
 

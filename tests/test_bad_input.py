@@ -20,8 +20,8 @@ from bad_files import CASES as FILES
 from bad_room import Case, build, model
 from bad_texts import CASES as TEXTS
 
-from feelvos_lab import output
-from feelvos_lab.cli import main
+from feelvos_lab.cli.main import main
+from feelvos_lab.files import atomic
 
 CASES = FILES + TEXTS
 
@@ -103,7 +103,7 @@ def test_an_exception_that_nobody_foresaw_is_named_and_debug_shows_it(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("division\nby zero")
 
-    monkeypatch.setattr(output, "refuse_occupied", broken)
+    monkeypatch.setattr(atomic, "refuse_occupied", broken)
     command = "segment TMP/video --mask TMP/mask.png --out TMP/out"
     assert refused(command, code=1) == (
         "stopped by an unexpected ZeroDivisionError: division by zero; --debug shows the traceback"
@@ -115,7 +115,7 @@ def test_an_exception_that_nobody_foresaw_is_named_and_debug_shows_it(
 
 @pytest.mark.parametrize("arguments", [["doctor"], ["segment", "nö", "--mask", "x", "--out", "é"]])
 def test_a_log_that_lacks_letters_stops_nothing(arguments: list[str]) -> None:
-    words = [sys.executable, "-m", "feelvos_lab.cli", *arguments]
+    words = [sys.executable, "-m", "feelvos_lab", *arguments]
     done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
     assert "Unicode" not in done.stdout + done.stderr
     assert ("\\u2026" in done.stdout and done.returncode == 0) or "there is no n\\xf6" in done.stderr
@@ -141,7 +141,17 @@ def test_no_write_permission(room: Path, refused: Callable[..., str], monkeypatc
 @pytest.mark.slow
 def test_ctrl_c_ends_with_one_line_and_leaves_nothing_half_written(room: Path) -> None:
     out = room / "out"
-    command = [sys.executable, "-u", "-m", "feelvos_lab.cli", "train", "--preset", "smoke", "--set", "steps=100000"]
+    command = [
+        sys.executable,
+        "-u",
+        "-m",
+        "feelvos_lab",
+        "train",
+        "--preset",
+        "smoke",
+        "--set",
+        "steps=100000",
+    ]
     heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs in the background is born deaf to it
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     training = subprocess.Popen([*command, "--out", out], preexec_fn=heard, **pipes)
@@ -158,8 +168,8 @@ def test_ctrl_c_ends_with_one_line_and_leaves_nothing_half_written(room: Path) -
 
 
 def test_the_tools_for_notebooks_end_in_one_sentence_too(room: Path) -> None:
-    for tool, rest in (("nbtools", ["strip"]), ("nbcost", ["--stated"])):
-        command = [sys.executable, "-m", f"feelvos_lab.{tool}", *rest, str(room / "none.ipynb")]
+    for command in (["strip"], ["lint"], ["cost", "--stated"]):
+        command = [sys.executable, "-m", "feelvos_lab", *command, str(room / "none.ipynb")]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode != 0 and "Traceback" not in done.stderr
         assert done.stderr.endswith(f"there is no notebook {room / 'none.ipynb'}\n"), done.stderr

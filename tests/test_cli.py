@@ -13,19 +13,19 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
-from feelvos_lab import cli, cli_train, doctor, start
-from feelvos_lab.checkpoint import load_checkpoint, save_checkpoint
+from feelvos_lab.cli import doctor, jupyter
+from feelvos_lab.cli import main as cli
+from feelvos_lab.cli import train as cli_train
 from feelvos_lab.config import configure
 from feelvos_lab.data.clip import Clip
-from feelvos_lab.data.distances import read_distance, write_distance
-from feelvos_lab.data.images import read_mask, write_mask
-from feelvos_lab.data.shapes import make_clip
+from feelvos_lab.data.images import read_distance, read_mask, write_distance, write_mask
+from feelvos_lab.data.synthetic import make_clip
+from feelvos_lab.data.video import open_movie
 from feelvos_lab.errors import LabError
-from feelvos_lab.infer import propagate
+from feelvos_lab.evaluation.scoring import benchmark_caveat
+from feelvos_lab.inference.propagation import propagate
+from feelvos_lab.model.checkpoint import load_checkpoint, read_card, save_checkpoint
 from feelvos_lab.model.feelvos import Feelvos
-from feelvos_lab.movie import open_movie
-from feelvos_lab.scoreboard import no_benchmark
-from feelvos_lab.shipped import read_card
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def _run(*arguments: object) -> int:
 
 
 def test_help_does_not_wait_for_torch() -> None:
-    script = "import sys, feelvos_lab.cli; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    script = "import sys, feelvos_lab.cli.main; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
 
 
@@ -233,11 +233,11 @@ def test_masks_made_elsewhere_are_scored(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_only_the_whole_val_list_at_its_own_size_is_called_a_benchmark() -> None:
     clips = [None] * 20
-    assert no_benchmark("davis-2016", split="test", clips=clips, height=0) == ""
-    assert "scaled" in no_benchmark("davis-2016", split="test", clips=clips, height=240)
-    assert "20 sequences" in no_benchmark("davis-2016", split="test", clips=clips[:3], height=0)
-    assert "train split" in no_benchmark("davis-2016", split="train", clips=clips, height=0)
-    assert "no DAVIS benchmark" in no_benchmark("shapes", split="test", clips=clips, height=0)
+    assert benchmark_caveat("davis-2016", split="test", clips=clips, height=0) == ""
+    assert "scaled" in benchmark_caveat("davis-2016", split="test", clips=clips, height=240)
+    assert "20 sequences" in benchmark_caveat("davis-2016", split="test", clips=clips[:3], height=0)
+    assert "train split" in benchmark_caveat("davis-2016", split="train", clips=clips, height=0)
+    assert "no DAVIS benchmark" in benchmark_caveat("shapes", split="test", clips=clips, height=0)
 
 
 def test_doctor_says_one_line_a_part_and_finds_this_installation_whole(capsys: pytest.CaptureFixture[str]) -> None:
@@ -259,7 +259,7 @@ def test_doctor_reports_a_broken_package_and_fails(
 
 
 def test_ablate_plan_shows_every_run_and_starts_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    spec = start.NOTEBOOKS.parent / "experiments" / "smoke.yml"
+    spec = jupyter.NOTEBOOKS.parent / "experiments" / "smoke.yml"
     assert _run("ablate", "plan", spec, "--seeds", "0,4", "--root", tmp_path / "experiments") == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 12 and all(line.startswith("missing ") for line in lines)
@@ -271,17 +271,17 @@ def test_start_copies_new_notebooks_and_keeps_a_students_work(tmp_path: Path) ->
     source.mkdir()
     for name in ("a", "b"):
         (source / f"{name}.ipynb").write_text("1")
-    assert start.copy_notebooks(source, desk) == []
+    assert jupyter.copy_notebooks(source, desk) == []
     (desk / "a.ipynb").write_text("mine")
     for name in ("a", "b"):
         (source / f"{name}.ipynb").write_text("2")
-    kept = start.copy_notebooks(source, desk)
+    kept = jupyter.copy_notebooks(source, desk)
     assert [(desk / f"{name}.ipynb").read_text() for name in ("a", "b")] == ["mine", "2"]
     assert len(kept) == 1 and "a.ipynb: yours is kept" in kept[0]
 
 
 def test_strip_and_lint_work_on_notebooks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    book = json.loads((start.NOTEBOOKS / "00_start_here.ipynb").read_text())
+    book = json.loads((jupyter.NOTEBOOKS / "00_start_here.ipynb").read_text())
     next(c for c in book["cells"] if c["cell_type"] == "code")["execution_count"] = 4
     (tmp_path / "book.ipynb").write_text(json.dumps(book))
     assert _run("lint", tmp_path / "book.ipynb") == 1

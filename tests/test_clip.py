@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 from torch import Tensor
 
-from feelvos_lab.data.clip import PALETTE, Clip, LazyFrames, check_clip, read_folder, read_mask, read_video, write_mask
-from feelvos_lab.data.images import image_size, read_frame
-from feelvos_lab.data.video import VideoFrames
+from feelvos_lab.data.clip import Clip, check_clip
+from feelvos_lab.data.frames import LazyFrames
+from feelvos_lab.data.images import PALETTE, image_size, read_frame, read_mask, write_mask
+from feelvos_lab.data.readers import read_folder, read_video
+from feelvos_lab.data.video import VideoFrames, open_movie
 from feelvos_lab.errors import LabError
-from feelvos_lab.movie import open_movie
 
 HEIGHT, WIDTH = 12, 16
 

@@ -6,7 +6,7 @@ import pytest
 
 from feelvos_lab.config import PRESETS, configure, difference, digest_of
 from feelvos_lab.errors import LabError
-from feelvos_lab.shipped import read_card, shipped_path, shipped_presets
+from feelvos_lab.model.checkpoint import read_card, shipped_path, shipped_presets
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from feelvos_lab import cli
+from feelvos_lab.cli import main as cli
 from feelvos_lab.config import configure
-from feelvos_lab.curves import open_curves
-from feelvos_lab.data.draws import Share
-from feelvos_lab.data.shapes import make_clips
+from feelvos_lab.data.synthetic import make_clips
 from feelvos_lab.errors import LabError
-from feelvos_lab.train import kept_fraction, poly_rate, train
+from feelvos_lab.training.loop import train
+from feelvos_lab.training.losses import kept_fraction
+from feelvos_lab.training.optimizer import poly_rate
+from feelvos_lab.training.samples import Rank
+from feelvos_lab.training.tensorboard import open_curves
 
 CLIPS = make_clips("train", count=2, height=64, width=64, frames=6)
 CONFIG = configure("smoke", steps=6, hard_anneal_steps=3)
@@ -71,7 +73,7 @@ def test_a_row_is_on_the_disk_before_the_next_step(tmp_path: Path) -> None:
 def test_one_process_alone_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = configure("smoke", steps=1, draws="clip")
     for rank in (1, 0):
-        monkeypatch.setattr("feelvos_lab.distributed.share", lambda rank=rank: Share(rank, 1))
+        monkeypatch.setattr("feelvos_lab.training.distributed.this_rank", lambda rank=rank: Rank(rank, 1))
         train(config, seed=0, clips=CLIPS, curves=tmp_path / "curves")
         assert (tmp_path / "curves").exists() == (rank == 0)
 

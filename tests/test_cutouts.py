@@ -7,10 +7,8 @@ import pytest
 import torch
 
 from feelvos_lab.config import configure
-from feelvos_lab.data.cutouts import paste_cutout
-from feelvos_lab.data.draws import Draws, Share
-from feelvos_lab.data.shapes import make_clips
-from feelvos_lab.data.triplets import Sample
+from feelvos_lab.data.synthetic import make_clips
+from feelvos_lab.training.samples import Rank, Sample, StepSampler, paste_cutout
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 WHITE = Sample(torch.ones(2, 3, 48, 64), torch.zeros(2, 48, 64, dtype=torch.int64), 1)
@@ -73,7 +71,7 @@ def test_pieces_come_as_often_as_the_settings_say() -> None:
     clips = make_clips("train", count=3, height=64, width=64, frames=6)
     shares = {}
     for cutout in (0.0, 0.5):
-        draws = Draws([clips], config=configure("smoke", cutout=cutout), seed=0, share=Share())
+        draws = StepSampler([clips], config=configure("smoke", cutout=cutout), seed=0, share=Rank())
         objects = [s.num_objects for step in range(60) for s in draws[step].samples]
         shares[cutout] = sum(objects)
     assert 30 < shares[0.5] - shares[0.0] < 90  # of 120 samples about a half have one more

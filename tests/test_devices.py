@@ -20,21 +20,26 @@ from elsewhere import THERE, Elsewhere
 from lesson_runs import LESSONS, QUICK, run_here, solve
 from torch import Tensor
 
-from feelvos_lab import lab, speed, studio
+from feelvos_lab import lab
 from feelvos_lab.config import configure
 from feelvos_lab.data.clip import Clip
-from feelvos_lab.data.draws import Draws
-from feelvos_lab.data.shapes import Difficulty, make_clip
-from feelvos_lab.distributed import share
+from feelvos_lab.data.difficulty_sweep import Difficulty
+from feelvos_lab.data.readers import frame_names
+from feelvos_lab.data.synthetic import make_clip
 from feelvos_lab.errors import LabError
-from feelvos_lab.evaluate import evaluate
-from feelvos_lab.infer import propagate
+from feelvos_lab.evaluation.scoring import evaluate
+from feelvos_lab.figures import make_distance_maps
+from feelvos_lab.inference.output import write_segmentation
+from feelvos_lab.inference.probe import Probe
+from feelvos_lab.inference.propagation import propagate
+from feelvos_lab.lessons import roofline
 from feelvos_lab.model.build import build_model
-from feelvos_lab.model.folded import folded
+from feelvos_lab.model.fold_norms import fold_batch_norms
 from feelvos_lab.model.matching import global_matching, local_matching, sample_reference
-from feelvos_lab.output import frame_names, write_segmentation
-from feelvos_lab.probe import Probe
-from feelvos_lab.train import batch_loss, train
+from feelvos_lab.training.distributed import this_rank
+from feelvos_lab.training.loop import train
+from feelvos_lab.training.losses import batch_loss
+from feelvos_lab.training.samples import StepSampler
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 # a GPU's convolutions round their factors to ten bits (TF32), its matching does not; it adds in another order
@@ -132,7 +137,7 @@ def test_answers_frame_by_frame(
 ) -> None:
     clip = replace(clip, starts=starts)
     torch.manual_seed(0)
-    model = folded(build_model(configure("smoke", **settings).model).eval())
+    model = fold_batch_norms(build_model(configure("smoke", **settings).model).eval())
     here = list(propagate(model, clip))
     for wanted, found in zip(here, propagate(model.to(device), clip), strict=True):
         assert found.labels.device.type == found.probabilities.device.type == "cpu"
@@ -147,7 +152,7 @@ def test_answers_frame_by_frame(
 )
 def test_the_loss_and_its_gradients(device: torch.device, settings: dict[str, object], clip: Clip) -> None:
     config = configure("smoke", **settings)
-    drawn = Draws([[clip]], config=config, seed=0, share=share())[0]
+    drawn = StepSampler([[clip]], config=config, seed=0, share=this_rank())[0]
     found = []
     for place in ("cpu", device):
         torch.manual_seed(0)
@@ -177,7 +182,11 @@ def test_what_is_made_of_answers(device: torch.device, clip: Clip, tmp_path: Pat
         look = Probe(model, clip).look(3, object_id=1, cell=(4, 5))
         shown.append([tensor for tensor in look if isinstance(tensor, Tensor)])
         for layout in ("sheet", "strip", "arrows"):
-            assert list(studio.draw(model, clip, studio.Request(layout=layout, frames=[2], objects=(1,))))
+            assert list(
+                make_distance_maps.draw(
+                    model, clip, make_distance_maps.Request(layout=layout, frames=[2], objects=(1,))
+                )
+            )
     pd.testing.assert_frame_equal(*scores, rtol=10 * ANSWERS[device.type])
     assert files[0] == files[1] and len(files[0]) > 2 * len(clip)
     for here, there in zip(*shown, strict=True):
@@ -189,7 +198,7 @@ def test_what_is_made_of_answers(device: torch.device, clip: Clip, tmp_path: Pat
 def test_lessons_where_there_is_a_gpu(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that compute with frames and masks, every exercise solved; their network is trained on the other device."""
     monkeypatch.setattr(lab, "device", lambda: THERE)
-    monkeypatch.setattr(speed, "fastest", lambda *_: 1e-3)  # it is not asked here
+    monkeypatch.setattr(roofline, "fastest", lambda *_: 1e-3)  # it is not asked here
     let_fused(monkeypatch)
     with Elsewhere():
         run_here(name, tmp_path, change=solve, preset="smoke", **QUICK.get(name, {}))

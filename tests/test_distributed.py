@@ -14,14 +14,13 @@ import torch
 from ranks import CONFIG
 from torch import nn
 
-from feelvos_lab import cli
-from feelvos_lab.checkpoint import load_checkpoint
+from feelvos_lab.cli import main as cli
 from feelvos_lab.config import Config, configure
-from feelvos_lab.data.draws import Draws, Share
-from feelvos_lab.data.shapes import make_clips
+from feelvos_lab.data.synthetic import make_clips
 from feelvos_lab.errors import LabError
-from feelvos_lab.shipped import read_card
-from feelvos_lab.train import train
+from feelvos_lab.model.checkpoint import load_checkpoint, read_card
+from feelvos_lab.training.loop import train
+from feelvos_lab.training.samples import Rank, StepSampler
 
 CLIPS = make_clips("train", count=3, height=64, width=64, frames=6)
 
@@ -71,8 +70,8 @@ def test_a_batch_in_parts_gives_the_weights_of_a_whole_one(one_process: nn.Modul
 
 
 def test_shares_of_a_batch_are_the_batch() -> None:
-    whole = Draws([CLIPS], config=CONFIG, seed=0, share=Share())[5].samples
-    shares = [Draws([CLIPS], config=CONFIG, seed=0, share=Share(rank, 2))[5].samples for rank in range(2)]
+    whole = StepSampler([CLIPS], config=CONFIG, seed=0, share=Rank())[5].samples
+    shares = [StepSampler([CLIPS], config=CONFIG, seed=0, share=Rank(rank, 2))[5].samples for rank in range(2)]
     for one, other in zip(whole, shares[0] + shares[1], strict=True):
         assert torch.equal(one.frames, other.frames) and torch.equal(one.labels, other.labels)
     assert not torch.equal(whole[0].frames, whole[1].frames)
@@ -91,15 +90,15 @@ def test_a_batch_that_cannot_be_shared_is_refused() -> None:
     with pytest.raises(LabError, match=r"accumulate must divide the 4 clips .* got 3"):
         train(_with(accumulate=3), seed=0, clips=CLIPS)
     with pytest.raises(LabError, match="multiple of the 3 processes, got 4"):
-        Draws([CLIPS], config=CONFIG, seed=0, share=Share(0, 3))
+        StepSampler([CLIPS], config=CONFIG, seed=0, share=Rank(0, 3))
     with pytest.raises(LabError, match="2 processes need draws='clip'"):
-        Draws([CLIPS], config=configure("smoke"), seed=0, share=Share(0, 2))
+        StepSampler([CLIPS], config=configure("smoke"), seed=0, share=Rank(0, 2))
 
 
 def test_torchrun_takes_the_options_of_the_command_line_and_one_process_writes(tmp_path: Path) -> None:
     settings = ("steps=2", "batch_size=2", "draws=clip", "optimizer=sgd", "learning_rate=0.01", "freeze_norm=true")
     options = ["--preset", "smoke", "--seed", "3", *(word for pair in settings for word in ("--set", pair))]
-    done = _torchrun("-m", "feelvos_lab.train", *options, "--out", tmp_path / "two")
+    done = _torchrun("-m", "feelvos_lab", "train", *options, "--out", tmp_path / "two")
     assert done.returncode == 0, done.stderr[-2000:]
     assert [re.sub(r"  .*", "", line) for line in done.stdout.splitlines()] == [
         "step 2/2",
@@ -107,7 +106,7 @@ def test_torchrun_takes_the_options_of_the_command_line_and_one_process_writes(t
     ]
     assert sorted(p.name for p in (tmp_path / "two").iterdir()) == ["history.csv", "model.json", "model.safetensors"]
     card = read_card(tmp_path / "two" / "model.safetensors")
-    assert card["command"].startswith("torchrun --nproc-per-node 2 -m feelvos_lab.train --preset smoke --seed 3 --set")
+    assert card["command"].startswith("torchrun --nproc-per-node 2 -m feelvos_lab train --preset smoke --seed 3 --set")
     with pytest.raises(SystemExit, match="0"):
         cli.main(["train", *options, "--out", str(tmp_path / "one")])
     one, two = (load_checkpoint(tmp_path / name / "model.safetensors")[0] for name in ("one", "two"))
@@ -115,7 +114,7 @@ def test_torchrun_takes_the_options_of_the_command_line_and_one_process_writes(t
 
 
 def test_a_refusal_ends_all_processes_with_one_sentence(tmp_path: Path) -> None:
-    done = _torchrun("-m", "feelvos_lab.train", "--preset", "smoke", "--out", tmp_path / "out")
+    done = _torchrun("-m", "feelvos_lab", "train", "--preset", "smoke", "--out", tmp_path / "out")
     assert done.returncode != 0
     said = [line for line in done.stderr.splitlines() if line.startswith("feelvos-lab: ")]
     assert len(said) == 1 and "2 processes need draws='clip', got draws='batch'" in said[0]
@@ -126,7 +125,7 @@ def test_a_refusal_of_one_process_alone_ends_all_with_its_sentence(tmp_path: Pat
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("kept")  # which the process that writes looks for, and no other
     options = ("--preset", "smoke", "--set", "draws=clip", "--out", tmp_path / "out")
-    done = _torchrun("-m", "feelvos_lab.train", *options)
+    done = _torchrun("-m", "feelvos_lab", "train", *options)
     assert done.returncode != 0
     said = [line for line in done.stderr.splitlines() if line.startswith("feelvos-lab: ")]
     assert len(said) == 1 and "holds files already" in said[0]

@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from right_answers import RIGHT, difference_by_index, pairs_by_broadcasting, pairs_by_einsum, walk
 from wrong_answers import UNNAMED, WRONG
 
-from feelvos_lab import exercises
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.errors import LabError
-from feelvos_lab.exercise_checks import LESSONS, find_exercise
-from feelvos_lab.exercises import exercise, hint, solution
+from feelvos_lab.lessons import exercises
+from feelvos_lab.lessons.checks import LESSONS, find_exercise
+from feelvos_lab.lessons.exercises import exercise, hint, solution
 from feelvos_lab.model.matching import normalise_distance as squash
 
 inf = torch.inf

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from feelvos_lab.ablate.spec import load_spec
+from feelvos_lab.ablation.spec import load_spec
 from feelvos_lab.config import configure
-from feelvos_lab.data import shapes
+from feelvos_lab.data import synthetic
 from feelvos_lab.data.clip import Clip
-from feelvos_lab.data.factors import BASE, FACTORS, Place, cells_a_frame, clip_name, place_of
-from feelvos_lab.data.shapes import Difficulty, make_clip, make_clips, make_factor_clips
-from feelvos_lab.data.source import load_clips
+from feelvos_lab.data.datasets import load_clips
+from feelvos_lab.data.difficulty_sweep import BASE, FACTORS, Difficulty, Place, cells_a_frame, clip_name, place_of
+from feelvos_lab.data.synthetic import make_clip, make_clips, make_factor_clips
 from feelvos_lab.errors import LabError
 
 SMALL = {"height": 48, "width": 64, "frames": 9}
@@ -111,13 +111,13 @@ def test_without_pairing_a_double_changes_what_is_drawn_after_it() -> None:
 
 def test_the_splits_scenes_and_the_mixed_clips_share_no_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     seeds: list[int] = []
-    real = shapes.make_clip
+    real = synthetic.make_clip
 
     def noted(seed: int, **named: object) -> Clip:
         seeds.append(seed)
         return real(seed, **named)
 
-    monkeypatch.setattr(shapes, "make_clip", noted)
+    monkeypatch.setattr(synthetic, "make_clip", noted)
     for split in ("validation", "test"):
         make_factor_clips(split, scenes=1, **SMALL)
         make_clips(split, count=3, **SMALL)

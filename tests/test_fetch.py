@@ -18,11 +18,10 @@ import pytest
 import torch
 from PIL import Image
 
-from feelvos_lab import cli
-from feelvos_lab.data import fetch as fetching
-from feelvos_lab.data import unpack as unpacking
+from feelvos_lab.cli import main as cli
+from feelvos_lab.data import download
 from feelvos_lab.data.davis import read_davis
-from feelvos_lab.data.fetch import Archive, fetch
+from feelvos_lab.data.download import Archive, fetch
 from feelvos_lab.data.images import write_mask
 from feelvos_lab.errors import LabError
 
@@ -234,7 +233,7 @@ def test_another_size_is_refused_before_the_download(server: Server, tmp_path: P
 
 
 def test_a_checksum_that_is_none_is_told(tmp_path: Path) -> None:
-    assert "64 hexadecimal digits, got 'abc'" in _refused(fetching.ARCHIVES["davis-2017"], tmp_path / "d", sha256="abc")
+    assert "64 hexadecimal digits, got 'abc'" in _refused(download.ARCHIVES["davis-2017"], tmp_path / "d", sha256="abc")
 
 
 def test_without_a_published_checksum_the_one_that_came_is_printed_and_kept(server: Server, tmp_path: Path) -> None:
@@ -315,11 +314,11 @@ def test_a_bomb_is_refused_by_its_size_and_by_its_number_of_files(
 ) -> None:
     server.content = _packed({"DAVIS/zeros": bytes(3_000_000)})
     assert len(server.content) < 10_000
-    monkeypatch.setattr(unpacking, "MAX_UNPACKED", 2_999_999)
+    monkeypatch.setattr(download, "MAX_UNPACKED", 2_999_999)
     assert "1 entries of 3,000,000 bytes, at most" in _refused(_archive(server), tmp_path / "davis")
-    monkeypatch.setattr(unpacking, "MAX_UNPACKED", 3_000_000)
+    monkeypatch.setattr(download, "MAX_UNPACKED", 3_000_000)
     assert "is no DAVIS-2017" in _refused(_archive(server), tmp_path / "davis")
-    monkeypatch.setattr(unpacking, "MAX_ENTRIES", 0)
+    monkeypatch.setattr(download, "MAX_ENTRIES", 0)
     assert "at most 0 entries" in _refused(_archive(server), tmp_path / "davis")
 
 
@@ -365,7 +364,7 @@ def test_an_archive_of_something_else_is_refused(server: Server, tmp_path: Path)
 def test_a_download_longer_than_any_data_set_is_refused(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetching, "MAX_DOWNLOAD", 100)
+    monkeypatch.setattr(download, "MAX_DOWNLOAD", 100)
     assert "at most 100 were expected" in _refused(Archive(server.address, 2017), tmp_path / "davis")
 
 
@@ -394,7 +393,7 @@ def test_without_a_network_one_sentence_says_where_to_put_the_archive(
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{closed.getsockname()[1]}/{NAME}"
-        monkeypatch.setitem(fetching.ARCHIVES, "davis-2017", Archive(address, 2017))
+        monkeypatch.setitem(download.ARCHIVES, "davis-2017", Archive(address, 2017))
         with pytest.raises(SystemExit) as left:
             cli.main(["fetch-data", "davis-2017", "--out", str(tmp_path / "davis")])
     told = capsys.readouterr().err
@@ -406,7 +405,7 @@ def test_without_a_network_one_sentence_says_where_to_put_the_archive(
 def test_the_command_fetches_and_names_the_data_root(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(fetching.ARCHIVES, "davis-2017", _archive(server))
+    monkeypatch.setitem(download.ARCHIVES, "davis-2017", _archive(server))
     with pytest.raises(SystemExit) as left:
         cli.main(["fetch-data", "davis-2017", "--out", str(tmp_path / "davis")])
     assert left.value.code == 0

@@ -8,16 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from feelvos_lab.checkpoint import load_checkpoint
 from feelvos_lab.config import configure
-from feelvos_lab.data.shapes import make_clip, make_clips
+from feelvos_lab.data.synthetic import make_clip, make_clips
 from feelvos_lab.errors import LabError
-from feelvos_lab.infer import propagate
+from feelvos_lab.inference.propagation import propagate
 from feelvos_lab.model.build import build_model
+from feelvos_lab.model.checkpoint import load_checkpoint, shipped_path
 from feelvos_lab.model.feelvos import Feelvos, label_frame
-from feelvos_lab.model.folded import folded
+from feelvos_lab.model.fold_norms import fold_batch_norms
 from feelvos_lab.model.head import winners
-from feelvos_lab.shipped import shipped_path
 
 CLIP = make_clip(11, height=65, width=97, frames=3, objects=2)
 
@@ -55,14 +54,14 @@ NETWORKS = {
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_folded_network_gives_the_logits_it_gave(network: str) -> None:
     model = NETWORKS[network]()
-    torch.testing.assert_close(_logits(folded(model)), _logits(model), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(_logits(fold_batch_norms(model)), _logits(model), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("preset", ["reduced", "real", "full"])
 def test_no_batch_norm_is_left_of_a_preset_and_the_model_itself_keeps_its_own(preset: str) -> None:
     model = _eventful(preset)
     before = copy.deepcopy(model.state_dict())
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded(model).modules())
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in fold_batch_norms(model).modules())
     after = model.state_dict()
     assert list(after) == list(before) and all(torch.equal(after[name], before[name]) for name in before)
     assert any(p.requires_grad for p in model.parameters())
@@ -70,7 +69,7 @@ def test_no_batch_norm_is_left_of_a_preset_and_the_model_itself_keeps_its_own(pr
 
 def test_a_network_in_training_is_not_folded() -> None:
     with pytest.raises(LabError, match=r"call model\.eval\(\) first"):
-        folded(_eventful("smoke").train())
+        fold_batch_norms(_eventful("smoke").train())
 
 
 def test_a_network_that_folding_would_change_is_refused() -> None:
@@ -88,13 +87,15 @@ def test_a_network_that_folding_would_change_is_refused() -> None:
     model = _eventful("smoke")
     model.decoder.low = Shortcut(model.decoder.low[0], model.decoder.low[1])
     with pytest.raises(LabError, match="must not change the features, they differ by"):
-        folded(model)
+        fold_batch_norms(model)
 
 
 def test_folding_moves_no_more_than_a_handful_of_labels() -> None:
     model = load_checkpoint(shipped_path("reduced"))[0]
     clips = make_clips("test", count=2, height=96, width=128, frames=16)
-    pairs = [(a, b) for c in clips for a, b in zip(propagate(model, c), propagate(folded(model), c), strict=True)]
+    pairs = [
+        (a, b) for c in clips for a, b in zip(propagate(model, c), propagate(fold_batch_norms(model), c), strict=True)
+    ]
     assert sum(int((a.labels != b.labels).sum()) for a, b in pairs) <= 5  # of 393,216
 
 

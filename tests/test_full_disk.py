@@ -20,12 +20,12 @@ from ablate_standin import write_spec
 from PIL import Image
 from safetensors.torch import load_file
 
-from feelvos_lab.ablate.plan import plan
-from feelvos_lab.ablate.spec import load_spec
-from feelvos_lab.checkpoint import load_checkpoint
+from feelvos_lab.ablation.runs import plan
+from feelvos_lab.ablation.spec import load_spec
 from feelvos_lab.config import configure
-from feelvos_lab.data.writing import is_unfinished
-from feelvos_lab.train import train
+from feelvos_lab.files.atomic import is_unfinished
+from feelvos_lab.model.checkpoint import load_checkpoint
+from feelvos_lab.training.loop import train
 
 FILLER = "filler"
 TRAIN = ["train", "--preset", "smoke", "--set", "steps=40", "--save-every", "10"]
@@ -69,13 +69,13 @@ class Disk:
 
     def refused(self, *arguments: str | Path, code: int = 2) -> str:
         """A command that must end in one sentence; the sentence."""
-        done = self.run("-m", "feelvos_lab.cli", *arguments)
+        done = self.run("-m", "feelvos_lab", *arguments)
         assert done.returncode == code, (done.stdout, done.stderr)
         assert done.stderr.startswith("feelvos-lab: ") and done.stderr.count("\n") == 1, done.stderr
         return done.stderr
 
     def done(self, *arguments: str | Path) -> None:
-        done = self.run("-m", "feelvos_lab.cli", *arguments)
+        done = self.run("-m", "feelvos_lab", *arguments)
         assert done.returncode == 0, done.stderr
 
     def unfinished(self) -> list[Path]:
@@ -134,7 +134,7 @@ def test_a_training_keeps_its_last_state_and_goes_on_from_it(disk: Disk, one_thr
 LIMITED = """
 import resource, sys
 import torch._dynamo
-from feelvos_lab.cli import main
+from feelvos_lab.cli.main import main
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
 main(sys.argv[2:])
 """
@@ -173,7 +173,7 @@ def test_a_sweep_goes_on_when_there_is_room_again(disk: Disk, tmp_path: Path) ->
     spec = write_spec(tmp_path)
     command = ["ablate", "run", str(spec), "--root", str(disk.folder), "--workers", "1"]
     disk.leave(12 * 1024 if disk.mounted else 1500)  # a page of a run has more
-    done = disk.run("-m", "feelvos_lab.cli", *command)
+    done = disk.run("-m", "feelvos_lab", *command)
     assert done.returncode in (1, 2) and "Traceback" not in done.stdout + done.stderr, done.stderr
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("feelvos-lab: "), done.stderr
     assert "ok" not in {run.state for run in plan(load_spec(spec), root=disk.folder)}
@@ -189,7 +189,7 @@ from pathlib import Path
 import pandas as pd, torch
 from matplotlib.figure import Figure
 from feelvos_lab import lab
-from feelvos_lab.checkpoint import save_checkpoint
+from feelvos_lab.model.checkpoint import save_checkpoint
 from feelvos_lab.config import configure
 from feelvos_lab.data.images import write_mask
 from feelvos_lab.errors import LabError
@@ -263,7 +263,7 @@ def test_a_log_on_a_full_disk_ends_a_command_in_one_sentence(checkpoint: Path) -
         pytest.skip("this system has no /dev/full")
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "feelvos_lab.cli", "train", "--help"],
+            [sys.executable, "-m", "feelvos_lab", "train", "--help"],
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
             stdout=full,
             stderr=subprocess.PIPE,

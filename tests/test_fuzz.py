@@ -24,21 +24,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from feelvos_lab.ablate import report
-from feelvos_lab.ablate.published import read_scores
-from feelvos_lab.ablate.records import RECORD, read_record
-from feelvos_lab.ablate.spec import load_spec
-from feelvos_lab.checkpoint import load_checkpoint, save_checkpoint
+from feelvos_lab.ablation import report
+from feelvos_lab.ablation.record import RECORD, read_record
+from feelvos_lab.ablation.results import read_scores
+from feelvos_lab.ablation.spec import load_spec
 from feelvos_lab.config import configure
-from feelvos_lab.convert.bundle import Bundle
-from feelvos_lab.data.distances import read_distance, write_distance
-from feelvos_lab.data.images import read_frame, read_mask, write_mask
+from feelvos_lab.data.images import read_distance, read_frame, read_mask, write_distance, write_mask
 from feelvos_lab.data.video import VideoFrames
 from feelvos_lab.data.youtube_vos import read_youtube_vos
 from feelvos_lab.errors import LabError
+from feelvos_lab.files.notebooks import parse_parameters, read_parameters
+from feelvos_lab.lessons.rules import lint
+from feelvos_lab.model.checkpoint import load_checkpoint, read_card, save_checkpoint, write_card
 from feelvos_lab.model.feelvos import Feelvos
-from feelvos_lab.nbtools import lint, parse_parameters, read_parameters
-from feelvos_lab.shipped import read_card, write_card
+from feelvos_lab.tf_import.checkpoint_format import Bundle
 
 Reader = Callable[[Path], object]
 SHARED = Path(os.environ.get("FEELVOS_SHARED", Path(__file__).parent.parent.parent / "shared"))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from feelvos_lab.model import matching, naive
+from feelvos_lab.model.matching import maps, naive
 
 HERE = Path(__file__).parent
 SHARED = Path(os.environ.get("FEELVOS_SHARED", HERE.parent.parent / "shared"))
@@ -62,12 +62,12 @@ def test_no_case_is_missing() -> None:
 
 @pytest.mark.parametrize("name", GLOBAL)
 def test_the_global_map_is_the_official_one(name: str) -> None:
-    _check_global(GOLDEN / f"{name}.npz", matching)
+    _check_global(GOLDEN / f"{name}.npz", maps)
 
 
 @pytest.mark.parametrize("name", LOCAL)
 def test_the_local_map_is_the_official_one(name: str) -> None:
-    _check_local(GOLDEN / f"{name}.npz", matching)
+    _check_local(GOLDEN / f"{name}.npz", maps)
 
 
 @pytest.mark.parametrize("name", ["global_d_refquery_differ", "global_g_large_distances", "global_j_no_background"])
@@ -85,7 +85,7 @@ def test_squared_distances_are_the_official_ones(name: str) -> None:
     case = _load(GOLDEN / f"{name}.npz")
     reference, labels = _channels_first(case["ref_embedding"]), _indices(case["ref_labels"], case["gt_ids"])
     for query, raw in zip(case["query_embedding"], _maps(case["raw_k1_chunks1"]), strict=True):
-        match = matching.nearest_global(_channels_first(query), reference, labels, num_objects=len(case["gt_ids"]))
+        match = maps.nearest_global(_channels_first(query), reference, labels, num_objects=len(case["gt_ids"]))
         expected = torch.where(raw > 1e19, torch.inf, raw)
         atol = 1e-3 if name in TOLERANCE else 3e-5
         torch.testing.assert_close(match.sq_distance, expected, rtol=1e-6, atol=atol)
@@ -97,4 +97,4 @@ def test_files_that_are_only_in_the_shared_folder_agree_too() -> None:
     if not paths:
         pytest.skip(f"no reference numbers in {SHARED}: set FEELVOS_SHARED")
     for path in paths:
-        (_check_global if path.stem.startswith("global_") else _check_local)(path, matching)
+        (_check_global if path.stem.startswith("global_") else _check_local)(path, maps)

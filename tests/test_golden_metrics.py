@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from feelvos_lab.data.clip import Clip, read_mask
+from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.davis import read_davis
-from feelvos_lab.metrics import contour_accuracy, frame_scores, region_similarity, score_masks, summarise
+from feelvos_lab.data.images import read_mask
+from feelvos_lab.evaluation.metrics import contour_accuracy, frame_scores, region_similarity, score_masks, summarise
 
 HERE = Path(__file__).parent
 SHARED = Path(os.environ.get("FEELVOS_SHARED", HERE.parent.parent / "shared"))

@@ -14,15 +14,15 @@ from official_values import official_value
 from torch import Tensor, nn
 
 from feelvos_lab.config import configure
-from feelvos_lab.convert.names import official_names, to_official, to_torch
 from feelvos_lab.data.clip import Clip
-from feelvos_lab.data.triplets import Sample
-from feelvos_lab.infer import propagate
+from feelvos_lab.inference.propagation import propagate
 from feelvos_lab.model.feelvos import Feelvos, label_frame
+from feelvos_lab.model.grid import resize_bilinear
 from feelvos_lab.model.matching import nearest_global
-from feelvos_lab.model.resize import resize_bilinear
-from feelvos_lab.optim import decayed_weights
-from feelvos_lab.train import batch_loss, kept_fraction
+from feelvos_lab.tf_import.names import official_names, to_official, to_torch
+from feelvos_lab.training.losses import batch_loss, kept_fraction
+from feelvos_lab.training.optimizer import decayed_weights
+from feelvos_lab.training.samples import Sample
 
 SHARED = Path(os.environ.get("FEELVOS_SHARED", Path(__file__).parent.parent.parent / "shared"))
 NETWORK = SHARED / "golden" / "network"

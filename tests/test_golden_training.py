@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from feelvos_lab.config import configure
-from feelvos_lab.convert.names import to_official, to_torch
-from feelvos_lab.model.resize import resize_bilinear, resize_labels, stride4_size
-from feelvos_lab.optim import make_optimizer, update
-from feelvos_lab.train import hard_pixel_loss, kept_fraction, poly_rate
+from feelvos_lab.model.grid import resize_bilinear, resize_labels, stride4_size
+from feelvos_lab.tf_import.names import to_official, to_torch
+from feelvos_lab.training.losses import hard_pixel_loss, kept_fraction
+from feelvos_lab.training.optimizer import make_optimizer, poly_rate, update
 
 GOLDEN = Path(__file__).parent / "golden"
 LOSSES = sorted(path.stem for path in (GOLDEN / "loss").glob("*.npz"))

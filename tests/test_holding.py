@@ -16,23 +16,22 @@ from types import MappingProxyType
 import pytest
 from ablate_standin import record_by_hand, write_spec
 
-from feelvos_lab import cli
-from feelvos_lab.ablate import cluster, process, run
-from feelvos_lab.ablate.plan import plan
-from feelvos_lab.ablate.records import UNFINISHED
-from feelvos_lab.ablate.spec import load_spec
+from feelvos_lab.ablation import dask_cluster, execute, local_runs
+from feelvos_lab.ablation.record import UNFINISHED
+from feelvos_lab.ablation.runs import plan
+from feelvos_lab.ablation.spec import load_spec
+from feelvos_lab.cli import main as cli
 from feelvos_lab.config import configure
-from feelvos_lab.data.holding import alone, hold, holder, let_go
-from feelvos_lab.data.writing import complete_file
 from feelvos_lab.errors import LabError
-from feelvos_lab.output import complete_folder
-from feelvos_lab.train import train
+from feelvos_lab.files.atomic import complete_file, complete_folder
+from feelvos_lab.files.lock import acquire, holder, locked, release
+from feelvos_lab.training.loop import train
 
 HOLDS = """
 import sys, time
 from pathlib import Path
-from feelvos_lab.data.holding import hold
-held = hold(Path(sys.argv[1]), "working")
+from feelvos_lab.files.lock import acquire
+held = acquire(Path(sys.argv[1]), "working")
 print("held", flush=True)
 time.sleep(60)
 """
@@ -57,11 +56,11 @@ def test_the_second_is_told_who_is_there_and_one_that_was_killed_is_not(tmp_path
     with another(lock) as process:
         assert holder(lock)["pid"] == process.pid
         with pytest.raises(LabError, match=f"^another process is working: process {process.pid} on .*, since ..:..; "):
-            hold(lock, "working")
+            acquire(lock, "working")
         process.kill()
         process.wait()
         assert lock.exists() and holder(lock) is None
-        with alone(lock, "working"):
+        with locked(lock, "working"):
             assert holder(lock)["pid"] == os.getpid()
     assert not lock.exists()
 
@@ -79,14 +78,14 @@ def test_a_lock_file_that_its_holder_removed_is_not_taken_for_the_new_one(
         flock(file, how)
 
     monkeypatch.setattr(fcntl, "flock", removed_first)
-    held = hold(lock, "working")
+    held = acquire(lock, "working")
     assert len(opened) == 2 and os.path.samestat(os.fstat(held), lock.stat())
-    let_go(lock, held)
+    release(lock, held)
 
 
 def test_a_child_that_was_given_the_lock_holds_it_until_it_ends(tmp_path: Path) -> None:
     lock = tmp_path / ".lock"
-    held = hold(lock, "working")
+    held = acquire(lock, "working")
     child = subprocess.Popen(["sleep", "60"], pass_fds=[held])
     os.close(held)
     assert holder(lock) is not None
@@ -126,7 +125,7 @@ def test_a_training_that_another_has_ended_meanwhile_is_not_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other ends between the first look at the folder and the moment in which it is ours."""
-    from feelvos_lab import output
+    from feelvos_lab.files import atomic
 
     out = tmp_path / "out"
     out.mkdir()
@@ -137,9 +136,9 @@ def test_a_training_that_another_has_ended_meanwhile_is_not_made_again(
         (out / "state.safetensors").rename(out / "model.safetensors")
         yield
 
-    monkeypatch.setattr(output, "alone", ended)
+    monkeypatch.setattr(atomic, "locked", ended)
     occupied = pytest.raises(LabError, match="holds files already")
-    with occupied, output.writable_folder(out, resuming=["state.safetensors"]):
+    with occupied, atomic.writable_folder(out, resuming=["state.safetensors"]):
         raise AssertionError("it is trained again")
 
 
@@ -184,7 +183,7 @@ def test_a_run_whose_processes_were_killed_after_its_record_is_missing(tmp_path:
     first = plan(spec, root=tmp_path)[0]
     (first.folder / UNFINISHED).touch()  # as it is when a run is killed while its page is drawn
     assert [planned.state for planned in plan(spec, root=tmp_path)] == ["missing", "ok", "ok"]
-    process.clear(first)
+    local_runs.clear(first)
     assert sorted(path.name for path in first.folder.iterdir()) == [UNFINISHED, "plan.json"]
 
 
@@ -198,31 +197,31 @@ def test_what_another_sweep_ends_while_this_one_waits_is_not_made_again(
         record_by_hand(tmp_path, spec)
         yield
 
-    monkeypatch.setattr(run, "alone", another_ends)
-    monkeypatch.setattr(process, "start", lambda *_, **__: pytest.fail("a run is made again"))
-    runs = run.run(spec, root=tmp_path, progress=lambda _line: None)
+    monkeypatch.setattr(execute, "sweep_lock", another_ends)
+    monkeypatch.setattr(local_runs, "start", lambda *_, **__: pytest.fail("a run is made again"))
+    runs = execute.run(spec, root=tmp_path, progress=lambda _line: None)
     assert {planned.state for planned in runs} == {"ok"}
 
 
 def test_a_run_waits_for_what_a_killed_sweep_left_and_says_what_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "ORPHANS", 0.2)
+    monkeypatch.setattr(local_runs, "ORPHANS", 0.2)
     spec = load_spec(write_spec(tmp_path))
     folder = plan(spec, root=tmp_path)[0].folder
     with another(folder / UNFINISHED) as orphan, pytest.raises(LabError, match="left by a sweep") as refusal:
-        run.run(spec, root=tmp_path, progress=lambda _line: None)
+        execute.run(spec, root=tmp_path, progress=lambda _line: None)
     assert f"process {orphan.pid} on " in str(refusal.value) and "\n" not in str(refusal.value)
 
 
 def test_a_run_whose_sweep_died_while_it_started_does_not_go_on(tmp_path: Path) -> None:
     spec = load_spec(write_spec(tmp_path))
     planned = plan(spec, root=tmp_path)[0]
-    process.clear(planned)
-    process.write_json(planned.folder / "plan.json", process.plan_content(planned, spec))
+    local_runs.clear(planned)
+    local_runs.write_json(planned.folder / "plan.json", local_runs.plan_content(planned, spec))
     gone = subprocess.Popen(["true"])
     gone.wait()
-    child = [sys.executable, "-m", "feelvos_lab.ablate.child", str(planned.folder), str(gone.pid)]
+    child = [sys.executable, "-m", "feelvos_lab.ablation.worker", str(planned.folder), str(gone.pid)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     assert subprocess.run(child, env=environment, stderr=subprocess.DEVNULL).returncode == -signal.SIGTERM
     assert not (planned.folder / "record.json").exists()
@@ -241,7 +240,7 @@ def test_a_cluster_that_loses_its_last_worker_is_not_waited_for_for_ever(monkeyp
     clock = [1000]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     client = Client()
-    workers = cluster._Workers(client)
+    workers = dask_cluster._Workers(client)
     one = {"a": 1}
     for clock[0], client.there in ((1100, {}), (1200, one), (1210, {}), (1258, {}), (1261, one), (1320, {})):
         workers.require()  # none has come yet; one has; another came before the minute was over

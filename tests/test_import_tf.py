@@ -12,17 +12,16 @@ import pytest
 import torch
 from official_values import official_value
 
-from feelvos_lab.checkpoint import initialise, load_checkpoint
-from feelvos_lab.cli import main
+from feelvos_lab.cli.main import main
 from feelvos_lab.config import configure
-from feelvos_lab.convert.bundle import Bundle, Entry
-from feelvos_lab.convert.crc32c import crc32c
-from feelvos_lab.convert.names import official_names
-from feelvos_lab.convert.tensorflow import import_checkpoint
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.errors import LabError
-from feelvos_lab.infer import propagate
+from feelvos_lab.inference.propagation import propagate
+from feelvos_lab.model.checkpoint import initialise, load_checkpoint
 from feelvos_lab.model.feelvos import Feelvos
+from feelvos_lab.tf_import.checkpoint_format import Bundle, Entry, crc32c
+from feelvos_lab.tf_import.convert import import_checkpoint
+from feelvos_lab.tf_import.names import official_names
 
 SHARED = Path(os.environ.get("FEELVOS_SHARED", Path(__file__).parent.parent.parent / "shared")) / "golden"
 GENUINE = SHARED / "checkpoint"

@@ -10,13 +10,13 @@ import torch
 
 from feelvos_lab.config import configure
 from feelvos_lab.data.clip import Clip
-from feelvos_lab.data.shapes import make_clip
+from feelvos_lab.data.synthetic import make_clip
 from feelvos_lab.errors import LabError
-from feelvos_lab.evaluate import copy_first_mask, evaluate
-from feelvos_lab.infer import propagate
+from feelvos_lab.evaluation.scoring import copy_first_mask, evaluate
+from feelvos_lab.inference.propagation import propagate
 from feelvos_lab.model.feelvos import Feelvos
+from feelvos_lab.model.grid import resize_labels
 from feelvos_lab.model.matching import global_matching
-from feelvos_lab.model.resize import resize_labels
 
 CLIP = make_clip(11, height=48, width=64, frames=5, objects=3)
 

@@ -14,17 +14,17 @@ import pytest
 import torch
 from test_curves import read_curves
 
-from feelvos_lab import cli
-from feelvos_lab.checkpoint import load_checkpoint
+from feelvos_lab.cli import main as cli
 from feelvos_lab.config import configure
-from feelvos_lab.train import train
+from feelvos_lab.model.checkpoint import load_checkpoint
+from feelvos_lab.training.loop import train
 
 STEPS, SAVE_EVERY = 40, 2
 OPTIONS = ["--preset", "smoke", "--set", f"steps={STEPS}", "--save-every", str(SAVE_EVERY), "--tensorboard"]
 DIES_WHILE_WRITING = """
 import os, signal, sys
-from feelvos_lab import checkpoint
-from feelvos_lab.cli import main
+from feelvos_lab.model import checkpoint
+from feelvos_lab.cli.main import main
 
 share, nth = float(sys.argv[1]), int(sys.argv[2])
 save_file, calls = checkpoint.save_file, 0
@@ -83,7 +83,7 @@ def test_a_training_that_is_killed_at_random_moments(tmp_path: Path, uninterrupt
     rng = random.Random(seed)
     out, state = tmp_path / "out", tmp_path / "out" / "state.safetensors"
     for _ in range(3):
-        process = _start("-m", "feelvos_lab.cli", "train", *OPTIONS, "--out", str(out))
+        process = _start("-m", "feelvos_lab", "train", *OPTIONS, "--out", str(out))
         for _ in range(rng.randint(1, 3)):
             before = _written(state)
             while _written(state) == before and process.poll() is None:

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from feelvos_lab import lab, shipped, viz
-from feelvos_lab.checkpoint import save_checkpoint, save_part
+from feelvos_lab import lab
 from feelvos_lab.config import Config, configure
 from feelvos_lab.errors import LabError
+from feelvos_lab.figures import basic
+from feelvos_lab.model import checkpoint
+from feelvos_lab.model.checkpoint import save_checkpoint, save_part
 from feelvos_lab.model.feelvos import Feelvos
 
 
@@ -22,15 +24,15 @@ from feelvos_lab.model.feelvos import Feelvos
 def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A notebook's folder, and an empty folder in place of the shipped checkpoints."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "checkpoints")
+    monkeypatch.setattr(checkpoint, "FOLDER", tmp_path / "checkpoints")
     return tmp_path
 
 
 def _ship(config: Config, *, seed: int = 0) -> Path:
-    path = shipped.shipped_path(config.preset)
+    path = checkpoint.shipped_path(config.preset)
     torch.manual_seed(1)
     save_checkpoint(path, Feelvos(config.model).eval(), config)
-    shipped.write_card(path, config=config, seed=seed, command="feelvos-lab train --preset smoke --out DIR")
+    checkpoint.write_card(path, config=config, seed=seed, command="feelvos-lab train --preset smoke --out DIR")
     return path
 
 
@@ -82,7 +84,7 @@ def test_the_shipped_checkpoint_stands_for_its_training(trained: list[int], caps
     assert trained == []
     assert not model.training
     assert all(torch.equal(v.cpu(), expected[n]) for n, v in model.state_dict().items())
-    assert shipped.sha256(path)[:12] in capsys.readouterr().out
+    assert checkpoint.sha256(path)[:12] in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -120,7 +122,7 @@ def test_a_checkpoint_that_is_named_is_taken_and_one_that_is_none_refused(
     lab.begin(preset="reduced", seed=0)
     assert lab.train_or_load("reduced", seed=0, checkpoint=str(path)).config.radius == 2
     assert trained == [] and "mine.safetensors" in capsys.readouterr().out
-    lab.save_figure(viz.loss_curve([{"step": 1, "loss": 0.5}]), "curve")
+    lab.save_figure(basic.loss_curve([{"step": 1, "loss": 0.5}]), "curve")
     assert json.loads((own_folder / "figures" / "curve.json").read_text())["preset"] == "smoke"
     save_part(path, {"backbone.x": torch.zeros(1)}, part="trunk", source="model.ckpt")
     for name, words in ((path, "must be a 'feelvos_lab checkpoint 2'"), (own_folder / "none", "no checkpoint at")):
@@ -132,11 +134,11 @@ def test_a_saved_figure_knows_how_it_was_made(own_folder: Path) -> None:
     path = _ship(configure("smoke"))
     lab.begin(preset="smoke", seed=0)
     lab.train_or_load("smoke", seed=0)
-    figure = viz.loss_curve([{"step": 1, "loss": 0.5}])
+    figure = basic.loss_curve([{"step": 1, "loss": 0.5}])
     assert lab.save_figure(figure, "03-global-map", radius=4) is figure
     notes = json.loads((own_folder / "figures" / "03-global-map.json").read_text())
     assert notes["parameters"] == {"radius": 4}
-    assert (notes["preset"], notes["seed"], notes["checkpoint_sha256"]) == ("smoke", 0, shipped.sha256(path))
+    assert (notes["preset"], notes["seed"], notes["checkpoint_sha256"]) == ("smoke", 0, checkpoint.sha256(path))
     assert "commit" in notes and "torch" in notes["versions"]
     assert (own_folder / "figures" / "03-global-map.pdf").read_bytes().startswith(b"%PDF")
 
@@ -144,21 +146,21 @@ def test_a_saved_figure_knows_how_it_was_made(own_folder: Path) -> None:
 def test_a_saved_figure_has_150_dots_an_inch(own_folder: Path) -> None:
     from PIL import Image
 
-    lab.save_figure(viz.loss_curve([{"step": 1, "loss": 0.5}]), "curve")
+    lab.save_figure(basic.loss_curve([{"step": 1, "loss": 0.5}]), "curve")
     with Image.open(own_folder / "figures" / "curve.png") as image:
         assert image.size == (502, 330)
 
 
 def test_a_figure_without_a_model_says_that_there_was_none(own_folder: Path) -> None:
     lab.begin(preset="smoke", seed=0)
-    lab.save_figure(viz.loss_curve([{"step": 1, "loss": 0.5}]), "curve")
+    lab.save_figure(basic.loss_curve([{"step": 1, "loss": 0.5}]), "curve")
     assert json.loads((own_folder / "figures" / "curve.json").read_text())["checkpoint_sha256"] is None
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "../up", ".hidden"])
 def test_a_figure_is_not_saved_outside_its_folder(name: str) -> None:
     with pytest.raises(LabError, match="name must be such as"):
-        lab.save_figure(viz.loss_curve([{"step": 1, "loss": 0.5}]), name)
+        lab.save_figure(basic.loss_curve([{"step": 1, "loss": 0.5}]), name)
 
 
 def _edit(path: Path, **entries: object) -> None:
@@ -177,7 +179,7 @@ def test_what_was_trained_here_is_loaded_the_next_time_with_its_history(capsys: 
     assert again.history == once.history and [row["step"] for row in once.history] == [2]
     weights = zip(once.model.state_dict().values(), again.model.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in weights)
-    lab.save_figure(viz.loss_curve(again.history), "loss")
+    lab.save_figure(basic.loss_curve(again.history), "loss")
     notes = json.loads(Path("figures/loss.json").read_text())
     assert notes["preset"] == "smoke" and notes["checkpoint_sha256"] == hashlib.sha256(before).hexdigest()
 

@@ -10,13 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from feelvos_lab import cli
-from feelvos_lab.checkpoint import load_checkpoint
+from feelvos_lab.cli import main as cli
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.images import read_mask, write_mask
-from feelvos_lab.infer import Prediction, propagate
+from feelvos_lab.inference.propagation import Prediction, propagate
+from feelvos_lab.model.checkpoint import load_checkpoint, shipped_path
 from feelvos_lab.model.feelvos import Feelvos
-from feelvos_lab.shipped import shipped_path
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -12,22 +12,25 @@ import torch
 from lesson_runs import NOTEBOOKS, run_here
 from PIL import Image
 
-from feelvos_lab import nbtools
 from feelvos_lab.config import configure
 from feelvos_lab.data.images import write_mask
-from feelvos_lab.data.shapes import make_clip
-from feelvos_lab.model.resize import resize_labels
-from feelvos_lab.shipped import why_not
-from feelvos_lab.studio import find_links, watch
+from feelvos_lab.data.synthetic import make_clip
+from feelvos_lab.files import notebooks
+from feelvos_lab.inference.matches import find_links, run_to_frames
+from feelvos_lab.lessons import rules
+from feelvos_lab.model.checkpoint import shipped_mismatch
+from feelvos_lab.model.grid import resize_labels
 
 NAME = "08_distance_map_studio"
-pytestmark = pytest.mark.skipif(bool(why_not(configure("reduced"), seed=0)), reason="the reduced model is not shipped")
+pytestmark = pytest.mark.skipif(
+    bool(shipped_mismatch(configure("reduced"), seed=0)), reason="the reduced model is not shipped"
+)
 
 
 def test_the_lesson_is_stripped_and_keeps_the_rules(tmp_path):
     copy = tmp_path / f"{NAME}.ipynb"
     copy.write_text((NOTEBOOKS / f"{NAME}.ipynb").read_text(encoding="utf-8"), encoding="utf-8")
-    assert nbtools.lint(copy) == [] and not nbtools.strip(copy)
+    assert rules.lint(copy) == [] and not notebooks.strip(copy)
 
 
 def test_papermill_draws_a_list_of_clips_that_the_parameters_name(tmp_path):
@@ -81,7 +84,7 @@ def test_the_numbers_on_paper_are_those_that_the_text_counts(run):
 def film(run):
     """The lesson's clip frame by frame: what was seen, and the truth on the stride-4 grid."""
     clip, model = run[0]["source"].clip, run[0]["model"]
-    seen = watch(model, clip, range(1, 16))
+    seen = run_to_frames(model, clip, range(1, 16))
     truth = {t: resize_labels(clip.masks[t], seen[t].prediction.cues.global_map.shape[1:]) for t in range(1, 16)}
     return seen, truth
 
@@ -115,7 +118,7 @@ def test_a_global_map_ages_and_a_spot_comes_back_with_the_look_alike(film):
 
 def test_the_last_arrow_leads_from_the_look_alike_into_the_object_and_has_no_fellow(run, film):
     (seen, truth), scope = film, run[0]
-    cells = scope["studio"].choose_cells(seen[8].prediction, 2, scope["source"].clip)
+    cells = scope["matches"].choose_cells(seen[8].prediction, 2, scope["source"].clip)
     links = find_links(seen[8], 2, scope["source"].clip, cells, model=scope["model"])
     assert all(truth[8][link.query] == 2 for link in links[:-1]) and truth[8][links[-1].query] != 2
     assert links[-1].previous is None and links[-1].first_distance < 0.3 and len(links) >= 3

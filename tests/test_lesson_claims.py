@@ -13,16 +13,17 @@ import pytest
 import torch
 from lesson_runs import NOTEBOOKS, run_here, solve
 
-from feelvos_lab import nbtools
-from feelvos_lab.ablate.published import read_published
-from feelvos_lab.checkpoint import load_checkpoint, save_checkpoint
+from feelvos_lab.ablation.results import read_published
 from feelvos_lab.config import configure
 from feelvos_lab.errors import LabError
-from feelvos_lab.infer import propagate
+from feelvos_lab.files import notebooks
+from feelvos_lab.inference.propagation import propagate
+from feelvos_lab.model.checkpoint import load_checkpoint, save_checkpoint, sha256, shipped_mismatch, shipped_path
 from feelvos_lab.model.feelvos import Feelvos
-from feelvos_lab.shipped import sha256, shipped_path, why_not
 
-pytestmark = pytest.mark.skipif(bool(why_not(configure("reduced"), seed=0)), reason="the reduced model is not shipped")
+pytestmark = pytest.mark.skipif(
+    bool(shipped_mismatch(configure("reduced"), seed=0)), reason="the reduced model is not shipped"
+)
 EXPERIMENTS = NOTEBOOKS.parent / "experiments"
 FULL = "10_full_feelvos"  # has no exercises, and another network
 
@@ -269,8 +270,8 @@ def test_09_clips_differ_more_than_seeds_and_pairs_narrow_the_interval(solved):
     assert paired < min(one, two) and paired < 0.7 * (one**2 + two**2) ** 0.5
     by_clip = scope["by_clip"]
     assert by_clip.corr().to_numpy().min() > 0.3 and 0 < int((by_clip < 0).any(axis=1).sum()) < len(by_clip) / 2
-    close = scope["stats"].difference(scope["base"], scope["ours"].of("previous-mask-only"), "JF")
-    alone = [scope["stats"].estimate(scope["ours"].of(n), "JF") for n in ("previous-mask-only", "full")]
+    close = scope["statistics"].difference(scope["base"], scope["ours"].of("previous-mask-only"), "JF")
+    alone = [scope["statistics"].estimate(scope["ours"].of(n), "JF") for n in ("previous-mask-only", "full")]
     assert alone[0].high > alone[1].low and close.verdict == "supported"
 
 
@@ -291,7 +292,7 @@ def test_09_ours_and_the_papers_agree_on_the_three_rows_that_lead_and_not_on_the
     assert set(here[3:]) == set(there[3:]) == leading and there[-1] == "full"
     assert here[:2] == ["no-first", "first-only"] and there[0] == "first-only"
     level = [ours.of(name) for name in ("previous-global", "no-previous-mask")]
-    stats = solved["09_reading_an_ablation"][0]["stats"]
+    stats = solved["09_reading_an_ablation"][0]["statistics"]
     assert {stats.difference(ours.of("full"), row, "JF").verdict for row in level} == {"undecided"}
 
 
@@ -355,7 +356,7 @@ def test_results_that_are_not_there_or_of_another_experiment_are_refused(tmp_pat
         read_published(folder)
 
 
-@pytest.mark.skipif(bool(why_not(configure("real"), seed=0)), reason="the real model is not shipped")
+@pytest.mark.skipif(bool(shipped_mismatch(configure("real"), seed=0)), reason="the real model is not shipped")
 def test_10_shows_the_shipped_network_for_film_and_says_that_the_clip_is_synthetic(tmp_path):
     scope, printed = run_here(FULL, tmp_path, change=solve, frames=3)
     assert "preset real" in printed["setup"] and "is used instead" in printed["film"]
@@ -393,13 +394,13 @@ def test_a_lesson_takes_a_filmed_clip_where_the_parameter_says(tmp_path):
     davis = str(root / "data" / "davis16")
     otherwise = lab.real_clip(davis, sequence="camel", otherwise=None)
     assert otherwise.name == "camel" and otherwise.frames[0].shape[1] == 240
-    with pytest.raises(nbtools.LabError, match="no sequence 'camle'"):
+    with pytest.raises(notebooks.LabError, match="no sequence 'camle'"):
         lab.real_clip(davis, sequence="camle", otherwise=otherwise)
 
 
 def test_without_a_folder_the_clip_that_stands_in_is_named(capsys):
     from feelvos_lab import lab
-    from feelvos_lab.data.shapes import make_clip
+    from feelvos_lab.data.synthetic import make_clip
 
     clip = make_clip(1, height=32, width=32, frames=2)
     assert lab.real_clip("", sequence="camel", otherwise=clip) is clip

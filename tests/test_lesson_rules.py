@@ -9,8 +9,9 @@ import pytest
 from ablate_standin import cell, notebook
 from lesson_runs import LESSONS, NOTEBOOKS, cells_of
 
-from feelvos_lab import nbtools
-from feelvos_lab.lessons import NUMBERED, count_code
+from feelvos_lab.files import notebooks
+from feelvos_lab.lessons import rules
+from feelvos_lab.lessons.rules import NUMBERED, count_code
 
 ALL = tuple(sorted(p.stem for p in NOTEBOOKS.glob("*.ipynb") if NUMBERED.fullmatch(p.stem)))
 
@@ -42,7 +43,7 @@ def clean() -> list[dict[str, Any]]:
 def lint(folder: Path, cells: list[dict[str, Any]], name: str = "01_lesson") -> list[str]:
     path = folder / f"{name}.ipynb"
     path.write_text(notebook(*cells))
-    return nbtools.lint(path)
+    return rules.lint(path)
 
 
 def replace(index: int, old: str, new: str):
@@ -104,13 +105,13 @@ def test_imports_comments_and_closing_brackets_are_no_lines_of_code():
 def test_every_lesson_is_stripped_and_lints(name, tmp_path):
     copy = tmp_path / f"{name}.ipynb"
     copy.write_text((NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8"), encoding="utf-8")
-    assert nbtools.lint(copy) == []
-    assert not nbtools.strip(copy)
+    assert rules.lint(copy) == []
+    assert not notebooks.strip(copy)
 
 
 @pytest.mark.parametrize("name", LESSONS)
 def test_the_equations_that_a_lesson_is_about_stand_in_it_with_their_numbers(name):
-    text = "\n".join(nbtools.source(c) for c in cells_of(name) if c["cell_type"] == "markdown")
+    text = "\n".join(notebooks.source(c) for c in cells_of(name) if c["cell_type"] == "markdown")
     wanted = {
         "02": ["(Eq. 1)"],
         "03": ["(Eq. 2)", "Eq. 3"],

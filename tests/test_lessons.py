@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from lesson_runs import EXERCISES, LESSONS, QUICK, run_here, run_in_kernel, stubbed
 
-from feelvos_lab import nbtools
 from feelvos_lab.config import configure
-from feelvos_lab.shipped import why_not
+from feelvos_lab.files import notebooks
+from feelvos_lab.model.checkpoint import shipped_mismatch
 
-pytestmark = pytest.mark.skipif(bool(why_not(configure("reduced"), seed=0)), reason="the reduced model is not shipped")
+pytestmark = pytest.mark.skipif(
+    bool(shipped_mismatch(configure("reduced"), seed=0)), reason="the reduced model is not shipped"
+)
 STUBS = (
     ("return None",),
     ('raise NotImplementedError("not yet")',),
@@ -37,7 +39,7 @@ def test_a_lesson_runs_as_shipped_and_uses_the_library_where_nothing_is_solved(n
     said = ["".join(o["text"]) for w, o in outputs if o.get("name") == "stdout" and w[3:].startswith("ex-")]
     assert [text.split(";")[0] for text in said] == [f"○ {e}: not attempted" for e in EXERCISES[name]]
     drawn = {where for where, o in outputs if "image/png" in o.get("data", {})}
-    saved = {c["id"] for c in shipped[name] if "lab.save_figure" in nbtools.source(c)}
+    saved = {c["id"] for c in shipped[name] if "lab.save_figure" in notebooks.source(c)}
     assert len(drawn) >= 2 and saved <= drawn
 
 

@@ -17,11 +17,13 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
-from feelvos_lab import cli
-from feelvos_lab.ablate import cluster
+from feelvos_lab.ablation import dask_cluster
+from feelvos_lab.cli import main as cli
 
 ROOT = Path(__file__).parents[1]
-OPEN_LAB = "import sys; from pathlib import Path; from feelvos_lab.start import open_lab; open_lab(Path(sys.argv[1]))"
+OPEN_LAB = (
+    "import sys; from pathlib import Path; from feelvos_lab.cli.jupyter import open_lab; open_lab(Path(sys.argv[1]))"
+)
 Server = Callable[..., list[tuple[str, int]]]
 
 
@@ -89,14 +91,14 @@ def test_the_page_listens_to_this_computer_alone_and_asks_for_its_token(listenin
     (tmp_path / "empty.ipynb").write_text(json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = ["-m", "feelvos_lab.cli", "app", "--no-browser", "--port", str(port), "--notebook", "empty.ipynb"]
+    command = ["-m", "feelvos_lab", "app", "--no-browser", "--port", str(port), "--notebook", "empty.ipynb"]
     assert listening(*command) == [("127.0.0.1", port)]
     for path in ("/", "/voila/render/empty.ipynb", "/api/kernels", "/files/empty.ipynb"):
         assert _answer(f"http://127.0.0.1:{port}{path}") == (200, "/login")
 
 
 def test_the_scheduler_and_its_dashboard_listen_to_this_computer_alone(listening: Server) -> None:
-    found = listening("-m", "feelvos_lab.cli", "ablate", "scheduler", "--port", "0", "--dashboard", "0", ports=2)
+    found = listening("-m", "feelvos_lab", "ablate", "scheduler", "--port", "0", "--dashboard", "0", ports=2)
     assert len(found) == 2 and {address for address, _ in found} == {"127.0.0.1"}
 
 
@@ -114,4 +116,4 @@ def test_a_public_scheduler_is_what_one_asks_for_and_is_told_what_it_means(
         "--no-jupyter",
     ]
     assert commands[2][4:6] == ["--host", "0.0.0.0"]
-    assert cluster.is_this_computer("::1") and not cluster.is_this_computer("192.168.0.1")
+    assert dask_cluster.is_this_computer("::1") and not dask_cluster.is_this_computer("192.168.0.1")

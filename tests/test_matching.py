@@ -12,9 +12,17 @@ from hypothesis import strategies as st
 from torch import Generator, Tensor
 
 from feelvos_lab.errors import LabError
-from feelvos_lab.model import matching as fast
-from feelvos_lab.model import naive, nearest, window
-from feelvos_lab.model.matching import global_matching, local_matching, nearest_global, nearest_local, sample_reference
+from feelvos_lab.model.matching import (
+    global_matching,
+    global_search,
+    local_matching,
+    local_search,
+    naive,
+    nearest_global,
+    nearest_local,
+    sample_reference,
+)
+from feelvos_lab.model.matching import maps as fast
 
 ANY_SEED = st.integers(0, 2**16)
 
@@ -95,17 +103,17 @@ def test_the_normalised_distance_is_its_loop_twin() -> None:
 def test_blocks_of_any_size_give_the_same_maps(monkeypatch: pytest.MonkeyPatch, bunch: int, tile: int) -> None:
     query, reference, labels = _frames(1, dim=5, size=(9, 14), num_objects=4, dtype=torch.float64)
     expected = [_dense_map(query, reference, labels, num_objects=4, radius=radius) for radius in (None, 6)]
-    monkeypatch.setattr(nearest, "_BUNCH", bunch)
-    monkeypatch.setattr(window, "_BUNCH", bunch)
-    monkeypatch.setattr(window, "_tile", lambda radius: tile)
-    monkeypatch.setattr(window, "_TILES", tile)
-    monkeypatch.setattr(nearest, "_KEPT", 0 if tile < 7 else 10**6)
-    monkeypatch.setattr(nearest, "_QUERIES", 7 * tile)
-    monkeypatch.setattr(nearest, "_PART", 2 * tile)
-    monkeypatch.setattr(nearest, "_TILES", bunch)
-    monkeypatch.setattr(nearest, "_TOGETHER", bunch)
-    monkeypatch.setattr(nearest, "_AGAIN", 3 * tile)
-    monkeypatch.setattr(nearest, "_PRODUCTS", {"cpu": 37 * tile})
+    monkeypatch.setattr(global_search, "_BUNCH", bunch)
+    monkeypatch.setattr(local_search, "_BUNCH", bunch)
+    monkeypatch.setattr(local_search, "_tile", lambda radius: tile)
+    monkeypatch.setattr(local_search, "_TILES", tile)
+    monkeypatch.setattr(global_search, "_KEPT", 0 if tile < 7 else 10**6)
+    monkeypatch.setattr(global_search, "_QUERIES", 7 * tile)
+    monkeypatch.setattr(global_search, "_PART", 2 * tile)
+    monkeypatch.setattr(global_search, "_TILES", bunch)
+    monkeypatch.setattr(global_search, "_TOGETHER", bunch)
+    monkeypatch.setattr(global_search, "_AGAIN", 3 * tile)
+    monkeypatch.setattr(global_search, "_PRODUCTS", {"cpu": 37 * tile})
     monkeypatch.setattr(fast, "_CHUNK", 11 * tile)
     ours = _both_maps(query, reference, labels, num_objects=4, radius=6)
     torch.testing.assert_close(ours, torch.stack(expected), rtol=0, atol=1e-12)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.errors import LabError
-from feelvos_lab.metrics import (
+from feelvos_lab.evaluation.metrics import (
     contour_accuracy,
     frame_scores,
     region_similarity,

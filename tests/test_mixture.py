@@ -9,14 +9,14 @@ import torch
 from test_davis import add_sequence
 from test_youtube_vos import write_video
 
-from feelvos_lab import cli
-from feelvos_lab.checkpoint import load_checkpoint
+from feelvos_lab.cli import main as cli
 from feelvos_lab.config import configure
-from feelvos_lab.data import draws
 from feelvos_lab.data.clip import Clip
-from feelvos_lab.data.draws import Draws, Share
-from feelvos_lab.data.source import load_clips, load_sets
+from feelvos_lab.data.datasets import load_clips, load_sets
 from feelvos_lab.errors import LabError
+from feelvos_lab.model.checkpoint import load_checkpoint
+from feelvos_lab.training import samples
+from feelvos_lab.training.samples import Rank, StepSampler
 
 MIXED = "davis-2017+youtube-vos"
 
@@ -67,8 +67,8 @@ def test_both_sets_are_equally_likely_however_many_clips_they_have(root: Path, m
     config = _config(root, batch_size=50)
     sets = load_sets(config.data, split="train")
     chosen: list[int] = []
-    monkeypatch.setattr(draws, "draw_sample", lambda clips, **_: chosen.append(sets.index(clips)))
-    sampler = Draws(sets, config=config, seed=0, share=Share())
+    monkeypatch.setattr(samples, "draw_sample", lambda clips, **_: chosen.append(sets.index(clips)))
+    sampler = StepSampler(sets, config=config, seed=0, share=Rank())
     for step in range(8):
         sampler[step]
     assert len(chosen) == 400 and 170 <= sum(chosen) <= 230  # ±3 standard deviations round a half
@@ -76,9 +76,9 @@ def test_both_sets_are_equally_likely_however_many_clips_they_have(root: Path, m
 
 def test_a_training_on_the_mixture_sees_both_sets(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: set[str] = set()
-    drawn = draws.draw_sample
+    drawn = samples.draw_sample
     monkeypatch.setattr(
-        draws, "draw_sample", lambda clips, **given: (seen.add(clips[0].name), drawn(clips, **given))[1]
+        samples, "draw_sample", lambda clips, **given: (seen.add(clips[0].name), drawn(clips, **given))[1]
     )
     settings = ("data=" + MIXED, "clips=0", "steps=4", "height=24", "width=40")
     options = ["--preset", "smoke", "--data-root", str(root), *(w for pair in settings for w in ("--set", pair))]

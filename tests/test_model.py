@@ -12,7 +12,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from feelvos_lab.config import ModelConfig, configure
-from feelvos_lab.data.shapes import make_clip
+from feelvos_lab.data.synthetic import make_clip
 from feelvos_lab.errors import LabError
 from feelvos_lab.model.backbone import Backbone, load_package_weights
 from feelvos_lab.model.embedding import EmbeddingLayer

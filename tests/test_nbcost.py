@@ -8,10 +8,10 @@ import pytest
 from ablate_standin import cell, notebook
 from lesson_runs import NOTEBOOKS
 
-from feelvos_lab import nbcost
 from feelvos_lab.errors import LabError
-from feelvos_lab.lessons import NUMBERED
-from feelvos_lab.nbcost import Measured
+from feelvos_lab.lessons import cost
+from feelvos_lab.lessons.cost import Measured
+from feelvos_lab.lessons.rules import NUMBERED
 
 SERIES = sorted(p for p in NOTEBOOKS.glob("*.ipynb") if NUMBERED.fullmatch(p.stem))
 
@@ -24,7 +24,7 @@ def write(path, time, *code):
 
 
 def test_a_course_of_about_five_hours_computes_for_four_minutes_at_most():
-    costs = {path.stem: nbcost.stated(path) for path in SERIES}
+    costs = {path.stem: cost.stated(path) for path in SERIES}
     assert 4 * 60 <= sum(c.minutes for c in costs.values()) <= 6 * 60
     assert sum(c.compute for c in costs.values()) <= 4 * 60
     assert costs["06_training"].compute <= 3 * 60
@@ -36,39 +36,33 @@ def test_a_course_of_about_five_hours_computes_for_four_minutes_at_most():
 )
 def test_minutes_seconds_and_lines_are_read_from_the_notebook(tmp_path, time, seconds):
     path = write(tmp_path / "a.ipynb", f"40 min · {time} compute on 2 cores", "import os\n# why\nx = 1", "y = 2")
-    assert nbcost.stated(path) == (40, seconds, 2)
+    assert cost.stated(path) == (40, seconds, 2)
 
 
 @pytest.mark.parametrize("time", ["40 min", "40 min · compute on 2 cores", "40 min · 5 s on 2 cores"])
 def test_a_header_without_compute_is_refused(tmp_path, time):
     with pytest.raises(LabError, match=re.escape(f"{tmp_path}/a.ipynb must say in its header")):
-        nbcost.stated(write(tmp_path / "a.ipynb", time))
+        cost.stated(write(tmp_path / "a.ipynb", time))
 
 
 def test_a_run_is_measured_in_seconds_of_the_kernel(tmp_path):
     busy = "import time\nwhile time.process_time() < 3:\n    sum(range(1000))"
     path = write(tmp_path / "a.ipynb", "40 min · 5 s compute on 2 cores", busy)
-    cpu, wall = nbcost.measure(path)
+    cpu, wall = cost.measure(path)
     assert cpu > 3 and wall > 2
 
 
-def test_the_table_counts_what_comes_on_top_of_a_kernels_start(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(nbcost, "measure_start", lambda: Measured(6.0, 8.0))
-    monkeypatch.setattr(nbcost, "measure", lambda path: Measured(10.0, 30.0))
+def test_the_table_counts_what_comes_on_top_of_a_kernels_start(tmp_path, monkeypatch):
+    monkeypatch.setattr(cost, "measure_start", lambda: Measured(6.0, 8.0))
+    monkeypatch.setattr(cost, "measure", lambda path: Measured(10.0, 30.0))
     paths = [write(tmp_path / f"{n}.ipynb", "40 min · 5 s compute on 2 cores", "y = 2") for n in "ab"]
-    assert nbcost.main([str(p) for p in paths]) == 0
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    lines = [line.split() for line in cost.cost_lines(paths, only_stated=False)]
     assert lines[1] == ["a", "40", "1", "5", "4", "22"] and lines[3] == ["together", "80", "2", "10", "8", "44"]
     assert "6 s (cpu) or 8 s" in " ".join(lines[4])
 
 
-def test_a_notebook_that_fails_is_named_and_not_counted(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(nbcost, "measure_start", lambda: Measured(0.0, 0.0))
+def test_a_notebook_that_fails_is_named_and_not_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(cost, "measure_start", lambda: Measured(0.0, 0.0))
     path = write(tmp_path / "a.ipynb", "40 min · 5 s compute on 2 cores", "raise ValueError('no')")
-    assert nbcost.main([str(path)]) == 1
-    assert f"{path} does not run: ValueError: no" in capsys.readouterr().err
-
-
-def test_misuse_is_told_how_to_use_it(capsys):
-    assert nbcost.main(["--fast", "a.ipynb"]) == nbcost.main([]) == 2
-    assert "usage" in capsys.readouterr().err
+    with pytest.raises(LabError, match=r"a\.ipynb does not run: ValueError: no"):
+        list(cost.cost_lines([path], only_stated=False))

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from ablate_standin import cell, notebook
 
-from feelvos_lab import nbtools
+from feelvos_lab.cli.main import main
 from feelvos_lab.errors import LabError
+from feelvos_lab.files import notebooks
+from feelvos_lab.lessons import rules
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 HEADER = "# One thing\n\nYou will be able to see it.\n\n`Time: 1 min`"
@@ -32,7 +34,7 @@ def clean() -> list[dict]:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_every_notebook_of_the_project_is_clean(path):
-    assert nbtools.lint(path) == []
+    assert rules.lint(path) == []
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
@@ -44,7 +46,7 @@ def test_every_notebook_of_the_project_is_valid_nbformat(path):
 
 
 def test_a_clean_notebook_has_no_problems(tmp_path):
-    assert nbtools.lint(write(tmp_path, *clean())) == []
+    assert rules.lint(write(tmp_path, *clean())) == []
 
 
 @pytest.mark.parametrize(
@@ -71,15 +73,15 @@ def test_a_clean_notebook_has_no_problems(tmp_path):
 def test_lint_names_what_is_wrong(tmp_path, spoil, words):
     cells = clean()
     spoil(cells)
-    assert any(words in problem for problem in nbtools.lint(write(tmp_path, *cells)))
+    assert any(words in problem for problem in rules.lint(write(tmp_path, *cells)))
 
 
 def test_parameters_are_read_without_being_executed(tmp_path):
     text = "rate: float | None = 0.5  # how fast\nsizes: list[int] = [1, -2]  # of what\nname: str = '#'  # a # sign"
     cells = clean()
     cells[1]["source"] = text
-    found = nbtools.read_parameters(write(tmp_path, *cells))
-    assert found["rate"] == nbtools.Parameter("rate", "float | None", 0.5, "how fast")
+    found = notebooks.read_parameters(write(tmp_path, *cells))
+    assert found["rate"] == notebooks.Parameter("rate", "float | None", 0.5, "how fast")
     assert found["sizes"].default == [1, -2]
     assert (found["name"].default, found["name"].help) == ("#", "a # sign")
 
@@ -89,23 +91,23 @@ def test_stripping_leaves_code_and_tags_and_nothing_of_the_run(tmp_path):
     cells[2] |= {"outputs": [{"output_type": "stream", "name": "stdout", "text": "x"}], "execution_count": 7}
     cells[1]["metadata"] = {"tags": ["parameters"], "collapsed": True}
     path = write(tmp_path, *cells)
-    assert nbtools.strip(path)
-    assert nbtools.lint(path) == []
+    assert notebooks.strip(path)
+    assert rules.lint(path) == []
     book = json.loads(path.read_text())
-    assert [nbtools.source(c) for c in book["cells"]] == [c["source"] for c in cells]
+    assert [notebooks.source(c) for c in book["cells"]] == [c["source"] for c in cells]
     assert book["cells"][1]["metadata"] == {"tags": ["parameters"]}
-    assert not nbtools.strip(path)  # a second time changes nothing
+    assert not notebooks.strip(path)  # a second time changes nothing
 
 
-def test_the_command_line_says_what_is_wrong_and_fails(tmp_path, capsys):
+def test_the_commands_say_what_is_wrong_and_fail(tmp_path, capsys):
     cells = clean()
     cells[2]["execution_count"] = 1
-    path = write(tmp_path, *cells)
-    assert nbtools.main(["lint", str(path)]) == 1
-    assert "has outputs" in capsys.readouterr().err
-    assert nbtools.main(["strip", str(path)]) == 0
-    assert nbtools.main(["lint", str(path)]) == 0
-    assert nbtools.main(["polish", str(path)]) == 2
+    path = str(write(tmp_path, *cells))
+    for command, status in (("lint", 1), ("strip", 0), ("lint", 0)):
+        with pytest.raises(SystemExit) as left:
+            main([command, path])
+        assert left.value.code == status
+        assert ("has outputs" in "".join(capsys.readouterr())) == (status == 1)
 
 
 def test_what_is_no_notebook_is_refused(tmp_path):
@@ -113,4 +115,4 @@ def test_what_is_no_notebook_is_refused(tmp_path):
     (tmp_path / "b.ipynb").write_text('{"nbformat": 3}')
     for name, words in [("a", "is not a notebook"), ("b", "nbformat 4"), ("c", "there is no notebook")]:
         with pytest.raises(LabError, match=words):
-            nbtools.read_notebook(tmp_path / f"{name}.ipynb")
+            notebooks.read_notebook(tmp_path / f"{name}.ipynb")

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from feelvos_lab.checkpoint import load_checkpoint
 from feelvos_lab.config import configure
-from feelvos_lab.data.shapes import Difficulty, make_clip
-from feelvos_lab.infer import propagate
-from feelvos_lab.model.resize import resize_labels
-from feelvos_lab.nbtools import lint, read_parameters, source
-from feelvos_lab.shipped import shipped_path, why_not
+from feelvos_lab.data.difficulty_sweep import Difficulty
+from feelvos_lab.data.synthetic import make_clip
+from feelvos_lab.files.notebooks import read_parameters, source
+from feelvos_lab.inference.propagation import propagate
+from feelvos_lab.lessons.rules import lint
+from feelvos_lab.model.checkpoint import load_checkpoint, shipped_mismatch, shipped_path
+from feelvos_lab.model.grid import resize_labels
 
 START = Path(__file__).parent.parent / "notebooks" / "00_start_here.ipynb"
 
@@ -30,7 +31,7 @@ def test_the_first_notebook_keeps_the_rules_of_the_house() -> None:
 
 
 def test_the_model_of_the_first_notebook_is_shipped_and_small() -> None:
-    assert why_not(configure("reduced"), seed=0) == ""
+    assert shipped_mismatch(configure("reduced"), seed=0) == ""
     assert shipped_path("reduced").stat().st_size <= 2_000_000
 
 
@@ -39,7 +40,7 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which papermill has run the notebook."""
     desk = tmp_path_factory.mktemp("desk")
     command = [sys.executable, "-m", "papermill", "--cwd", str(desk), str(START), str(desk / "done.ipynb")]
-    if why_not(configure("reduced"), seed=0):  # nothing is shipped yet: at least run all cells
+    if shipped_mismatch(configure("reduced"), seed=0):  # nothing is shipped yet: at least run all cells
         command += ["-p", "preset", "smoke"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -73,7 +74,7 @@ def test_the_network_is_far_better_than_a_copied_mask(executed: Path) -> None:
 
 
 def test_the_global_map_lights_up_elsewhere_and_the_local_map_does_not() -> None:
-    if why_not(configure("reduced"), seed=0):
+    if shipped_mismatch(configure("reduced"), seed=0):
         pytest.skip("no checkpoint of preset reduced is shipped yet")
     chosen = {name: p.default for name, p in read_parameters(START).items()}
     hard = Difficulty(far_lookalikes=1.0, speed=0.3, drift=0.2)

@@ -15,21 +15,24 @@ from safetensors import safe_open
 from torch import Tensor
 
 from feelvos_lab import deterministic
-from feelvos_lab import train as training
-from feelvos_lab.ablate import records, report
-from feelvos_lab.ablate.plan import plan
-from feelvos_lab.ablate.published import read_published
-from feelvos_lab.ablate.run import run
-from feelvos_lab.ablate.spec import load_spec
-from feelvos_lab.checkpoint import TrainingState, initialise, load_checkpoint, save_checkpoint
-from feelvos_lab.cli import main
+from feelvos_lab.ablation import record as records
+from feelvos_lab.ablation import report
+from feelvos_lab.ablation.execute import run
+from feelvos_lab.ablation.results import read_published
+from feelvos_lab.ablation.runs import plan
+from feelvos_lab.ablation.spec import load_spec
+from feelvos_lab.cli.main import main
 from feelvos_lab.config import configure
-from feelvos_lab.data.shapes import make_clips
+from feelvos_lab.data.synthetic import make_clips
 from feelvos_lab.errors import LabError
-from feelvos_lab.evaluate import evaluate
+from feelvos_lab.evaluation.scoring import evaluate
 from feelvos_lab.model.build import build_model
+from feelvos_lab.model.checkpoint import initialise, load_checkpoint, save_checkpoint
 from feelvos_lab.model.feelvos import Feelvos
-from feelvos_lab.optim import make_optimizer
+from feelvos_lab.training import loop as training
+from feelvos_lab.training import samples
+from feelvos_lab.training.optimizer import make_optimizer
+from feelvos_lab.training.state import TrainingState
 
 CONFIG = configure("smoke")
 CLIPS = make_clips("train", count=4, height=64, width=64, frames=6)
@@ -90,7 +93,7 @@ def test_a_number_that_is_not_finite_stops_with_step_and_clips_and_spares_the_st
         spoil_loss(patch, how, at=6)
         with pytest.raises(LabError) as stopped:
             training.train(CONFIG, seed=0, clips=CLIPS, folder=tmp_path, save_every=4)
-    drawn = training.Draws([CLIPS], config=CONFIG, seed=0, share=training.distributed.share())[6]
+    drawn = samples.StepSampler([CLIPS], config=CONFIG, seed=0, share=training.distributed.this_rank())[6]
     names = ", ".join(dict.fromkeys(name for sample in drawn.samples for name in sample.clips))
     state = tmp_path / "state.safetensors"
     assert str(stopped.value) == (

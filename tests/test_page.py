@@ -11,10 +11,11 @@ from typing import Any
 import jupyter_core.paths
 import pytest
 
-from feelvos_lab import cli, doctor, start
-from feelvos_lab.nbtools import lint
+from feelvos_lab.cli import doctor, jupyter
+from feelvos_lab.cli import main as cli
+from feelvos_lab.lessons.rules import lint
 
-APP = start.NOTEBOOKS / "app.ipynb"
+APP = jupyter.NOTEBOOKS / "app.ipynb"
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_without_voila_or_a_notebook_one_sentence_says_what_to_do(
         with pytest.raises(SystemExit) as end:
             cli.main(["app", *arguments])
         assert end.value.code == 2 and words in capsys.readouterr().err
-        monkeypatch.setattr(start, "find_spec", lambda name: None)
+        monkeypatch.setattr(jupyter, "find_spec", lambda name: None)
     assert called == []
 
 

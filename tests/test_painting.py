@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from feelvos_lab.errors import LabError
-from feelvos_lab.painting import Painting
+from feelvos_lab.widgets.mask_editor import Painting
 
 
 def test_a_dot_is_a_disc_and_a_stroke_is_all_within_the_radius_of_its_line() -> None:

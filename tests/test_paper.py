@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from feelvos_lab import paper
+from feelvos_lab.ablation import paper
 from feelvos_lab.errors import LabError
 
 ROWS = [(table, row) for table in paper.TABLES.values() for row in table.rows]

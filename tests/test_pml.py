@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from feelvos_lab.checkpoint import load_checkpoint, save_checkpoint
 from feelvos_lab.config import configure
-from feelvos_lab.data.shapes import make_clip, make_clips
-from feelvos_lab.data.triplets import draw_sample
+from feelvos_lab.data.synthetic import make_clip, make_clips
 from feelvos_lab.errors import LabError
-from feelvos_lab.infer import propagate
+from feelvos_lab.inference.propagation import propagate
 from feelvos_lab.model.build import build_model
+from feelvos_lab.model.checkpoint import load_checkpoint, save_checkpoint
 from feelvos_lab.model.feelvos import Cues, Feelvos, Labelled, label_frame
+from feelvos_lab.model.grid import resize_labels
 from feelvos_lab.model.pml import Pml, confident_pixels, joined, triplet_loss
-from feelvos_lab.model.resize import resize_labels
-from feelvos_lab.train import batch_loss, train
+from feelvos_lab.training.loop import train
+from feelvos_lab.training.losses import batch_loss
+from feelvos_lab.training.samples import draw_sample
 
 CONFIG = configure("smoke", method="pml", steps=4)
 CLIP = make_clip(11, height=48, width=64, frames=4, objects=3)

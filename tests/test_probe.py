@@ -10,12 +10,12 @@ import torch
 
 from feelvos_lab.config import configure
 from feelvos_lab.data.clip import Clip
-from feelvos_lab.data.shapes import make_clip
+from feelvos_lab.data.synthetic import make_clip
 from feelvos_lab.errors import LabError
-from feelvos_lab.infer import propagate
+from feelvos_lab.inference.probe import NearestCell, Probe, Switches, nearest, window_round
+from feelvos_lab.inference.propagation import propagate
 from feelvos_lab.model.build import build_model
 from feelvos_lab.model.feelvos import Feelvos
-from feelvos_lab.probe import Match, Probe, Switches, nearest, window_round
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -148,7 +148,7 @@ def test_nearest_is_none_where_nothing_is_allowed() -> None:
     distance = torch.tensor([[0.1, 0.2], [0.3, 0.05]])
     assert nearest(distance, torch.zeros(2, 2, dtype=torch.bool)) is None
     found = nearest(distance, torch.tensor([[False, True], [True, False]]))
-    assert found == Match(0, 1, pytest.approx(0.2))
+    assert found == NearestCell(0, 1, pytest.approx(0.2))
 
 
 def test_a_window_has_the_paper_s_size_and_ends_at_the_border() -> None:

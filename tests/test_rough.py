@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
-from feelvos_lab.model import nearest, rough
-from feelvos_lab.model.bunches import cut_into_bunches
-from feelvos_lab.model.nearest import lengthened_query, lengthened_reference, nearest_anywhere
+from feelvos_lab.model.matching import bfloat16_bound, global_search
+from feelvos_lab.model.matching.global_search import lengthened_query, lengthened_reference, nearest_anywhere
+from feelvos_lab.model.matching.label_blocks import group_by_label
 
 ANY_SEED = st.integers(0, 2**16)
 
@@ -19,16 +19,16 @@ ANY_SEED = st.integers(0, 2**16)
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Every search takes a first look, whatever its size, and this list says of each tile whether it was of use."""
     seen: list[bool] = []
-    look = nearest._near_at_first_look
+    look = global_search._near_at_first_look
 
     def watched(*arguments: object) -> Tensor | None:
         near = look(*arguments)
         seen.append(near is not None)
         return near
 
-    monkeypatch.setattr(nearest, "_near_at_first_look", watched)
-    monkeypatch.setattr(nearest, "_KEPT", 0)
-    monkeypatch.setattr(nearest, "pays", lambda query, references: query.dtype == torch.float32)
+    monkeypatch.setattr(global_search, "_near_at_first_look", watched)
+    monkeypatch.setattr(global_search, "_KEPT", 0)
+    monkeypatch.setattr(global_search, "pays", lambda query, references: query.dtype == torch.float32)
     return seen
 
 
@@ -55,9 +55,9 @@ def test_no_rough_distance_errs_by_more_than_the_bound(seed: int, dim: int, scal
     if alike:
         reference[:, :23] = query[:, 0] * (1 + 2**-12)
     rows, mean = lengthened_reference(reference)
-    known = rough.rough_reference(rows)
+    known = bfloat16_bound.rough_reference(rows)
     q = lengthened_query(query[:, 0], mean)[:dim]
-    kept, bound = rough.rough_query(q, known)
+    kept, bound = bfloat16_bound.rough_query(q, known)
     rounded, bound = known.rows @ kept, bound.double()
     right = (q.double()[:, :, None] + rows.double()[:, :dim].t()[:, None] / 2).square().sum(0).t()  # (N, m)
     before_rounding = known.rows.double() @ kept.double()
@@ -72,11 +72,11 @@ def test_no_rough_distance_errs_by_more_than_the_bound(seed: int, dim: int, scal
 def test_the_limit_is_never_below_the_nearest(seed: int, dim: int) -> None:
     query, reference, _ = _pixels(seed, dim=dim, queries=40, references=300)
     rows, mean = lengthened_reference(reference)
-    known = rough.rough_reference(rows)
-    kept, bound = rough.rough_query(lengthened_query(query[:, 0], mean)[:dim], known)
+    known = bfloat16_bound.rough_reference(rows)
+    kept, bound = bfloat16_bound.rough_query(lengthened_query(query[:, 0], mean)[:dim], known)
     distance = known.rows @ kept
     right = (query.double()[:, 0][:, None] - reference.double()[:, :, None]).square().sum(0)
-    limit = rough.limit_of(distance.amin(0), bound)
+    limit = bfloat16_bound.limit_of(distance.amin(0), bound)
     assert (distance.gather(0, right.argmin(0)[None])[0] <= limit).all()
 
 
@@ -85,7 +85,7 @@ def test_the_nearest_is_that_of_float32(looks: list[bool], monkeypatch: pytest.M
     tensors = _pixels(seed, dim=100, queries=600, references=400)
     first = nearest_anywhere(*tensors, 4)
     assert looks == [True] * 2
-    monkeypatch.setattr(nearest, "pays", lambda query, references: False)
+    monkeypatch.setattr(global_search, "pays", lambda query, references: False)
     assert torch.equal(first, nearest_anywhere(*tensors, 4))
     assert looks == [True] * 2
     assert torch.equal(first, _exact(*tensors, 4))
@@ -108,8 +108,8 @@ def test_near_ties_that_bfloat16_turns_round_are_told_apart(looks: list[bool], s
     reference = scale * near.reshape(64, 600)
     labels = torch.zeros(600, dtype=torch.int64)
     rows, mean = lengthened_reference(reference)
-    known = rough.rough_reference(rows)
-    kept, _ = rough.rough_query(lengthened_query(scale * query[:, 0], mean)[:64], known)
+    known = bfloat16_bound.rough_reference(rows)
+    kept, _ = bfloat16_bound.rough_query(lengthened_query(scale * query[:, 0], mean)[:64], known)
     deceived = (known.rows @ kept).argmin(0) != torch.arange(150)
     assert deceived.float().mean() > 0.4  # otherwise this would test nothing
     index = nearest_anywhere(scale * query, reference, labels, 1)
@@ -120,9 +120,9 @@ def test_near_ties_that_bfloat16_turns_round_are_told_apart(looks: list[bool], s
 def test_what_the_first_look_lets_through_is_no_more_than_needed(looks: list[bool]) -> None:
     query, reference, labels = _pixels(5, dim=100, queries=300, references=4000)
     rows, mean = lengthened_reference(reference)
-    bunches = cut_into_bunches(labels[None], 4, 16)
-    known = rough.rough_reference(rows.index_select(0, bunches.places.view(-1)))
-    bunch, _ = nearest._near_at_first_look(lengthened_query(query[:, 0], mean)[:100], known, bunches)
+    bunches = group_by_label(labels[None], 4, 16)
+    known = bfloat16_bound.rough_reference(rows.index_select(0, bunches.places.view(-1)))
+    bunch, _ = global_search._near_at_first_look(lengthened_query(query[:, 0], mean)[:100], known, bunches)
     assert 4 * 300 <= len(bunch) < 2.5 * 4 * 300
 
 
@@ -130,7 +130,7 @@ def test_what_the_first_look_lets_through_is_no_more_than_needed(looks: list[boo
 @pytest.mark.parametrize("share", [0.0, 0.01, 1.0])
 def test_pairs_are_where_a_table_is_true_row_by_row(columns: int, share: float) -> None:
     table = torch.rand(40, columns, generator=Generator().manual_seed(columns)) < share
-    assert torch.equal(torch.stack(nearest._pairs(table), 1), table.nonzero())
+    assert torch.equal(torch.stack(global_search._pairs(table), 1), table.nonzero())
 
 
 def test_where_all_pixels_are_alike_float32_takes_over_after_one_look(looks: list[bool]) -> None:
@@ -170,13 +170,13 @@ def test_the_first_look_is_taken_where_the_processor_can(
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
     frame = torch.zeros(100, 120, 214)
-    assert rough.pays(frame, 25_680) is expected
-    assert not rough.pays(frame, 100)  # few products
-    assert not rough.pays(frame[:8], 25_680)  # short embeddings
-    assert not rough.pays(frame.double(), 25_680)
-    assert not rough.pays(frame.to("meta"), 25_680)
+    assert bfloat16_bound.pays(frame, 25_680) is expected
+    assert not bfloat16_bound.pays(frame, 100)  # few products
+    assert not bfloat16_bound.pays(frame[:8], 25_680)  # short embeddings
+    assert not bfloat16_bound.pays(frame.double(), 25_680)
+    assert not bfloat16_bound.pays(frame.to("meta"), 25_680)
 
 
 def test_a_torch_that_cannot_say_what_the_processor_can_compares_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    assert not rough.pays(torch.zeros(100, 120, 214), 25_680)
+    assert not bfloat16_bound.pays(torch.zeros(100, 120, 214), 25_680)

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from feelvos_lab.data.clip import Clip
-from feelvos_lab.data.shapes import Difficulty, make_clip, make_clips
+from feelvos_lab.data.difficulty_sweep import Difficulty
+from feelvos_lab.data.synthetic import make_clip, make_clips
 from feelvos_lab.errors import LabError
 
 SMALL = {"height": 48, "width": 64, "frames": 9}

@@ -10,24 +10,24 @@ import pytest
 import torch
 from PIL import Image
 
-from feelvos_lab import cli, studio
-from feelvos_lab.checkpoint import load_checkpoint
+from feelvos_lab.cli import main as cli
 from feelvos_lab.config import configure
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.images import write_mask
-from feelvos_lab.data.shapes import make_clip
+from feelvos_lab.data.synthetic import make_clip
 from feelvos_lab.errors import LabError
-from feelvos_lab.infer import Prediction
-from feelvos_lab.model import naive
+from feelvos_lab.figures import make_distance_maps
+from feelvos_lab.inference import matches
+from feelvos_lab.inference.propagation import Prediction
+from feelvos_lab.model.checkpoint import load_checkpoint, sha256
 from feelvos_lab.model.feelvos import Cues, Labelled
-from feelvos_lab.model.matching import global_matching, local_matching
-from feelvos_lab.model.resize import resize_labels
-from feelvos_lab.shipped import sha256
+from feelvos_lab.model.grid import resize_labels
+from feelvos_lab.model.matching import global_matching, local_matching, naive
 
 CLIP = make_clip(3, height=40, width=48, frames=5, objects=2)
 
 
-def seen_by_chance(*, rows: int = 5, columns: int = 6) -> tuple[studio.Seen, Clip]:
+def seen_by_chance(*, rows: int = 5, columns: int = 6) -> tuple[matches.Seen, Clip]:
     """A frame of random embeddings, matched with two others; object 3 is missing in the second one's left half."""
     torch.manual_seed(0)
     now, first, previous = torch.rand(3, 3, rows, columns)
@@ -38,7 +38,7 @@ def seen_by_chance(*, rows: int = 5, columns: int = 6) -> tuple[studio.Seen, Cli
     clip = Clip(
         "chance", torch.zeros(3, 3, 20, 24, dtype=torch.uint8), torch.zeros(3, 20, 24, dtype=torch.int64), (1, 3)
     )
-    return studio.Seen(prediction, Labelled(first, labels[0], maps[0]), Labelled(previous, labels[1], maps[0])), clip
+    return matches.Seen(prediction, Labelled(first, labels[0], maps[0]), Labelled(previous, labels[1], maps[0])), clip
 
 
 @pytest.mark.parametrize("previous_matching", ["local", "global"])
@@ -53,7 +53,7 @@ def test_a_match_lies_where_the_loops_find_the_smallest_distance(previous_matchi
     cells = [(y, x) for y in range(5) for x in range(6)]
     lost = 0
     for k, o in enumerate((0, 1, 3)):
-        for link in studio.find_links(seen, o, clip, cells, model=model):
+        for link in matches.find_links(seen, o, clip, cells, model=model):
             y, x = link.query
             for target, distance, least, frame, marks in (
                 (link.first, link.first_distance, near, first, first_labels),
@@ -76,7 +76,7 @@ def test_a_match_lies_where_the_loops_find_the_smallest_distance(previous_matchi
 
 def test_what_is_watched_is_what_the_network_was_given(checkpoint):
     model, _ = load_checkpoint(checkpoint)
-    seen = studio.watch(model, CLIP, [1, 4])
+    seen = matches.run_to_frames(model, CLIP, [1, 4])
     assert sorted(seen) == [0, 1, 3, 4] and seen[0].first is None
     assert torch.equal(seen[4].previous.embeddings, seen[3].prediction.cues.embeddings)  # an untrained one's maps
     assert torch.equal(seen[4].first.embeddings, seen[1].previous.embeddings)  # are alike whatever they are made of
@@ -96,21 +96,21 @@ def test_the_cells_that_ask_lie_inside_the_object_and_the_last_is_its_best_look_
     near = torch.full((3, 10, 12), 0.9)
     near[2, 8, 10], near[2, 7, 8], near[2, 2, 7] = 0.1, 0.2, 0.0  # the last one touches the object
     cues = Cues(near, None, None, None, torch.zeros(2, 10, 12))
-    cells = studio.choose_cells(Prediction(1, labels, None, cues), 3, Clip("x", labels[None], labels[None], (1, 3)))
+    cells = matches.choose_cells(Prediction(1, labels, None, cues), 3, Clip("x", labels[None], labels[None], (1, 3)))
     inside = resize_labels(labels, (10, 12)) == 3
     assert 2 <= len(cells[:-1]) <= 3 and all(inside[cell] for cell in cells[:-1])
     assert cells[-1] == (8, 10)
     apart = [max(abs(a[0] - b[0]), abs(a[1] - b[1])) for i, a in enumerate(cells) for b in cells[:i]]
     assert min(apart) >= 2
-    gone = studio.choose_cells(Prediction(1, labels * 0, None, cues), 3, Clip("x", labels[None], labels[None], (1, 3)))
+    gone = matches.choose_cells(Prediction(1, labels * 0, None, cues), 3, Clip("x", labels[None], labels[None], (1, 3)))
     assert gone == [(2, 7)]
 
 
 def test_a_strip_of_one_frame_leads_up_to_it_and_of_several_shows_these():
-    assert studio.Request(layout="strip", frames=[12]).columns() == [1, 3, 5, 8, 10, 12]
-    assert studio.Request(layout="strip", frames=[12], width="column").columns() == [1, 5, 8, 12]
-    assert studio.Request(layout="strip", frames=[2]).columns() == [1, 2]
-    assert studio.Request(layout="strip", frames=[9, 3]).columns() == [3, 9]
+    assert make_distance_maps.Request(layout="strip", frames=[12]).columns() == [1, 3, 5, 8, 10, 12]
+    assert make_distance_maps.Request(layout="strip", frames=[12], width="column").columns() == [1, 5, 8, 12]
+    assert make_distance_maps.Request(layout="strip", frames=[2]).columns() == [1, 2]
+    assert make_distance_maps.Request(layout="strip", frames=[9, 3]).columns() == [3, 9]
 
 
 @pytest.mark.parametrize(
@@ -131,27 +131,30 @@ def test_a_strip_of_one_frame_leads_up_to_it_and_of_several_shows_these():
 )
 def test_what_cannot_be_drawn_is_refused_before_the_network_runs(asked, words):
     with pytest.raises(LabError) as refusal:
-        studio.Request(**{"frames": [2], **asked}).check(CLIP)
+        make_distance_maps.Request(**{"frames": [2], **asked}).check(CLIP)
     assert words in str(refusal.value)
 
 
 def test_objects_that_enter_later_are_drawn_from_then_on(checkpoint):
     late = Clip("late", CLIP.frames, CLIP.masks, CLIP.object_ids, starts=(0, 2))
     for request, words in (
-        (studio.Request(frames=[2, 4], objects=[2]), "object 2 of clip 'late' is given in frame 2 only"),
-        (studio.Request(layout="arrows", frames=[4]), "arrows lead to one first frame"),
+        (make_distance_maps.Request(frames=[2, 4], objects=[2]), "object 2 of clip 'late' is given in frame 2 only"),
+        (make_distance_maps.Request(layout="arrows", frames=[4]), "arrows lead to one first frame"),
     ):
         with pytest.raises(LabError, match=words):
             request.check(late)
     model, _ = load_checkpoint(checkpoint)
-    drawn = [shown["objects"] for _, _, shown in studio.draw(model, late, studio.Request(frames=[1, 4]))]
+    drawn = [
+        shown["objects"]
+        for _, _, shown in make_distance_maps.draw(model, late, make_distance_maps.Request(frames=[1, 4]))
+    ]
     assert drawn == [[1], [1, 2]]
 
 
 def test_synthetic_clips_have_names_and_need_no_mask(tmp_path):
-    shapes, doubles = studio.find_clips(["shapes-7", "doubles-1000000500"])
+    shapes, doubles = make_distance_maps.find_clips(["shapes-7", "doubles-1000000500"])
     assert torch.equal(shapes.clip.frames, make_clip(7).frames) and shapes.clip.name == "shapes-7"
-    lesson = make_clip(1_000_000_500, height=96, width=128, frames=16, difficulty=studio.DOUBLES, objects=2)
+    lesson = make_clip(1_000_000_500, height=96, width=128, frames=16, difficulty=make_distance_maps.DOUBLES, objects=2)
     assert torch.equal(doubles.clip.frames, lesson.frames) and doubles.clip.name == "doubles-1000000500"
     for videos, masks, words in (
         ([], [], "a figure needs a clip, got none"),
@@ -161,14 +164,21 @@ def test_synthetic_clips_have_names_and_need_no_mask(tmp_path):
         (["shapes-7", "shapes-7"], [], "two clips are called 'shapes-7'"),
     ):
         with pytest.raises(LabError, match=words):
-            studio.find_clips(videos, masks)
+            make_distance_maps.find_clips(videos, masks)
 
 
 def test_no_clip_is_begun_where_a_later_one_would_be_refused(checkpoint, tmp_path):
     model, _ = load_checkpoint(checkpoint)
-    sources = [studio.Source(CLIP, "long", ""), studio.Source(make_clip(4, height=40, width=48, frames=3), "short", "")]
+    sources = [
+        make_distance_maps.Source(CLIP, "long", ""),
+        make_distance_maps.Source(make_clip(4, height=40, width=48, frames=3), "short", ""),
+    ]
     with pytest.raises(LabError, match="there is no frame 4 in clip 'shapes-4'"):
-        list(studio.make_figures(model, sources, studio.Request(frames=[4]), folder=tmp_path / "figures"))
+        list(
+            make_distance_maps.make_figures(
+                model, sources, make_distance_maps.Request(frames=[4]), folder=tmp_path / "figures"
+            )
+        )
     assert not (tmp_path / "figures").exists()
 
 
@@ -202,7 +212,7 @@ def test_the_command_draws_each_clip_and_says_how(video, checkpoint, tmp_path):
     assert notes["checkpoint_sha256"] == sha256(checkpoint) and notes["preset"] == "smoke"
     assert "commit" in notes and "torch" in notes["versions"]
     (match,) = notes["parameters"].pop("matches")
-    assert match["query"] == [2, 5] and match.keys() == set(studio.Link._fields)
+    assert match["query"] == [2, 5] and match.keys() == set(matches.PixelMatches._fields)
     assert notes["parameters"] == {
         "video": str(video), "mask": str(mask), "layout": "arrows", "width": "column", "height": 0,
         "points": [[8, 20]], "frames": [3], "objects": [2],

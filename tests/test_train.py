@@ -10,16 +10,15 @@ import pytest
 import torch
 from torch import nn
 
-from feelvos_lab.checkpoint import load_checkpoint, save_checkpoint
-from feelvos_lab.compiled import compiled, require_compiler
 from feelvos_lab.config import configure
-from feelvos_lab.data.draws import Draws, Share
-from feelvos_lab.data.shapes import make_clips
-from feelvos_lab.data.triplets import draw_sample
+from feelvos_lab.data.synthetic import make_clips
 from feelvos_lab.errors import LabError
+from feelvos_lab.model.checkpoint import load_checkpoint, save_checkpoint
 from feelvos_lab.model.feelvos import Feelvos, label_frame
-from feelvos_lab.optim import set_training
-from feelvos_lab.train import batch_loss, hard_pixel_loss, kept_fraction, train
+from feelvos_lab.training.loop import compiled, require_compiler, train
+from feelvos_lab.training.losses import batch_loss, hard_pixel_loss, kept_fraction
+from feelvos_lab.training.optimizer import set_training
+from feelvos_lab.training.samples import Rank, StepSampler, draw_sample
 
 CONFIG = configure("smoke", steps=6, hard_anneal_steps=3)
 CLIPS = make_clips("train", count=3, height=64, width=64, frames=6)
@@ -139,12 +138,12 @@ def test_what_is_predicted_first_has_no_loss_and_no_gradient_but_is_fed_back(lea
 
 def test_each_step_draws_how_far_it_predicts_first_the_same_for_its_whole_batch() -> None:
     config = configure("smoke", rollout=3, batch_size=2)
-    whole = Draws([CLIPS], config=config, seed=0, share=Share())
+    whole = StepSampler([CLIPS], config=config, seed=0, share=Rank())
     counts = [{len(s.frames) - 2 - config.train.unroll for s in whole[step].samples} for step in range(20)]
     assert all(len(c) == 1 for c in counts)
     assert set.union(*counts) == {0, 1, 2, 3}
     each = configure("smoke", rollout=3, batch_size=2, draws="clip")
-    halves = [Draws([CLIPS], config=each, seed=0, share=Share(rank, 2)) for rank in (0, 1)]
+    halves = [StepSampler([CLIPS], config=each, seed=0, share=Rank(rank, 2)) for rank in (0, 1)]
     for step in range(10):
         assert len({len(half[step].samples[0].frames) for half in halves}) == 1
 
@@ -309,7 +308,7 @@ def test_compiling_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch
 def test_training_compiles_the_backbone_alone_where_the_settings_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
     monkeypatch.setattr(torch, "compile", lambda forward: asked.append(forward) or forward)
-    monkeypatch.setattr("feelvos_lab.compiled.require_compiler", lambda: None)
+    monkeypatch.setattr("feelvos_lab.training.loop.require_compiler", lambda: None)
     plain = train(configure("smoke", steps=1), seed=0, clips=CLIPS).model
     assert asked == []
     model = train(configure("smoke", steps=1, compile=True), seed=0, clips=CLIPS).model

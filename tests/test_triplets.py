@@ -11,8 +11,8 @@ import torch
 
 from feelvos_lab.config import DataConfig, configure
 from feelvos_lab.data.clip import Clip
-from feelvos_lab.data.shapes import make_clips
-from feelvos_lab.data.triplets import IGNORE, Sample, damage_labels, draw_sample, paste_object
+from feelvos_lab.data.synthetic import make_clips
+from feelvos_lab.training.samples import IGNORE, Sample, damage_labels, draw_sample, paste_object
 
 DATA = configure("smoke").data
 CLIPS = make_clips("train", count=4, height=64, width=64, frames=6)

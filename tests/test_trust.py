@@ -88,6 +88,6 @@ def test_the_packaged_weights_are_read_as_weights_alone() -> None:
 def test_experiment_files_are_read_by_a_safe_loader() -> None:
     from yaml import SafeLoader
 
-    from feelvos_lab.ablate.spec_file import _Loader
+    from feelvos_lab.ablation.spec_yaml import _Loader
 
     assert issubclass(_Loader, SafeLoader)

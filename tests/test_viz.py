@@ -9,11 +9,12 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from feelvos_lab import style, viz
+from feelvos_lab.data import images as images_module
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.images import PALETTE
 from feelvos_lab.errors import LabError
-from feelvos_lab.infer import Prediction
+from feelvos_lab.figures import basic, style
+from feelvos_lab.inference.propagation import Prediction
 from feelvos_lab.model.feelvos import Cues
 
 FRAMES, HEIGHT, WIDTH = 5, 40, 48
@@ -47,7 +48,7 @@ def _texts(figure: Figure) -> str:
 
 
 def test_an_overlay_leaves_the_background_as_it_is_and_outlines_objects_in_their_colour(clip: Clip) -> None:
-    picture = viz.overlay(clip.frames[0], clip.masks[0])
+    picture = images_module.overlay(clip.frames[0], clip.masks[0])
     frame, mask = clip.frames[0].permute(1, 2, 0).numpy(), clip.masks[0].numpy()
     assert picture.shape == (HEIGHT, WIDTH, 3) and picture.dtype == np.uint8
     assert (picture[mask == 0] == frame[mask == 0]).all()
@@ -58,14 +59,14 @@ def test_an_overlay_leaves_the_background_as_it_is_and_outlines_objects_in_their
 
 def test_an_overlay_of_another_size_is_refused(clip: Clip) -> None:
     with pytest.raises(LabError, match="size 40×48, got labels of 40×47"):
-        viz.overlay(clip.frames[0], clip.masks[0][:, 1:])
+        images_module.overlay(clip.frames[0], clip.masks[0][:, 1:])
 
 
 def test_drawing_changes_no_input(clip: Clip) -> None:
     predictions = _predictions(clip)
     before = [t.clone() for t in (clip.frames, clip.masks, predictions[2].cues.global_map)]
-    viz.cue_sheet(clip, predictions, object_id=3, frame=2)
-    viz.film_strip(clip, [p.labels for p in predictions], [0, 4])
+    basic.cue_sheet(clip, predictions, object_id=3, frame=2)
+    basic.film_strip(clip, [p.labels for p in predictions], [0, 4])
     after = (clip.frames, clip.masks, predictions[2].cues.global_map)
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
@@ -74,7 +75,7 @@ def test_drawing_leaves_matplotlibs_settings_and_pyplots_figures_alone(clip: Cli
     import matplotlib.pyplot as plt
 
     before = dict(matplotlib.rcParams)
-    FigureCanvasAgg(viz.cue_sheet(clip, _predictions(clip), object_id=1, frame=1)).draw()
+    FigureCanvasAgg(basic.cue_sheet(clip, _predictions(clip), object_id=1, frame=1)).draw()
     assert dict(matplotlib.rcParams) == before
     assert plt.get_fignums() == []
 
@@ -85,7 +86,7 @@ def test_distances_are_drawn_on_one_scale_whatever_their_range(clip: Clip, value
     low, high = values
     maps = predictions[2].cues.global_map * (high - low) + low
     predictions[2] = predictions[2]._replace(cues=predictions[2].cues._replace(global_map=maps))
-    figure = viz.cue_sheet(clip, predictions, object_id=1, frame=2)
+    figure = basic.cue_sheet(clip, predictions, object_id=1, frame=2)
     images = [i for axes in figure.axes for i in axes.images if i.get_cmap().name == style.DISTANCE_MAP]
     assert len(images) == 2
     assert all(i.get_clim() == (0.0, 1.0) for i in images)
@@ -95,13 +96,13 @@ def test_distances_are_drawn_on_one_scale_whatever_their_range(clip: Clip, value
 def test_the_cue_sheet_shows_the_channel_of_its_object(clip: Clip) -> None:
     predictions = _predictions(clip)
     for object_id, channel in ((0, 0), (1, 1), (3, 2)):
-        figure = viz.cue_sheet(clip, predictions, object_id=object_id, frame=3)
+        figure = basic.cue_sheet(clip, predictions, object_id=object_id, frame=3)
         shown = next(i for axes in figure.axes for i in axes.images if i.get_cmap().name == style.DISTANCE_MAP)
         assert np.allclose(shown.get_array(), predictions[3].cues.global_map[channel].numpy())
 
 
 def test_the_cue_sheet_explains_itself(clip: Clip) -> None:
-    words = _texts(viz.cue_sheet(clip, _predictions(clip), object_id=3, frame=2))
+    words = _texts(basic.cue_sheet(clip, _predictions(clip), object_id=3, frame=2))
     for word in (
         "object 3 in frame 2",
         "Frame 0",
@@ -114,20 +115,20 @@ def test_the_cue_sheet_explains_itself(clip: Clip) -> None:
         assert word in words
     assert "far" in words and "not used" not in words
     assert "nearby" not in _texts(
-        viz.cue_sheet(clip, _predictions(clip), object_id=3, frame=2, previous_matching="global")
+        basic.cue_sheet(clip, _predictions(clip), object_id=3, frame=2, previous_matching="global")
     )
 
 
 @pytest.mark.parametrize("cue", ["global_map", "local_map", "previous_mask"])
 def test_a_cue_that_is_off_is_shown_as_not_used(clip: Clip, cue: str) -> None:
-    assert _texts(viz.cue_sheet(clip, _predictions(clip, without=cue), object_id=1, frame=2)).count("not used") == 1
+    assert _texts(basic.cue_sheet(clip, _predictions(clip, without=cue), object_id=1, frame=2)).count("not used") == 1
 
 
 def test_the_truth_is_outlined_only_where_there_is_one(clip: Clip) -> None:
     from matplotlib.contour import ContourSet
 
     def outlines(of: Clip) -> int:
-        return len(viz.cue_sheet(of, _predictions(clip), object_id=1, frame=2).findobj(ContourSet))
+        return len(basic.cue_sheet(of, _predictions(clip), object_id=1, frame=2).findobj(ContourSet))
 
     assert outlines(clip) == 2
     assert outlines(Clip("bare", clip.frames, clip.masks[:1], IDS)) == 1  # the first mask
@@ -136,28 +137,28 @@ def test_the_truth_is_outlined_only_where_there_is_one(clip: Clip) -> None:
 @pytest.mark.parametrize(("object_id", "frame"), [(2, 2), (1, 0), (1, 9)])
 def test_a_cue_sheet_of_something_that_is_not_there_is_refused(clip: Clip, object_id: int, frame: int) -> None:
     with pytest.raises(LabError, match=r"object_id must be one of 0, 1, 3|a cue sheet needs a predicted frame"):
-        viz.cue_sheet(clip, _predictions(clip), object_id=object_id, frame=frame)
+        basic.cue_sheet(clip, _predictions(clip), object_id=object_id, frame=frame)
 
 
 def test_a_film_strip_has_a_row_of_truth_only_where_there_is_one(clip: Clip) -> None:
     labels = [p.labels for p in _predictions(clip)]
-    assert len(viz.film_strip(clip, labels, [0, 2, 4]).axes) == 6
-    assert len(viz.film_strip(Clip("bare", clip.frames, clip.masks[:1], IDS), labels, [0, 2, 4]).axes) == 3
+    assert len(basic.film_strip(clip, labels, [0, 2, 4]).axes) == 6
+    assert len(basic.film_strip(Clip("bare", clip.frames, clip.masks[:1], IDS), labels, [0, 2, 4]).axes) == 3
 
 
 @pytest.mark.parametrize("frames", [[], [0, 7], list(range(9))])
 def test_a_film_strip_without_labels_or_of_too_many_frames_is_refused(clip: Clip, frames: list[int]) -> None:
     with pytest.raises(LabError, match="a film strip"):
-        viz.film_strip(clip, list(clip.masks), frames)
+        basic.film_strip(clip, list(clip.masks), frames)
 
 
 def test_figures_have_the_papers_widths_and_eight_points(clip: Clip) -> None:
     rows = [{"step": 20 * i, "loss": 1 / i} for i in range(1, 31)]
     scores = {"all": [{"frame": t, "J": 0.5} for t in (1, 2, 3)]}
     figures = [
-        viz.loss_curve(rows),
-        viz.score_by_frame(scores),
-        viz.cue_sheet(clip, _predictions(clip), object_id=1, frame=1),
+        basic.loss_curve(rows),
+        basic.score_by_frame(scores),
+        basic.cue_sheet(clip, _predictions(clip), object_id=1, frame=1),
     ]
     assert [f.get_figwidth() for f in figures] == [style.COLUMN, style.COLUMN, style.PAGE]
     for figure in figures:
@@ -167,7 +168,7 @@ def test_figures_have_the_papers_widths_and_eight_points(clip: Clip) -> None:
 
 
 def test_no_text_of_the_cue_sheet_overlaps_another_or_leaves_the_page(clip: Clip) -> None:
-    figure = viz.cue_sheet(clip, _predictions(clip), object_id=3, frame=2)
+    figure = basic.cue_sheet(clip, _predictions(clip), object_id=3, frame=2)
     FigureCanvasAgg(figure).draw()
     boxes = [t.get_window_extent() for t in figure.findobj(matplotlib.text.Text) if t.get_text() and t.get_visible()]
     assert all(a is b or not a.overlaps(b) for a in boxes for b in boxes)
@@ -177,26 +178,26 @@ def test_no_text_of_the_cue_sheet_overlaps_another_or_leaves_the_page(clip: Clip
 
 def test_the_loss_curve_averages_a_tenth_of_the_training() -> None:
     rows = [{"step": 10 * i, "loss": float(i % 2)} for i in range(1, 41)]
-    grey, blue = viz.loss_curve(rows).axes[0].lines
+    grey, blue = basic.loss_curve(rows).axes[0].lines
     assert len(grey.get_xdata()) == 40
     assert np.allclose(blue.get_ydata(), 0.5) and blue.get_xdata()[0] == 40
 
 
 def test_a_curve_without_rows_is_refused() -> None:
     with pytest.raises(LabError, match="at least one row"):
-        viz.loss_curve([])
+        basic.loss_curve([])
     with pytest.raises(LabError, match="got none"):
-        viz.score_by_frame({"network": []})
+        basic.score_by_frame({"network": []})
 
 
 def test_the_curve_of_scores_is_the_mean_over_objects() -> None:
     rows = [{"frame": t, "object": o, "J": 0.2 * o} for t in (1, 2) for o in (1, 3)]
-    (line,) = viz.score_by_frame({"network": rows}).axes[0].lines
+    (line,) = basic.score_by_frame({"network": rows}).axes[0].lines
     assert np.allclose(line.get_ydata(), 40) and list(line.get_xdata()) == [1, 2]
 
 
 def test_a_loss_that_was_logged_once_is_a_dot_and_the_note_stands_above_every_curve():
-    (axes,) = viz.loss_curve([{"step": 12, "loss": 0.5}]).axes
+    (axes,) = basic.loss_curve([{"step": 12, "loss": 0.5}]).axes
     assert axes.lines[-1].get_marker() == "o" and axes.lines[-1].get_xydata().tolist() == [[12, 0.5]]
-    (axes,) = viz.loss_curve([{"step": s, "loss": s / 100} for s in range(100)]).axes
+    (axes,) = basic.loss_curve([{"step": s, "loss": s / 100} for s in range(100)]).axes
     assert axes.lines[-1].get_marker() == "None" and axes.get_ylim()[1] > 1.3 * 0.99

@@ -14,18 +14,18 @@ from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch, Rectangle
 from matplotlib.text import Annotation, Text
 
-from feelvos_lab import page, style, viz_studio
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.images import PALETTE
 from feelvos_lab.errors import LabError
-from feelvos_lab.infer import Prediction
+from feelvos_lab.figures import distance_maps, page, style
+from feelvos_lab.inference.matches import PixelMatches
+from feelvos_lab.inference.propagation import Prediction
 from feelvos_lab.model.feelvos import Cues
-from feelvos_lab.viz_studio import Link
 
 FRAMES, HEIGHT, WIDTH, ROWS, COLUMNS = 6, 40, 48, 10, 12
 IDS = (1, 3)
 WIDTHS = (style.COLUMN, style.PAGE)
-LINKS = [Link((2, 3), (1, 1), 0.0, (2, 4), 0.25), Link((8, 9), (6, 2), 0.5, None, 1.0)]
+LINKS = [PixelMatches((2, 3), (1, 1), 0.0, (2, 4), 0.25), PixelMatches((8, 9), (6, 2), 0.5, None, 1.0)]
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def clip() -> Clip:
 def predictions(clip: Clip, *, without: str = "") -> dict[int, Prediction]:
     generator, found = torch.Generator().manual_seed(1), {}
     for t in range(1, len(clip)):
-        maps = {n: torch.rand(3, ROWS, COLUMNS, generator=generator) for n in viz_studio.CUES[2:5]}
+        maps = {n: torch.rand(3, ROWS, COLUMNS, generator=generator) for n in distance_maps.CUES[2:5]}
         cues = {n: None if n == without else m for n, m in maps.items()}
         embeddings = torch.rand(2, ROWS, COLUMNS, generator=generator)
         found[t] = Prediction(
@@ -52,10 +52,10 @@ def predictions(clip: Clip, *, without: str = "") -> dict[int, Prediction]:
 def draw(layout: str, clip: Clip, width: float = style.PAGE, radius: int | None = 2, without: str = "") -> Figure:
     seen = predictions(clip, without=without)
     if layout == "sheet":
-        return viz_studio.sheet(clip, seen[3], objects=IDS, width=width, radius=radius)
+        return distance_maps.sheet(clip, seen[3], objects=IDS, width=width, radius=radius)
     if layout == "strip":
-        return viz_studio.strip(clip, seen, objects=IDS, frames=[1, 3, 5], width=width, radius=radius)
-    return viz_studio.arrows(clip, seen[3], LINKS, object_id=3, before=clip.masks[-1], width=width, radius=radius)
+        return distance_maps.strip(clip, seen, objects=IDS, frames=[1, 3, 5], width=width, radius=radius)
+    return distance_maps.arrows(clip, seen[3], LINKS, object_id=3, before=clip.masks[-1], width=width, radius=radius)
 
 
 def texts(figure: Figure) -> list[str]:
@@ -150,7 +150,7 @@ def test_a_row_tints_its_own_object_alone_and_that_of_the_background_all(clip):
         changed = (picture != clip.frames[0].permute(1, 2, 0).numpy()).any(2)
         return {int(o) for o in np.unique(clip.masks[0].numpy()[changed])}
 
-    figure = viz_studio.sheet(clip, predictions(clip)[3], objects=[0, 1, 3], radius=2)
+    figure = distance_maps.sheet(clip, predictions(clip)[3], objects=[0, 1, 3], radius=2)
     assert [tinted(figure, 6 * row + 1) for row in range(3)] == [{1, 3}, {1}, {3}]
 
 
@@ -233,19 +233,22 @@ def test_what_cannot_be_drawn_is_refused_in_a_sentence(clip):
     given = Prediction(0, clip.masks[0], torch.zeros(3, HEIGHT, WIDTH), None)
     one = {"objects": [1]}
     for draw_it, words in (
-        (lambda: viz_studio.sheet(clip, seen[1], objects=[2]), "there is no object 2 in clip 'pair': it has 0, 1, 3"),
-        (lambda: viz_studio.sheet(clip, seen[1], objects=[]), "needs an object, got none"),
-        (lambda: viz_studio.sheet(clip, given, **one), "needs a predicted frame, and frame 0 is given"),
-        (lambda: viz_studio.sheet(clip, seen[1], width=5.0, **one), "3.35 or 6.9 inches wide, got 5.0"),
-        (lambda: viz_studio.strip(clip, seen, frames=[], **one), "shows 1 to 8 frames, got 0"),
         (
-            lambda: viz_studio.strip(clip, seen, frames=[1, 2, 3, 4, 5], width=style.COLUMN, **one),
+            lambda: distance_maps.sheet(clip, seen[1], objects=[2]),
+            "there is no object 2 in clip 'pair': it has 0, 1, 3",
+        ),
+        (lambda: distance_maps.sheet(clip, seen[1], objects=[]), "needs an object, got none"),
+        (lambda: distance_maps.sheet(clip, given, **one), "needs a predicted frame, and frame 0 is given"),
+        (lambda: distance_maps.sheet(clip, seen[1], width=5.0, **one), "3.35 or 6.9 inches wide, got 5.0"),
+        (lambda: distance_maps.strip(clip, seen, frames=[], **one), "shows 1 to 8 frames, got 0"),
+        (
+            lambda: distance_maps.strip(clip, seen, frames=[1, 2, 3, 4, 5], width=style.COLUMN, **one),
             "1 to 4 frames, got 5",
         ),
-        (lambda: viz_studio.strip(clip, seen, frames=[1, 9], **one), "got none for frame 9"),
-        (lambda: viz_studio.arrows(clip, seen[1], [], object_id=1, before=clip.masks[0]), "object 1 has no cell"),
+        (lambda: distance_maps.strip(clip, seen, frames=[1, 9], **one), "got none for frame 9"),
+        (lambda: distance_maps.arrows(clip, seen[1], [], object_id=1, before=clip.masks[0]), "object 1 has no cell"),
         (
-            lambda: viz_studio.sheet(clip, seen[1], objects=[1, 3] * 3, width=style.COLUMN),
+            lambda: distance_maps.sheet(clip, seen[1], objects=[1, 3] * 3, width=style.COLUMN),
             "a page has 9.2: choose fewer",
         ),
     ):

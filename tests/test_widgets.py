@@ -18,12 +18,12 @@ from feelvos_lab import widgets
 from feelvos_lab.config import configure
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.images import read_mask, write_mask
-from feelvos_lab.data.shapes import make_clip
+from feelvos_lab.data.synthetic import make_clip
 from feelvos_lab.errors import LabError
-from feelvos_lab.infer import propagate
+from feelvos_lab.inference.propagation import propagate
 from feelvos_lab.model.build import build_model
 from feelvos_lab.model.feelvos import Feelvos
-from feelvos_lab.widgets import Explorer, Painter, front_end
+from feelvos_lab.widgets import Explorer, Painter, notebook
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -307,7 +307,7 @@ def test_the_result_can_be_explored(painter: Painter) -> None:
 
 
 def test_a_large_frame_is_drawn_with_fewer_pixels_and_painted_with_all() -> None:
-    from feelvos_lab.viz_painter import FrameSheet
+    from feelvos_lab.figures.painter import FrameSheet
 
     sheet = FrameSheet((901, 1203))
     sheet.show(torch.zeros(3, 901, 1203, dtype=torch.uint8), torch.zeros(901, 1203, dtype=torch.int64), title="large")
@@ -319,26 +319,26 @@ def test_a_large_frame_is_drawn_with_fewer_pixels_and_painted_with_all() -> None
 
 
 def test_nobody_can_click_outside_a_kernel_or_where_a_file_is_executed(monkeypatch) -> None:
-    assert not front_end.is_live()
+    assert not notebook.is_live()
 
     def shell(content: dict[str, Any]) -> Any:
         return lambda: SimpleNamespace(kernel=SimpleNamespace(get_parent=lambda: {"content": content}))
 
-    monkeypatch.setattr(front_end, "get_ipython", shell({"allow_stdin": False}))  # papermill, nbconvert
-    assert not front_end.is_live()
+    monkeypatch.setattr(notebook, "get_ipython", shell({"allow_stdin": False}))  # papermill, nbconvert
+    assert not notebook.is_live()
     monkeypatch.setenv("SERVER_SOFTWARE", "voila/0.5.13")
-    assert front_end.is_live()
+    assert notebook.is_live()
     monkeypatch.delenv("SERVER_SOFTWARE")
-    monkeypatch.setattr(front_end, "get_ipython", shell({"allow_stdin": True}))  # by hand
-    assert front_end.is_live()
+    monkeypatch.setattr(notebook, "get_ipython", shell({"allow_stdin": True}))  # by hand
+    assert notebook.is_live()
 
 
 @pytest.mark.parametrize("live", [False, True])
 def test_a_picture_stands_above_the_widget_and_alone_where_nobody_can_click(live, model, clip, monkeypatch) -> None:
     shown = []
-    monkeypatch.setattr(front_end, "get_ipython", lambda: SimpleNamespace())
-    monkeypatch.setattr(front_end, "is_live", lambda: live)
-    monkeypatch.setattr(front_end, "display", lambda thing: shown.append(type(thing).__name__))
+    monkeypatch.setattr(notebook, "get_ipython", lambda: SimpleNamespace())
+    monkeypatch.setattr(notebook, "is_live", lambda: live)
+    monkeypatch.setattr(notebook, "display", lambda thing: shown.append(type(thing).__name__))
     assert widgets.explore(clip, model) is None
     assert widgets.paint(clip, model, mask=clip.masks[0]) is None
     assert shown == (["Figure", "Explorer", "Figure", "Painter"] if live else ["Figure", "Figure"])

@@ -13,14 +13,14 @@ from PIL import Image
 from torch import Tensor
 
 from feelvos_lab.config import configure
-from feelvos_lab.data.clip import check_clip, write_mask
-from feelvos_lab.data.images import VOID
-from feelvos_lab.data.source import load_clips
-from feelvos_lab.data.triplets import draw_sample
+from feelvos_lab.data.clip import check_clip
+from feelvos_lab.data.datasets import load_clips
+from feelvos_lab.data.images import VOID, write_mask
 from feelvos_lab.data.youtube_vos import read_youtube_vos
 from feelvos_lab.errors import LabError
-from feelvos_lab.evaluate import copy_first_mask
-from feelvos_lab.metrics import score_masks
+from feelvos_lab.evaluation.metrics import score_masks
+from feelvos_lab.evaluation.scoring import copy_first_mask
+from feelvos_lab.training.samples import draw_sample
 
 HEIGHT, WIDTH = 24, 40
 ROWS = {1: (2, 8), 2: (10, 16), 7: (18, 23)}  # of each object; the columns move with the frame

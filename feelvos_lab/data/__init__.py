@@ -1,0 +1,17 @@
+"""Videos with masks: read, made from seeds, described. `Clip` is the one data type."""
+
+from feelvos_lab import lazy_names
+
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "Clip": "clip",
+        "Difficulty": "difficulty_sweep",
+        "load_clips": "datasets",
+        "make_clip": "synthetic",
+        "make_clips": "synthetic",
+        "read_clip": "readers",
+        "read_davis": "davis",
+        "read_youtube_vos": "youtube_vos",
+    },
+)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from feelvos_lab.data.frames import GivenMasks, LazyFrames, LazyMasks
 from feelvos_lab.data.images import PALETTE, object_ids, read_mask, write_mask
-from feelvos_lab.data.lazy import GivenMasks, LazyFrames, LazyMasks, numbered_files
-from feelvos_lab.data.video import VideoFrames
 from feelvos_lab.errors import LabError
 
 __all__ = [
@@ -22,9 +20,7 @@ __all__ = [
     "LazyFrames",
     "LazyMasks",
     "check_clip",
-    "read_folder",
     "read_mask",
-    "read_video",
     "write_mask",
 ]
 
@@ -67,43 +63,6 @@ class Clip:
         """The ids of the objects that this frame's mask gives, ascending."""
         starts = self.starts or (0,) * len(self.object_ids)
         return tuple(i for i, start in zip(self.object_ids, starts, strict=True) if start == frame)
-
-
-def read_folder(folder: Path | str, mask_path: Path | str, name: str | None = None, *, step: int | None = 1) -> Clip:
-    """A folder of numbered jpg or png frames with the mask of its first frame; frames are read when asked for.
-
-    Args:
-        folder: holds 00000.jpg, 00001.jpg, … or names that end in such numbers.
-        mask_path: an indexed PNG or an 8-bit grey image of object ids, as `read_mask` takes.
-        name: of the clip; the folder's if not given.
-        step: distance of neighbouring frame numbers, such as 5 in YouTube-VOS; None: the smallest that occurs.
-
-    Raises:
-        LabError: fewer than two frames, a missing number, sizes that differ, a mask that `read_mask` refuses or that
-            is empty.
-    """
-    folder, mask_path = Path(folder), Path(mask_path)
-    frames = LazyFrames(list(numbered_files(folder, endings=(".jpg", ".jpeg", ".png"), step=step).values()))
-    masks = LazyMasks([mask_path], frames=frames)
-    clip = Clip(name or folder.resolve().name, frames, masks, masks.object_ids)
-    check_clip(clip)
-    return clip
-
-
-def read_video(path: Path | str, mask_path: Path | str) -> Clip:
-    """A video file with the mask of its first frame; frames are decoded when asked for.
-
-    Needs PyAV, the extra `[video]`.
-
-    Raises:
-        LabError: PyAV is missing, a file that is no video, fewer than two frames, a mask of another size, one that
-            `read_mask` refuses or that is empty.
-    """
-    mask = read_mask(mask_path)
-    frames = VideoFrames(Path(path))
-    clip = Clip(Path(path).stem, frames, mask[None], object_ids(mask))
-    check_clip(clip)
-    return clip
 
 
 def check_clip(clip: Clip, *, late_objects: bool = False) -> None:

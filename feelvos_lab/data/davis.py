@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Literal
 
 from feelvos_lab.data.clip import Clip
-from feelvos_lab.data.lazy import LazyFrames, LazyMasks, numbered_files
+from feelvos_lab.data.frames import LazyFrames, LazyMasks, numbered_files
 from feelvos_lab.errors import LabError
 
 YEARS = (2016, 2017)
+
 SPLITS = ("train", "val")
 
 

@@ -1,6 +1,8 @@
 """Frames and masks as image files; masks are indexed PNGs in the DAVIS colours.
 
 A photo whose note (EXIF) says that it lies on its side is read upright, as viewers show it.
+
+Distance maps on disk: 16-bit grey PNGs, black where near, white where far.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,13 +20,17 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from feelvos_lab.data.writing import complete_file
 from feelvos_lab.errors import LabError
+from feelvos_lab.files.atomic import complete_file
 
 VOID = 255  # a pixel that nobody labelled: neither background nor object
+
 MAX_OBJECTS = 32  # more ids than this in one mask are the grey levels of an interpolated one
+
 MAX_PIXELS = 1 << 26  # of an image; a small file may claim to unpack to any size
+
 PHOTOS = ("JPEG", "WEBP")  # what cameras write, which may lie on its side; masks are none of them
+
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")  # Pillow knows more, and starts other programs to read some of them
 
 # Pillow's ways to say that a file is damaged
@@ -212,3 +218,75 @@ def _opened(path: Path | str) -> Image.Image:
 
 def _listed(ids: list[int]) -> str:
     return ", ".join(map(str, ids[:4])) + (", …" if len(ids) > 4 else "")
+
+
+def overlay(frame: Tensor, labels: Tensor, *, opacity: float = 0.5) -> np.ndarray:
+    """The frame with every object tinted in its palette colour and outlined in the full one.
+
+    Shapes: frame uint8 (3, H, W), labels int64 (H, W) → uint8 (H, W, 3). The background is left as it is.
+
+    Raises:
+        LabError: frame and labels differ in size.
+    """
+    if frame.shape[-2:] != labels.shape:
+        raise LabError(
+            f"labels must have their frame's size {_size(frame.shape[-2:])}, got labels of {_size(labels.shape)}"
+        )
+    picture = frame.permute(1, 2, 0).cpu().numpy().astype(np.float32)  # (H, W, 3)
+    ids = labels.cpu().numpy()  # (H, W)
+    colours = PALETTE[ids % 256].astype(np.float32)  # (H, W, 3)
+    weight = np.where(ids > 0, opacity, 0.0)  # (H, W)
+    weight[_outline(ids) & (ids > 0)] = 1.0
+    blended = picture + weight[..., None] * (colours - picture)
+    return blended.round().astype(np.uint8)
+
+
+def _outline(ids: np.ndarray) -> np.ndarray:
+    """The pixels with a neighbour of another id, to the left, right, above or below."""
+    edge = np.zeros(ids.shape, dtype=bool)
+    down, across = ids[1:] != ids[:-1], ids[:, 1:] != ids[:, :-1]
+    edge[1:] |= down
+    edge[:-1] |= down
+    edge[:, 1:] |= across
+    edge[:, :-1] |= across
+    return edge
+
+
+def _size(shape: Sequence[int]) -> str:
+    return "×".join(str(n) for n in shape)
+
+
+FAR = 65535  # the grey value of distance 1
+
+
+def write_distance(path: Path | str, distance: Tensor) -> None:
+    """Write a map of normalised distances, complete or not at all; missing folders are made.
+
+    Shapes: `distance` (h, w) in [0, 1]; 1 becomes 65535, so a map read back is off by at most 1/131070.
+
+    Raises:
+        LabError: another shape, values outside [0, 1] or not finite, or a file that cannot be written.
+    """
+    if distance.ndim != 2 or not ((distance >= 0) & (distance <= 1)).all():
+        raise LabError(f"a distance map to write must be (h, w) in [0, 1], got {_described(distance)}")
+    grey = (distance.double() * FAR).round().cpu().numpy().astype(np.uint16)
+    with complete_file(path) as unfinished:
+        Image.fromarray(grey).save(unfinished, format="PNG")
+
+
+def read_distance(path: Path | str) -> Tensor:
+    """A map that `write_distance` wrote: (h, w) float32 in [0, 1].
+
+    Raises:
+        LabError: no such file, no image, or not 16-bit grey.
+    """
+    with opened_image(path) as image:
+        if image.mode not in ("I;16", "I"):
+            raise LabError(f"a distance map must be a 16-bit grey image, {path} is {image.mode}")
+        return torch.from_numpy(np.asarray(image, dtype=np.float32) / FAR)
+
+
+def _described(distance: Tensor) -> str:
+    if distance.ndim != 2:
+        return f"shape {tuple(distance.shape)}"
+    return f"values {distance.min().item():.3g} to {distance.max().item():.3g}"

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Literal
 
 from feelvos_lab.data.clip import Clip
+from feelvos_lab.data.frames import GivenMasks, LazyFrames, LazyMasks, numbered_files
 from feelvos_lab.data.images import VOID
-from feelvos_lab.data.lazy import GivenMasks, LazyFrames, LazyMasks, numbered_files
 from feelvos_lab.errors import LabError
 
 FOLDERS = {"train": "train", "val": "valid"}

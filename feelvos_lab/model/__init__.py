@@ -1,0 +1,1 @@
+"""The network, its parts and its weights. Imports neither data sets nor training."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from feelvos_lab.config import ModelConfig
 from feelvos_lab.errors import LabError
 from feelvos_lab.model.backbone import Pyramid
-from feelvos_lab.model.resize import resize_bilinear
+from feelvos_lab.model.grid import resize_bilinear
 
 
 class ConvNormReLU(nn.Sequential):

@@ -16,9 +16,9 @@ from feelvos_lab.errors import LabError
 from feelvos_lab.model.backbone import Backbone
 from feelvos_lab.model.decoder import Decoder
 from feelvos_lab.model.embedding import EmbeddingLayer
+from feelvos_lab.model.grid import resize_labels
 from feelvos_lab.model.head import SegmentationHead
 from feelvos_lab.model.matching import global_matching, local_matching
-from feelvos_lab.model.resize import resize_labels
 
 SKIP_START = {"global_map": -4.0, "local_map": -4.0, "previous_mask": 2.0}  # start of the head's weighted sum
 

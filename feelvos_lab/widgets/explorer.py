@@ -7,13 +7,15 @@ from typing import Any
 from ipywidgets import HTML, Dropdown, HBox, IntSlider, Label, Layout, ToggleButtons, VBox
 
 from feelvos_lab.data.clip import Clip
+from feelvos_lab.figures.explorer import ExplorerSheet, explorer_sheet
+from feelvos_lab.inference.probe import Cell, PixelView, Probe, Switches
 from feelvos_lab.model.feelvos import Feelvos
-from feelvos_lab.probe import Cell, Look, Probe, Switches
-from feelvos_lab.viz_explorer import ExplorerSheet, explorer_sheet
-from feelvos_lab.widgets.front_end import Status, live_canvas, show
+from feelvos_lab.widgets.notebook import Status, live_canvas, show
 
 _DPI = 90  # fewer dots are sent and drawn faster
+
 _WIDE = {"description_width": "110px"}
+
 _OFF = (
     "A cue that is <b>off</b> (none) says the same of every object: distance 1 everywhere, or probability 1/K. The "
     "network was trained with it and is not trained anew, and the frames before are those it predicted with all cues. "
@@ -96,7 +98,7 @@ class Explorer(VBox):
         """Display the picture, and below it the widget where somebody can click."""
         show(self, lambda: explorer_sheet(self.probe.clip, self.look))
 
-    def redraw(self) -> Look:
+    def redraw(self) -> PixelView:
         """Ask for what the controls say, and draw it."""
         self.look = self.probe.look(
             self.frame.value, object_id=self.object_id.value, cell=self.cell, switches=self.switches

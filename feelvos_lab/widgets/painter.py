@@ -25,18 +25,22 @@ from torch import Tensor
 
 from feelvos_lab.data.clip import Clip, FrameSource, check_clip
 from feelvos_lab.data.images import MAX_OBJECTS, read_mask
+from feelvos_lab.data.readers import frame_names, read_frames
+from feelvos_lab.data.video import require_writer
 from feelvos_lab.errors import LabError
-from feelvos_lab.infer import Prediction, propagate
+from feelvos_lab.figures.painter import FrameSheet, swatch
+from feelvos_lab.files.atomic import complete_folder, refuse_occupied
+from feelvos_lab.inference.output import write_segmentation
+from feelvos_lab.inference.propagation import Prediction, propagate
 from feelvos_lab.model.feelvos import Feelvos
-from feelvos_lab.movie import require_writer
-from feelvos_lab.output import complete_folder, frame_names, read_frames, refuse_occupied, write_segmentation
-from feelvos_lab.painting import Painting
-from feelvos_lab.viz_painter import FrameSheet, swatch
 from feelvos_lab.widgets.explorer import Explorer
-from feelvos_lab.widgets.front_end import Status, live_canvas, show
+from feelvos_lab.widgets.mask_editor import Painting
+from feelvos_lab.widgets.notebook import Status, live_canvas, show
 
 _DPI = 100
+
 _TITLE = "Frame 0 of “{}”: paint each object with its own number"
+
 _FIRST = "paint over an object of frame 0, choose another number for the next one, then propagate"
 
 

@@ -1,0 +1,235 @@
+"""What a table of runs may claim: means, differences paired by (seed, clip, object), and how far to trust them.
+
+Two questions, two intervals. "For videos like these, trained again?": a two-level bootstrap that draws seeds and clips
+anew, objects staying with their clip. "For these very videos, trained again?": a paired t over the seeds' means. Runs
+with a single seed say nothing about training again, so nothing is decided by them.
+
+In the simulated experiments of tests/test_ablate_stats.py (3 seeds, 16 clips) the 95 % bootstrap interval covers the
+truth in 92 % where the clips' spread decides, but in 76 % where the seeds' spread is four times theirs. Where the
+seeds' decides, a verdict asks for the t interval too: the two together cover it in 95 %.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from feelvos_lab.errors import LabError
+
+DRAWS = 10_000
+
+KEYS = ["seed", "clip", "object"]
+
+Verdict = Literal["supported", "contradicted", "undecided"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over objects with its 95 % interval over seeds × clips, and its n; in the unit of the column."""
+
+    mean: float
+    low: float  # nan where there is one clip and one seed, so nothing to draw from
+    high: float
+    seeds: int
+    clips: int
+    objects: int  # of one seed
+    rows: int  # seeds × objects that were measured
+
+    @property
+    def n(self) -> str:
+        return f"{self.seeds}×{self.objects}"
+
+
+@dataclass(frozen=True)
+class SeedTest:
+    """Student's paired t over the seeds' mean differences."""
+
+    t: float
+    df: int
+    p: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Components:
+    """How far scores spread, and along what; standard deviations, in the unit of the column."""
+
+    seeds: float  # training again moves every clip together by so much
+    clips: float  # clips differ by so much whatever the seed
+    rest: float  # training again moves single clips by so much; all three are nan with one seed or one clip
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Row a minus row b, paired."""
+
+    estimate: Estimate
+    test: SeedTest | None  # None with one seed
+    spread: Literal["seeds", "clips", "neither"]  # which contributes more to the uncertainty of the mean
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of the claim that a is better than b; where the seeds' spread decides, their t test must agree."""
+        if self.test is None or math.isnan(self.estimate.low):
+            return "undecided"
+        low, high = self.estimate.low, self.estimate.high
+        if self.spread == "seeds":
+            low, high = min(low, self.test.low), max(high, self.test.high)
+        return "supported" if low > 0 else "contradicted" if high < 0 else "undecided"
+
+
+def estimate(scores: pd.DataFrame, column: str) -> Estimate:
+    """The mean of a column over all rows, with a two-level bootstrap interval.
+
+    Args:
+        scores: one row per seed, clip and object; columns seed, clip, object and `column`.
+
+    Raises:
+        LabError: no rows, or a (seed, clip, object) that occurs twice.
+    """
+    _check(scores)
+    sums, counts = _by_seed_and_clip(scores, column)
+    low, high = _bootstrap(sums, counts)
+    return Estimate(
+        mean=float(scores[column].mean()),
+        low=low,
+        high=high,
+        seeds=sums.shape[0],
+        clips=sums.shape[1],
+        objects=len(scores[["clip", "object"]].drop_duplicates()),
+        rows=len(scores),
+    )
+
+
+def paired_difference(a: pd.DataFrame, b: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Row a minus row b, each measurement beside its partner of the same seed, clip and object.
+
+    Pairing takes away what the two have in common, such as how hard a clip is. Seeds that only one of them has are
+    left out.
+
+    Args:
+        a, b: one row per seed, clip and object, in any order; columns seed, clip, object and `column`.
+
+    Returns:
+        columns seed, clip, object and difference, in the unit of the column.
+
+    Raises:
+        LabError: a (seed, clip, object) that occurs twice, no seed in common, or a common seed whose clips or objects
+            differ: then the two did not see the same test.
+    """
+    _check(a)
+    _check(b)
+    seeds = set(a["seed"]) & set(b["seed"])
+    if not seeds:
+        raise LabError(f"a difference needs common seeds, got {sorted(set(a['seed']))} and {sorted(set(b['seed']))}")
+    a, b = a[a["seed"].isin(seeds)], b[b["seed"].isin(seeds)]
+    both = a[[*KEYS, column]].merge(b[[*KEYS, column]], on=KEYS, suffixes=("_a", "_b"), validate="one_to_one")
+    if len(both) != len(a) or len(both) != len(b):
+        raise LabError(
+            f"the rows must be scored on the same clips and objects: {len(a)} and {len(b)}, {len(both)} common"
+        )
+    both["difference"] = both[f"{column}_a"] - both[f"{column}_b"]
+    return both[[*KEYS, "difference"]]
+
+
+def difference(a: pd.DataFrame, b: pd.DataFrame, column: str) -> Difference:
+    """Row a minus row b over the (seed, clip, object) that both have.
+
+    Raises:
+        LabError: as `paired_difference`.
+    """
+    both = paired_difference(a, b, column)
+    per_seed = both.groupby("seed")["difference"].mean().to_numpy()
+    per_clip = both.groupby("clip")["difference"].mean().to_numpy()
+    return Difference(estimate(both, "difference"), _seed_test(per_seed), _larger_spread(per_seed, per_clip))
+
+
+def variance_components(scores: pd.DataFrame, column: str) -> Components:
+    """The spread between seeds, between clips, and what is left, by the two-way table of clip means.
+
+    score(seed, clip) = mean + a(seed) + b(clip) + e(seed, clip); with S seeds, C clips and the mean squares of the
+    analysis of variance, var a = (MS_seeds − MS_rest) / C, var b = (MS_clips − MS_rest) / S, var e = MS_rest. A
+    negative variance, which chance brings, counts as 0.
+
+    Args:
+        scores: one row per seed, clip and object; columns seed, clip, object and `column`.
+
+    Raises:
+        LabError: no rows, one that occurs twice, or seeds that saw different clips.
+    """
+    _check(scores)
+    table = scores.groupby(["seed", "clip"])[column].mean().unstack()  # (S, C)
+    if table.isna().any(axis=None):
+        raise LabError("the spread between seeds and clips needs the same clips for every seed")
+    values = table.to_numpy()
+    seeds, clips = values.shape
+    if seeds == 1 or clips == 1:
+        return Components(math.nan, math.nan, math.nan)
+    by_seed, by_clip, mean = values.mean(1), values.mean(0), values.mean()
+    left = values - by_seed[:, None] - by_clip[None, :] + mean
+    rest = float((left**2).sum() / ((seeds - 1) * (clips - 1)))
+    of_seeds = max(0.0, float(by_seed.var(ddof=1)) - rest / clips)
+    of_clips = max(0.0, float(by_clip.var(ddof=1)) - rest / seeds)
+    return Components(math.sqrt(of_seeds), math.sqrt(of_clips), math.sqrt(rest))
+
+
+def rank_correlation(ours: list[float], paper: list[float]) -> float:
+    """Spearman's correlation of two columns; nan with fewer than three rows or a constant column."""
+    if len(ours) < 3 or len(set(ours)) < 2 or len(set(paper)) < 2:
+        return math.nan
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(ours, paper).statistic)
+
+
+def _check(scores: pd.DataFrame) -> None:
+    if scores.empty:
+        raise LabError("there are no scores to take a mean of")
+    if scores.duplicated(KEYS).any():
+        twice = scores.loc[scores.duplicated(KEYS), KEYS].iloc[0].tolist()
+        raise LabError(f"seed, clip and object must occur once, {twice} occurs again")
+
+
+def _by_seed_and_clip(scores: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """Sums and counts of the objects' values, each (seeds, clips)."""
+    grouped = scores.groupby(["seed", "clip"])[column]
+    return grouped.sum().unstack(fill_value=0.0).to_numpy(), grouped.count().unstack(fill_value=0).to_numpy()
+
+
+def _bootstrap(sums: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
+    """The 2.5 and 97.5 % points of the mean when seeds and clips are both drawn anew, with replacement."""
+    seeds, clips = sums.shape
+    if seeds == 1 and clips == 1:
+        return math.nan, math.nan
+    rng = np.random.default_rng(0)  # the same records give the same interval
+    seed_weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=DRAWS)  # (DRAWS, seeds)
+    clip_weights = rng.multinomial(clips, np.full(clips, 1 / clips), size=DRAWS)  # (DRAWS, clips)
+    totals = ((seed_weights @ sums) * clip_weights).sum(1)
+    weights = ((seed_weights @ counts) * clip_weights).sum(1)
+    low, high = np.quantile(totals[weights > 0] / weights[weights > 0], [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _seed_test(per_seed: np.ndarray) -> SeedTest | None:
+    if len(per_seed) < 2:
+        return None
+    from scipy.stats import t as student
+
+    mean, df = float(per_seed.mean()), len(per_seed) - 1
+    error = float(per_seed.std(ddof=1)) / math.sqrt(len(per_seed))
+    half = float(student.ppf(0.975, df)) * error
+    t = mean / error if error else math.copysign(math.inf, mean) if mean else 0.0
+    return SeedTest(t, df, float(2 * student.sf(abs(t), df)), mean - half, mean + half)
+
+
+def _larger_spread(per_seed: np.ndarray, per_clip: np.ndarray) -> Literal["seeds", "clips", "neither"]:
+    def error(values: np.ndarray) -> float:
+        return float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+
+    seeds, clips = error(per_seed), error(per_clip)
+    return "neither" if seeds == clips == 0 else "seeds" if seeds > clips else "clips"

@@ -1,0 +1,116 @@
+"""`feelvos-lab train`: a training from the command line.
+
+torch is imported inside the command alone, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import ast
+import shlex
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from feelvos_lab.cli.options import DataRoot, Out
+from feelvos_lab.errors import LabError
+
+
+def train(
+    out: Out,
+    preset: Annotated[str, typer.Option(help="smoke, reduced, real or full.")] = "reduced",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    data_root: DataRoot = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="A setting, as name=value; may be repeated.")] = None,
+    initialise_from: Annotated[
+        Path | None, typer.Option(help="Start from this checkpoint or imported part, not from random weights.")
+    ] = None,
+    trunk_only: Annotated[
+        bool, typer.Option("--trunk-only", help="Of it, take the backbone alone, as the official training does.")
+    ] = False,
+    save_every: Annotated[int, typer.Option(min=1, help="Steps between states to resume from.")] = 200,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write curves for TensorBoard to tensorboard/ in the folder.")
+    ] = False,
+    deterministic: Annotated[
+        bool,
+        typer.Option("--deterministic", help="One thread, and only algorithms that give the same bits each time."),
+    ] = False,
+) -> None:
+    """Train a model: writes model.safetensors, its card model.json, and history.csv.
+
+    An interrupted training goes on where it stopped when the same command is given again. Several processes share it
+    as `torchrun --nproc-per-node N -m feelvos_lab train`, with the same options.
+    """
+    from feelvos_lab.config import configure
+    from feelvos_lab.deterministic import deterministic as repeating
+    from feelvos_lab.files.atomic import writable_folder
+    from feelvos_lab.model.checkpoint import device, save_checkpoint, write_card
+    from feelvos_lab.training.distributed import process_group
+    from feelvos_lab.training.loop import train as run_training
+
+    with process_group() as share, repeating(deterministic):
+        if trunk_only and initialise_from is None:
+            raise LabError("--trunk-only says what to take of --initialise-from, which is not given")
+        settings = settings_of(set_ or [])
+        config = configure(preset, **({"root": str(data_root)} if data_root else {}), **settings)
+        writes = share.rank == 0
+        with writable_folder(out, resuming=("state.safetensors", "tensorboard")) if writes else nullcontext():
+            trained = run_training(
+                config,
+                seed=seed,
+                folder=out,
+                device=device(),
+                progress=print,
+                start=initialise_from,
+                start_part="trunk" if trunk_only else "all",
+                save_every=save_every,
+                curves=out / "tensorboard" if tensorboard else None,
+            )
+            if not writes:
+                return
+            _write_history(out / "history.csv", trained.history)
+            save_checkpoint(out / "model.safetensors", trained.model, config, seed=str(seed))
+            command = ["feelvos-lab", "train"]
+            if share.of > 1:
+                command = ["torchrun", "--nproc-per-node", str(share.of), "-m", "feelvos_lab", "train"]
+            command += ["--preset", preset, "--seed", str(seed), *(["--data-root", "DIR"] if data_root else [])]
+            command += [word for pair in set_ or [] for word in ("--set", pair)]
+            command += ["--initialise-from", initialise_from.name] if initialise_from else []
+            command += [*(["--trunk-only"] if trunk_only else []), *(["--deterministic"] if deterministic else [])]
+            command += ["--out", "DIR"]
+            write_card(out / "model.safetensors", config=config, seed=seed, command=shlex.join(command))
+        (out / "state.safetensors").unlink(missing_ok=True)
+        print(f"the model is in {out / 'model.safetensors'}")
+        if tensorboard:
+            print(f"its curves: tensorboard --logdir {out / 'tensorboard'}")
+
+
+def settings_of(pairs: list[str]) -> dict[str, Any]:
+    """`name=value` pairs; a value is a Python literal, true or false, or else text."""
+    settings = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise LabError(f"--set must be name=value, got {pair!r}")
+        if name in settings:
+            raise LabError(f"--set {name} is given twice")
+        settings[name] = {"true": True, "false": False}.get(text.lower()) if text.lower() in ("true", "false") else text
+        if isinstance(settings[name], str):
+            try:
+                settings[name] = ast.literal_eval(text)
+            except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):  # no literal, so it is text
+                settings[name] = text
+    return settings
+
+
+def _write_history(path: Path, history: list[dict[str, float]]) -> None:
+    import csv
+
+    from feelvos_lab.files.atomic import complete_file
+
+    with complete_file(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=["step", "loss", "learning_rate", "seconds"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(history)

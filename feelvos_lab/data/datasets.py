@@ -1,0 +1,98 @@
+"""From a data configuration to clips: the one place that knows which reader a name means."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from feelvos_lab.config import DataConfig
+from feelvos_lab.data.clip import Clip
+from feelvos_lab.data.davis import read_davis
+from feelvos_lab.data.synthetic import make_clips, make_factor_clips
+from feelvos_lab.data.youtube_vos import read_youtube_vos
+from feelvos_lab.errors import LabError
+
+SPLITS = ("train", "validation", "test")
+
+
+def load_clips(config: DataConfig, *, split: str, seed: int = 0) -> list[Clip]:
+    """The clips of a split.
+
+    Synthetic clips: disjoint seeds; `seed` chooses the training clips alone, which are mixed ones; with `scenes` set to
+    "factors" those scored sweep one difficulty at a time. DAVIS: "test" is the published val list, "validation" the
+    last `hold_out` sequences of the train list, and "train" the rest of it. YouTube-VOS: as DAVIS, but without "test",
+    since the masks of its valid list are not published. A mixture: those of its sets one after the other; "test" is
+    DAVIS's, on which the paper's model was scored.
+
+    Raises:
+        LabError: an unknown split, a data set without a root, or a split that is not there.
+    """
+    return [clip for clips in load_sets(config, split=split, seed=seed) for clip in clips]
+
+
+def load_sets(config: DataConfig, *, split: str, seed: int = 0) -> list[list[Clip]]:
+    """The clips of a split, as `load_clips`, by their data set: one list, or one for each set of a mixture.
+
+    Raises:
+        LabError: as `load_clips`; a mixture whose `root` lacks a set.
+    """
+    if split not in SPLITS:
+        raise LabError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+    names = config.data.split("+")
+    if len(names) == 1:
+        return [_load(config, split=split, seed=seed)]
+    _require_root(config)
+    wanted = [name for name in names if split != "test" or name != "youtube-vos"]
+    for name in wanted:
+        if not (Path(config.root) / name).is_dir():
+            raise LabError(
+                f"data {config.data!r} needs the folders (or links) {' and '.join(names)} in {config.root}: "
+                f"{name} is not there"
+            )
+    sets = [replace(config, data=name, root=str(Path(config.root) / name)) for name in wanted]
+    return [_load(one, split=split, seed=seed) for one in sets]
+
+
+def _load(config: DataConfig, *, split: str, seed: int) -> list[Clip]:
+    """The clips of one data set."""
+    count = config.clips if split == "train" else config.test_clips
+    if config.scenes != "mixed" and config.data != "shapes":
+        raise LabError(f"scenes {config.scenes!r} are of synthetic clips, data 'shapes', got data {config.data!r}")
+    if config.data == "shapes" and config.scenes == "factors" and split != "train":
+        size = {"height": config.height, "width": config.width, "frames": config.frames}
+        return make_factor_clips(split, scenes=count, **size)
+    if config.data == "shapes":
+        return make_clips(split, count=count, seed=seed, height=config.height, width=config.width, frames=config.frames)
+    _require_root(config)
+    height = config.height if split == "train" else config.test_height
+    if split == "test":
+        clips = _read(config, split="val", height=height)
+    else:
+        listed = _read(config, split="train", height=height)
+        cut = len(listed) - config.hold_out
+        if split == "validation" and config.hold_out == 0:
+            raise LabError("data has no validation split: set hold_out to the number of train sequences to keep back")
+        if cut < 1:
+            raise LabError(
+                f"hold_out must leave a train sequence of {config.data}, which has {len(listed)}, got {config.hold_out}"
+            )
+        clips = listed[:cut] if split == "train" else listed[cut:]
+    return clips[:count] if count else clips
+
+
+def _require_root(config: DataConfig) -> None:
+    if not config.root:
+        raise LabError(f"data {config.data!r} needs its folder, got none: pass --data-root or set `root`")
+
+
+def _read(config: DataConfig, *, split: Literal["train", "val"], height: int) -> list[Clip]:
+    """A published list, whole."""
+    if config.data == "youtube-vos":
+        if split == "val":
+            raise LabError(
+                "data 'youtube-vos' has no test split: the masks of its valid list are not published; score the split "
+                "validation, with hold_out, or segment its videos"
+            )
+        return read_youtube_vos(Path(config.root), split=split, height=height)
+    return read_davis(Path(config.root), year=int(config.data[-4:]), split=split, height=height)

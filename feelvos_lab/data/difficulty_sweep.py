@@ -1,0 +1,126 @@
+"""Which difficulties of the synthetic clips are swept, one at a time, and how far: a table, without a clip.
+
+`shapes.make_factor_clips` makes the clips of it, and names each after its factor, level and scene, so that a table of
+scores says by itself what each clip was. Levels are counted from 1; the base, which all scenes share, has level 0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+import numpy as np
+
+from feelvos_lab.errors import LabError
+
+_FASTEST = 4  # what `speed` may be, to move objects beyond a window of local matching
+
+
+@dataclass(frozen=True)
+class Difficulty:
+    """What makes a clip hard. Every factor lies in [0, 1], speed in [0, 4]; all zeros is a still, clean scene."""
+
+    near_lookalikes: float = 0.0  # unlabelled doubles that stay beside their object
+    far_lookalikes: float = 0.0  # unlabelled doubles elsewhere, which enter after the first frame
+    drift: float = 0.0  # the objects' colours change over the clip; at 1 nothing of the first frame's is left
+    occlusion: float = 0.0  # a textured bar sweeps over the objects; at 1 it is as wide as they are
+    reentry: float = 0.0  # objects leave the frame and come back on another side; the share of objects that do
+    speed: float = 0.0  # of the objects; at 1 they move a tenth of the shorter side per frame; above 1 only in a sweep
+    scaling: float = 0.0  # objects grow or shrink; at 1 by a factor of 2.5
+    camera: float = 0.0  # the ground moves; at 1 by 4 % of the shorter side per frame
+    noise: float = 0.0  # of the sensor; at 1 its standard deviation is 12 % of the range
+
+    def __post_init__(self) -> None:
+        for factor in fields(self):
+            value = getattr(self, factor.name)
+            most = _FASTEST if factor.name == "speed" else 1
+            if not 0 <= value <= most:
+                raise LabError(f"difficulty {factor.name} must lie in [0, {most}], got {value!r}")
+
+
+_SHARES = {"drift": 0.7, "camera": 0.5, "far_lookalikes": 0.3, "occlusion": 0.2, "reentry": 0.1}
+
+
+def draw_difficulty(rng: np.random.Generator) -> Difficulty:
+    """A mixed clip: each factor is there in a share of the clips, and then uniform in [0, 1].
+
+    As in filmed video, looks change in most clips and few objects leave the frame: the share is 70 % for drift, 50 %
+    for the camera, 30 % for far look-alikes, 20 % for occlusion, 10 % for re-entry and 40 % for each of the others.
+    """
+    return Difficulty(
+        **{f.name: float(rng.uniform() * (rng.uniform() < _SHARES.get(f.name, 0.4))) for f in fields(Difficulty)}
+    )
+
+
+BASE = "base"
+
+STRIDE = 4  # pixels of a cell of the grid on which frames are matched
+
+BASE_DIFFICULTY = {"speed": 0.2, "drift": 0.1, "scaling": 0.3, "camera": 0.3, "noise": 0.2}  # Difficulty; others: 0
+
+_NAME = re.compile(r"(?P<factor>[a-z]+(?:-[a-z]+)*?)(?:-(?P<level>[1-9]))?-scene-(?P<scene>[0-9]+)")
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One difficulty that is swept while all others stay as in the base."""
+
+    name: str
+    setting: str  # the field of `Difficulty`
+    levels: tuple[float, ...]  # of that field, ascending
+    unit: str  # what the numbers on its axis are
+    shown: Callable[[float, int], float]  # (level's value, the frame's shorter side in pixels) → number on its axis
+    decimals: int = 0
+
+
+class Place(NamedTuple):
+    """Where in the sweep a clip belongs."""
+
+    factor: str  # a factor's name, or "base"
+    level: int  # from 1 on; 0: the base
+    scene: int
+
+
+def cells_a_frame(speed: float, side: int) -> float:
+    """By how many cells of the grid an object of that speed moves from frame to frame.
+
+    Args:
+        speed: as in `Difficulty`.
+        side: the frame's shorter side in pixels.
+    """
+    return (0.005 + 0.095 * speed) * side / STRIDE
+
+
+def _percent(value: float, side: int) -> float:
+    return 100 * value
+
+
+FACTORS = (
+    Factor("near-lookalikes", "near_lookalikes", (0.33, 0.67, 1.0), "% of objects with a near double", _percent),
+    Factor("far-lookalikes", "far_lookalikes", (0.33, 0.67, 1.0), "% of objects with a far double", _percent),
+    Factor("speed", "speed", (1.0, 2.0, 4.0), "cells of stride 4 a frame", cells_a_frame, 1),
+    Factor("drift", "drift", (0.33, 0.67, 1.0), "% of the first colours lost at the end", _percent),
+    Factor("occlusion", "occlusion", (0.33, 0.67, 1.0), "width of the bar, % of the side", lambda v, s: 4 + 32 * v),
+    Factor("reentry", "reentry", (0.33, 0.67, 1.0), "% of objects that leave and return", _percent),
+)
+
+FACTOR_NAMES = tuple(factor.name for factor in FACTORS)
+
+
+def clip_name(place: Place) -> str:
+    """Such as `speed-2-scene-5`, or `base-scene-5`."""
+    level = f"-{place.level}" if place.level else ""
+    return f"{place.factor}{level}-scene-{place.scene}"
+
+
+def place_of(name: str) -> Place | None:
+    """What a clip's name says of its place in the sweep; None where the clip is none of it."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    place = Place(match["factor"], int(match["level"] or 0), int(match["scene"]))
+    levels = {factor.name: len(factor.levels) for factor in FACTORS}
+    known = place.level == 0 if place.factor == BASE else 1 <= place.level <= levels.get(place.factor, 0)
+    return place if known else None

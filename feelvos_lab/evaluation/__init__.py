@@ -1,0 +1,14 @@
+"""Scores as the official DAVIS evaluation counts them: J, F and J&F."""
+
+from feelvos_lab import lazy_names
+
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "contour_accuracy": "metrics",
+        "copy_first_mask": "scoring",
+        "evaluate": "scoring",
+        "frame_scores": "metrics",
+        "region_similarity": "metrics",
+    },
+)

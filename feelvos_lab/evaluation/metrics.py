@@ -1,0 +1,258 @@
+"""J, F and J&F, counted as the official DAVIS evaluation counts them.
+
+Its rules, each held by a test: the first frame (given) and the last one are left out; an object that is absent from
+both masks scores 1; an object that the prediction lacks is scored as an empty mask; an id that the clip lacks is
+refused, for the official evaluation stops there too; a pixel marked void (255) in the truth counts as background.
+Two deliberate differences: the objects are `clip.object_ids` (officially 1 … the highest id of the first frame, so
+that an unused number between two ids would score 1), and decay is right beyond 256 frames, where the official
+indices overflow.
+
+Letters: H W frame size, T frames.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from feelvos_lab.data.clip import Clip
+from feelvos_lab.errors import LabError
+from feelvos_lab.files.atomic import complete_file
+
+Mask = NDArray[np.bool_]
+
+MEASURES = {  # the official column names and ours
+    "J&F-Mean": "JF",
+    "J-Mean": "J",
+    "J-Recall": "J_recall",
+    "J-Decay": "J_decay",
+    "F-Mean": "F",
+    "F-Recall": "F_recall",
+    "F-Decay": "F_decay",
+}
+
+
+def region_similarity(prediction: ArrayLike, truth: ArrayLike) -> float:
+    """J = |prediction ∩ truth| / |prediction ∪ truth|, the Jaccard index.
+
+    Shapes: two masks (H, W), tensors or arrays, true inside the object → a number in [0, 1]; 1 where both are empty.
+
+    Raises:
+        LabError: masks of different sizes.
+    """
+    prediction, truth = _pair(prediction, truth)
+    union = np.count_nonzero(prediction | truth)
+    return float(np.count_nonzero(prediction & truth) / union) if union else 1.0
+
+
+def contour_accuracy(prediction: ArrayLike, truth: ArrayLike, *, tolerance: float = 0.008) -> float:
+    """F = 2PR / (P + R) of the contours; a contour pixel is right within a distance of the other contour.
+
+    P is the share of the predicted contour within that distance of the true one, R the share of the true contour
+    within it of the predicted one (Perazzi et al., CVPR 2016, section 4.1). The distance is `tolerance` × the frame's
+    diagonal, rounded up to whole pixels, or `tolerance` pixels itself where it is 1 or more.
+
+    Shapes: two masks (H, W), tensors or arrays, true inside the object → a number in [0, 1]. Without any contour in
+    both masks F is 1, with one in a single mask 0. The frame's border is no contour: a mask that fills the frame has
+    none, as officially.
+
+    Raises:
+        LabError: masks of different sizes.
+    """
+    prediction, truth = _pair(prediction, truth)
+    height, width = truth.shape
+    radius = math.ceil(tolerance * math.sqrt(height * height + width * width)) if tolerance < 1 else int(tolerance)
+    box = _bounding_box(prediction | truth)
+    contour, true_contour = _contour(prediction[box]), _contour(truth[box])
+    length, true_length = np.count_nonzero(contour), np.count_nonzero(true_contour)
+    if not length or not true_length:
+        return float(length == true_length)
+    precision = _count_near(contour, true_contour, radius=radius) / length
+    recall = _count_near(true_contour, contour, radius=radius) / true_length
+    return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
+
+
+def frame_scores(predicted: Iterable[ArrayLike], clip: Clip) -> list[dict[str, Any]]:
+    """J and F of every object in every scored frame, by frame, then by object.
+
+    Args:
+        predicted: T masks (H, W) of object ids, frame 0 included; a generator is read once and not kept.
+        clip: its masks are the truth, its `object_ids` the objects; one that enters later counts after the frame
+            that gives it.
+
+    Returns:
+        rows of clip, object, frame (1 … T−2), J, F; none of an object that is given in frame T−2 or later.
+
+    Raises:
+        LabError: fewer than three frames, a clip without its masks, another number or size of masks, an id that the
+            clip lacks.
+    """
+    if len(clip) < 3:
+        raise LabError(
+            f"clip {clip.name!r} has {len(clip)} frames, the score needs 3 or more: it leaves out the first and last"
+        )
+    if len(clip.masks) != len(clip):
+        raise LabError(f"clip {clip.name!r} has {len(clip)} frames and {len(clip.masks)} masks, the score needs all")
+    if not clip.annotated:
+        raise LabError(f"clip {clip.name!r} has masks of some frames alone, the score needs all")
+    rows, count = [], 0
+    for frame, labels in enumerate(predicted):
+        count += 1
+        if 0 < frame < len(clip) - 1:
+            rows += _one_frame(_array(labels), _array(clip.masks[frame]), clip, frame)
+    if count != len(clip):
+        raise LabError(f"clip {clip.name!r} has {len(clip)} frames, but {count} predicted masks came")
+    return rows
+
+
+def score_masks(predicted: Iterable[ArrayLike], clip: Clip) -> list[dict[str, Any]]:
+    """The scores of every object of a clip: means over the frames 1 … T−2, recall and decay.
+
+    Recall is the share of frames above 0.5; decay is the mean of the first quarter of the frames less that of the
+    last one. JF is the mean of J and F.
+
+    Args:
+        predicted: T masks (H, W) of object ids, frame 0 included; a generator is read once and not kept.
+        clip: its masks are the truth, its `object_ids` the objects.
+
+    Returns:
+        rows of clip, object, J, F, JF, J_recall, J_decay, F_recall, F_decay (fractions) and frames (how many counted).
+
+    Raises:
+        LabError: as `frame_scores`.
+    """
+    return summarise(frame_scores(predicted, clip))
+
+
+def summarise(scores: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What `score_masks` returns, from what `frame_scores` returned, of one clip or of several."""
+    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for row in scores:
+        groups.setdefault((row["clip"], row["object"]), []).append(row)
+    return [_summary(clip, object_id, rows) for (clip, object_id), rows in groups.items()]
+
+
+def write_scores(rows: Sequence[dict[str, Any]], folder: Path | str) -> None:
+    """Write what `score_masks` returned to `global.csv` (means over all objects) and `per_object.csv` in a folder.
+
+    Columns and their order are those of the official result files; each file is complete or not there.
+
+    Raises:
+        LabError: no rows, or a folder that cannot be written.
+    """
+    if not rows:
+        raise LabError("there are no scores to write: at least one row was expected, none came")
+    folder = Path(folder)
+    overall = {name: _text(np.mean([row[key] for row in rows])) for name, key in MEASURES.items()}
+    _write_csv(folder / "global.csv", [overall])
+    _write_csv(
+        folder / "per_object.csv",
+        [
+            {"Sequence": f"{row['clip']}_{row['object']}", "J-Mean": _text(row["J"]), "F-Mean": _text(row["F"])}
+            | {name: _text(row[key]) for name, key in MEASURES.items() if key not in ("J", "F")}
+            for row in rows
+        ],
+    )
+
+
+def _array(values: ArrayLike) -> NDArray[Any]:
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+
+
+def _pair(prediction: ArrayLike, truth: ArrayLike) -> tuple[Mask, Mask]:
+    prediction, truth = _array(prediction).astype(bool, copy=False), _array(truth).astype(bool, copy=False)
+    if prediction.shape != truth.shape or truth.ndim != 2:
+        raise LabError(f"two masks of one size (H, W) were expected, got {prediction.shape} and {truth.shape}")
+    return prediction, truth
+
+
+def _bounding_box(mask: Mask) -> tuple[slice, slice]:
+    """The smallest box around the mask and one pixel more, clipped to the frame; an empty mask's is empty."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    if not len(rows):
+        return slice(0), slice(0)
+    tall = slice(max(0, rows[0] - 1), rows[-1] + 2)
+    columns = np.flatnonzero(mask[tall].any(axis=0))
+    return tall, slice(max(0, columns[0] - 1), columns[-1] + 2)
+
+
+def _contour(mask: Mask) -> Mask:
+    """Pixels that differ from the one on the right, below, or below on the right (outside: as the border pixel)."""
+    across, down = mask[:, :-1] != mask[:, 1:], mask[:-1] != mask[1:]
+    contour = np.zeros_like(mask)
+    contour[:, :-1] |= across
+    contour[:-1] |= down
+    contour[:-1, :-1] |= mask[:-1, :-1] != mask[1:, 1:]
+    return contour
+
+
+def _count_near(contour: Mask, other: Mask, *, radius: int) -> int:
+    """How many pixels of `contour` lie within `radius` of a pixel of `other`.
+
+    A disk is a stack of 2 radius + 1 horizontal runs, and a run holds a pixel of `other` if more of them come up to
+    its end than before its start: no dilated image is made, only the contour's pixels are looked at.
+    """
+    together = np.count_nonzero(contour & other)
+    y, x = np.nonzero(contour & ~other)
+    margin = radius + 1
+    stride = other.shape[1] + 2 * margin
+    padded = np.zeros((other.shape[0] + 2 * margin, stride), dtype=bool)
+    padded[margin:-margin, margin:-margin] = other
+    upto = np.cumsum(padded, dtype=np.int32)  # pixels of `other` from the first one to here, row after row
+    near = np.zeros(len(y), dtype=bool)
+    for dy in range(-radius, radius + 1):
+        reach = math.isqrt(radius * radius - dy * dy)
+        centre = (y + (margin + dy)) * stride + (x + margin)
+        near |= upto[centre + reach] > upto[centre - (reach + 1)]
+    return together + int(np.count_nonzero(near))
+
+
+def _one_frame(labels: NDArray[Any], truth: NDArray[Any], clip: Clip, frame: int) -> list[dict[str, Any]]:
+    where = f"frame {frame} of clip {clip.name!r}"
+    if labels.shape != truth.shape:
+        raise LabError(f"the predicted mask of {where} has shape {labels.shape}, its truth {truth.shape}")
+    rows, known = [], np.count_nonzero(labels == 0)
+    for object_id, start in zip(clip.object_ids, clip.starts or (0,) * len(clip.object_ids), strict=True):
+        prediction, mask = labels == object_id, truth == object_id
+        known += np.count_nonzero(prediction)
+        if frame <= start:
+            continue
+        j, f = region_similarity(prediction, mask), contour_accuracy(prediction, mask)
+        rows.append({"clip": clip.name, "object": object_id, "frame": frame, "J": j, "F": f})
+    if known != labels.size:
+        strange = sorted(set(np.unique(labels).tolist()) - {0, *clip.object_ids})
+        raise LabError(f"the predicted mask of {where} holds ids {strange}, expected 0 and {list(clip.object_ids)}")
+    return rows
+
+
+def _summary(clip: str, object_id: int, scores: list[dict[str, Any]]) -> dict[str, Any]:
+    values = {measure: np.array([row[measure] for row in scores]) for measure in ("J", "F")}
+    j, f = float(values["J"].mean()), float(values["F"].mean())
+    summary: dict[str, Any] = {"clip": clip, "object": object_id, "J": j, "F": f, "JF": (j + f) / 2}
+    for measure, series in values.items():
+        summary |= {f"{measure}_recall": float((series > 0.5).mean()), f"{measure}_decay": _decay(series)}
+    return summary | {"frames": len(scores)}
+
+
+def _decay(series: NDArray[np.float64]) -> float:
+    """Mean of the first of four bins less that of the last; neighbouring bins share their border frame, officially."""
+    edges = np.round(np.linspace(1, len(series), 5) + 1e-10).astype(int) - 1  # a half is rounded up
+    return float(series[edges[0] : edges[1] + 1].mean() - series[edges[3] : edges[4] + 1].mean())
+
+
+def _text(fraction: float) -> str:
+    return f"{fraction:.6f}"
+
+
+def _write_csv(path: Path, rows: list[dict[str, str]]) -> None:
+    with complete_file(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,1 @@
+"""Draw; measure nothing. Every function returns a matplotlib Figure."""

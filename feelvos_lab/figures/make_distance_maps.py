@@ -1,0 +1,229 @@
+"""Distance-map figures of any clip: run the network up to a frame, ask where its matches lie, draw and keep.
+
+Notebook 08 and `feelvos-lab figure` both come here; the drawing is in `figures/distance_maps.py`.
+Letters: K objects counting the background, D embedding, H W frame size, h w the stride-4 grid.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from matplotlib.figure import Figure
+
+from feelvos_lab.data.clip import Clip
+from feelvos_lab.data.difficulty_sweep import Difficulty
+from feelvos_lab.data.readers import read_clip
+from feelvos_lab.data.synthetic import make_clip
+from feelvos_lab.errors import LabError, did_you_mean
+from feelvos_lab.figures import distance_maps, style
+from feelvos_lab.figures.save import save_figure
+from feelvos_lab.inference.matches import choose_cells, find_links, run_to_frames
+from feelvos_lab.inference.propagation import Prediction
+from feelvos_lab.model.feelvos import Feelvos
+
+LAYOUTS = ("sheet", "strip", "arrows")
+
+WIDTHS = {"column": style.COLUMN, "page": style.PAGE}
+
+SPREAD = {"column": 4, "page": 6}  # columns of a strip for which one frame alone is named
+
+DOUBLES = Difficulty(far_lookalikes=1.0, speed=0.3, drift=0.2)  # the lessons' clip: each object has a look-alike
+_SYNTHETIC = re.compile(r"(shapes|doubles)-(\d+)")
+
+
+class Source(NamedTuple):
+    """A clip, and the names by which it was asked for."""
+
+    clip: Clip
+    video: str  # a path, or the name of a synthetic clip
+    mask: str  # a path, "" for a synthetic clip
+
+
+@dataclass(frozen=True)
+class Request:
+    """Which figure is wanted: the settings of notebook 08 and of the command line, checked when made.
+
+    Raises:
+        LabError: a layout ("did you mean") or width that there is not, or no frame.
+    """
+
+    layout: str = "sheet"  # sheet, strip or arrows
+    frames: Sequence[int] = (12,)  # a figure each (arrows: and object); for a strip its columns, or its last one
+    objects: Sequence[int] = ()  # ids, 0 the background; empty: all but the background
+    width: str = "page"  # column or page
+    height: int = 0  # frames are scaled down to it for the network; 0: never
+    points: Sequence[Sequence[int]] = ()  # (row, column) pixels where arrows begin; empty: chosen
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("layout", self.layout, LAYOUTS), ("width", self.width, tuple(WIDTHS))):
+            if value not in known:
+                raise LabError(
+                    f"there is no {name} {value!r}{did_you_mean(value, known)}: it must be one of {', '.join(known)}"
+                )
+        if not self.frames:
+            raise LabError("a figure needs a frame, got none")
+
+    def columns(self) -> list[int]:
+        """A strip's frames, ascending: those named, or, if that is one, some evenly from 1 to it."""
+        if len(self.frames) > 1:
+            return sorted(set(self.frames))
+        last, count = self.frames[0], SPREAD[self.width]
+        return sorted({round(1 + (last - 1) * i / (count - 1)) for i in range(count)})
+
+    def check(self, clip: Clip) -> None:
+        """Compare the request with a clip, before the network runs.
+
+        Raises:
+            LabError: a frame that is given or not there, an object the clip lacks or that enters later, a point
+                outside the frame, or arrows in a clip whose objects enter one after the other.
+        """
+        starts = dict(zip(clip.object_ids, clip.starts or (0,) * len(clip.object_ids), strict=True))
+        given = min(starts.values())
+        for t in self.frames:
+            if not 0 <= t < len(clip):
+                raise LabError(f"there is no frame {t} in clip {clip.name!r}: it has frames 0 to {len(clip) - 1}")
+            if t <= given:
+                raise LabError(
+                    f"frame {t} of clip {clip.name!r} has no distance maps, since its mask is given or comes later: "
+                    f"ask for {given + 1} to {len(clip) - 1}"
+                )
+        for o in self.objects:
+            if o != 0 and o not in starts:
+                raise LabError(
+                    f"there is no object {o} in clip {clip.name!r}: it has {', '.join(map(str, starts))}, "
+                    "and 0 is the background"
+                )
+            if starts.get(o, given) >= (max if self.layout == "strip" else min)(self.frames):
+                raise LabError(
+                    f"object {o} of clip {clip.name!r} is given in frame {starts[o]} only: ask for a later one"
+                )
+        if self.layout == "arrows" and len(set(starts.values())) > 1:
+            raise LabError(
+                f"the objects of clip {clip.name!r} are given in several frames, and arrows lead to one first frame: "
+                "choose sheet or strip"
+            )
+        size = tuple(clip.frames[0].shape[1:])
+        for point in self.points:
+            if len(point) != 2 or not all(0 <= place < side for place, side in zip(point, size, strict=True)):
+                raise LabError(
+                    f"a point must be a row and a column of a frame of {size[0]}×{size[1]} pixels, got {tuple(point)}"
+                )
+
+
+def find_clips(videos: Sequence[str], masks: Sequence[str] = ()) -> list[Source]:
+    """The clips named, each of which is a video, a folder of frames, `shapes-SEED` or `doubles-SEED`.
+
+    `shapes-7` is the synthetic clip of seed 7 with what difficulties that draws, `doubles-7` one of two objects with
+    a look-alike each, as in the lessons; neither needs a mask.
+
+    Args:
+        masks: one for each video or folder, in order: a first mask, or a folder of masks.
+
+    Raises:
+        LabError: masks that are not as many as the videos, two clips of one name, or what `read_clip` refuses.
+    """
+    filmed = [video for video in videos if not is_synthetic(video)]
+    if len(masks) != len(filmed):
+        raise LabError(
+            "each video needs the mask of its first frame, and synthetic clips need none: there are "
+            f"{len(filmed)} videos, and the masks given are {len(masks)}"
+        )
+    if not videos:
+        raise LabError("a figure needs a clip, got none")
+    given = iter(masks)
+    sources = []
+    for video in videos:
+        mask = "" if is_synthetic(video) else str(next(given))
+        sources.append(Source(read_clip(Path(video), [mask]) if mask else _synthetic(video), str(video), mask))
+    names = [source.clip.name for source in sources]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise LabError(f"two clips are called {twice!r}, so that their figures would have the same name: make two runs")
+    return sources
+
+
+def is_synthetic(video: str) -> bool:
+    """Whether the name is one of a synthetic clip, and no file has it."""
+    return bool(_SYNTHETIC.fullmatch(str(video))) and not Path(video).exists()
+
+
+def draw(model: Feelvos, clip: Clip, request: Request) -> Iterator[tuple[str, Figure, dict[str, Any]]]:
+    """The figures that a request asks of one clip: a name for the file, the figure, and what is drawn in it.
+
+    Raises:
+        LabError: as `Request.check`, `watch` and the layouts.
+    """
+    request.check(clip)
+    starts = dict(zip(clip.object_ids, clip.starts or (0,) * len(clip.object_ids), strict=True))
+    local = model.config.previous_matching == "local"
+    looks: dict[str, Any] = {"width": WIDTHS[request.width], "radius": model.config.radius if local else None}
+    name = re.sub(r"[^\w.-]", "_", clip.name).lstrip(".") or "clip"
+    if request.layout == "strip":
+        columns = [t for t in request.columns() if t > min(starts.values())]
+        objects = tuple(request.objects) or tuple(o for o, start in starts.items() if start < columns[-1])
+        seen = run_to_frames(model, clip, columns, height=request.height)
+        predictions = {t: seen[t].prediction for t in columns}
+        fig = distance_maps.strip(clip, predictions, objects=objects, frames=columns, **looks)
+        yield f"{name}-strip-{columns[-1]}-{request.width}", fig, {"frames": columns, "objects": list(objects)}
+        return
+    seen = run_to_frames(model, clip, request.frames, height=request.height)
+    for t in sorted(set(request.frames)):
+        prediction = seen[t].prediction
+        objects = tuple(request.objects) or tuple(o for o, start in starts.items() if start < t)
+        if request.layout == "sheet":
+            fig = distance_maps.sheet(clip, prediction, objects=objects, **looks)
+            yield f"{name}-sheet-{t}-{request.width}", fig, {"frames": [t], "objects": list(objects)}
+            continue
+        for o in objects:
+            links = find_links(seen[t], o, clip, _cells_of(request, prediction, o, clip), model=model)
+            fig = distance_maps.arrows(
+                clip, prediction, links, object_id=o, before=seen[t - 1].prediction.labels, **looks
+            )
+            shown = {"frames": [t], "objects": [o], "matches": [link._asdict() for link in links]}
+            yield f"{name}-arrows-{t}-object-{o}-{request.width}", fig, shown
+
+
+def make_figures(
+    model: Feelvos,
+    sources: Sequence[Source],
+    request: Request,
+    *,
+    folder: Path | str = "figures",
+    progress: Callable[[str], Any] = print,
+) -> Iterator[Figure]:
+    """Draw and keep, with `lab.save_figure`, what a request asks of each clip, one figure at a time.
+
+    All clips are compared with the request before the network runs on the first.
+
+    Raises:
+        LabError: as `draw`.
+    """
+    for source in sources:
+        request.check(source.clip)
+    for clip, video, mask in sources:
+        for name, fig, shown in draw(model, clip, request):
+            asked = {"layout": request.layout, "width": request.width, "height": request.height}
+            points = [list(point) for point in request.points]
+            save_figure(fig, name, folder=folder, video=video, mask=mask, **asked, points=points, **shown)
+            progress(f"{name}: .png, .pdf and .json")
+            yield fig
+
+
+def _synthetic(name: str) -> Clip:
+    kind, seed = _SYNTHETIC.fullmatch(name).groups()
+    clip = make_clip(int(seed)) if kind == "shapes" else make_clip(int(seed), difficulty=DOUBLES, objects=2)
+    return replace(clip, name=name)
+
+
+def _cells_of(request: Request, prediction: Prediction, object_id: int, clip: Clip) -> list[tuple[int, int]]:
+    """The cells of the points that are named, or chosen ones."""
+    if not request.points:
+        return choose_cells(prediction, object_id, clip)
+    grid, size = prediction.cues.embeddings.shape[-2:], clip.frames[0].shape[-2:]
+    return [
+        tuple(round(place * (n - 1) / max(1, side - 1)) for place, n, side in zip(point, grid, size, strict=True))
+        for point in request.points
+    ]

@@ -1,0 +1,202 @@
+"""Files that are complete or not there."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from feelvos_lab.errors import LabError
+from feelvos_lab.files.lock import locked
+
+if TYPE_CHECKING:
+    pass
+
+DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})  # where a disk is at fault
+
+
+@contextmanager
+def complete_file(path: Path | str) -> Iterator[Path]:
+    """A name beside `path` to write to; it takes the place of `path` when the block ends, and is removed if it fails.
+
+    Missing folders are made.
+
+    Raises:
+        LabError: the folder or the file cannot be written.
+    """
+    path = Path(path)
+    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield unfinished
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise LabError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        _remove(unfinished)
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether something of that name is being written, or was when its process was killed."""
+    return name.startswith(".") and ".partial" in name
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what processes that were killed had begun to write; nobody may be writing there now."""
+    for path in folder.iterdir():
+        if is_unfinished(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
+def _remove(path: Path) -> None:
+    if os.path.lexists(path):
+        path.unlink()
+
+
+@contextmanager
+def complete_folder(path: Path | str) -> Iterator[Path]:
+    """A folder beside `path` to write into; it becomes `path` when the block ends, and is removed if it fails.
+
+    Missing parents are made, and removed again if the block fails. What a process that was killed had begun is removed.
+
+    Raises:
+        LabError: `path` is a file or holds something already, another process is writing it, the folder cannot be
+            written, or the disk is full.
+    """
+    path = Path(os.path.abspath(path))
+    refuse_occupied(path)
+    unfinished = path.with_name(f".{path.name}.partial")
+    made = _make_parents(path)
+    try:
+        with locked(path.with_name(f".{path.name}.lock"), f"writing {path}"):
+            refuse_occupied(path)  # by one that has ended since
+            shutil.rmtree(unfinished, ignore_errors=True)
+            try:
+                _attempt(unfinished.mkdir, path)
+                with _a_full_disk_told(path):
+                    yield unfinished
+                _attempt(lambda: os.replace(unfinished, path), path)
+            except BaseException:
+                shutil.rmtree(unfinished, ignore_errors=True)
+                raise
+    except BaseException:
+        _remove_empty(made)
+        raise
+
+
+def refuse_occupied(path: Path) -> None:
+    """Stop before anything is computed whose result would overwrite another.
+
+    Raises:
+        LabError: `path` is a file, lies in one, or is a folder that is not empty.
+    """
+    path = Path(os.path.abspath(path))
+    if path.is_dir() and any(path.iterdir()):
+        raise LabError(f"the output folder {path} holds files already, expected a new or an empty one")
+    if path.exists() and not path.is_dir():
+        raise LabError(f"the output {path} must be a folder, but there is a file of that name")
+    if file := next((parent for parent in path.parents if parent.exists() and not parent.is_dir()), None):
+        raise LabError(f"the output folder {path} cannot be made, since {file} is a file")
+
+
+@contextmanager
+def writable_folder(path: Path | str, *, resuming: Sequence[str]) -> Iterator[Path]:
+    """A folder to train in for long: what an interrupted run left there is gone on with; an unused one is removed.
+
+    Args:
+        resuming: the names of what an interrupted run may leave. The first is the file to go on from: where it is,
+            anything may lie beside it. Else the folder may hold these alone, and files that were not finished.
+
+    Raises:
+        LabError: `path` is a file, holds anything else, another process is training there, or it cannot be written.
+    """
+    path = Path(os.path.abspath(path))
+    _refuse_other_work(path, resuming)
+    made = [*([] if path.exists() else [path]), *_make_parents(path)]
+    try:
+        _attempt(lambda: path.mkdir(exist_ok=True), path)
+        with locked(path / ".lock", f"training in {path}"):
+            _refuse_other_work(path, resuming)  # of one that has ended since
+            _attempt(lambda: remove_unfinished(path), path)
+            yield path
+    except BaseException:
+        _remove_empty(made)
+        raise
+
+
+def _make_parents(path: Path) -> list[Path]:
+    """Make the folders above `path`; those that were made, deepest first."""
+    missing = [parent for parent in path.parents if not parent.exists()]
+    _attempt(lambda: path.parent.mkdir(parents=True, exist_ok=True), path)
+    return missing
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):  # not empty, or gone
+            folder.rmdir()
+
+
+def _refuse_other_work(path: Path, names: Sequence[str]) -> None:
+    """Stop unless the folder is new, empty, or holds an interrupted run, which may have been killed at any moment."""
+    locks = (".lock", ".state.lock")
+    if (path / names[0]).is_file() or (
+        path.is_dir() and all(p.name in (*names, *locks) or is_unfinished(p.name) for p in path.iterdir())
+    ):
+        return
+    refuse_occupied(path)
+
+
+@contextmanager
+def _a_full_disk_told(path: Path) -> Iterator[None]:
+    """Whatever writes in the block, a film for instance, a disk at fault is one sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        raise LabError(f"cannot write to the output folder {path}: {error.strerror or error}") from error
+
+
+def _attempt(action: Any, path: Path) -> None:
+    try:
+        action()
+    except OSError as error:
+        raise LabError(f"cannot write to the output folder {path}: {error.strerror or error}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        LabError: no such file, or no JSON object in it.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise LabError(f"there is no {path}") from None
+    except (ValueError, RecursionError) as error:
+        raise LabError(f"{path} cannot be read as JSON: {error}") from None
+    except OSError as error:
+        raise LabError(f"{path} cannot be read: {error.strerror or error}") from None
+    if not isinstance(content, dict):
+        raise LabError(f"{path} must hold a JSON object, got {type(content).__name__}")
+    return content
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file in one step: whoever reads it sees all of it or the one before."""
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in one step."""
+    with complete_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import platform
+import resource
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import feelvos_lab
+
+if TYPE_CHECKING:
+    pass
+
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "pandas")
+
+
+def environment() -> dict[str, Any]:
+    """Versions, commit, device, threads and the process's peak memory so far, for a record."""
+    torch = sys.modules.get("torch")  # not imported only to be asked
+    cuda = torch is not None and torch.cuda.is_initialized()
+    commit, dirty = _git()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB, on macOS bytes
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            "feelvos_lab": feelvos_lab.__version__,
+            **{name: _version(name) for name in PACKAGES},
+        },
+        "commit": commit,
+        "dirty": dirty,
+        "device": torch.cuda.get_device_name() if cuda else f"cpu ({platform.machine()})",
+        "threads": torch.get_num_threads() if torch is not None else None,
+        "deterministic": torch is not None and torch.are_deterministic_algorithms_enabled(),
+        "peak_memory_mb": round(peak / (1024 if sys.platform != "darwin" else 1024**2)),
+        "peak_gpu_memory_mb": round(torch.cuda.max_memory_allocated() / 1024**2) if cuda else None,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git() -> tuple[str | None, bool | None]:
+    """Commit and whether tracked files differ from it; (None, None) outside a checkout."""
+    root = Path(feelvos_lab.__file__).parents[1]
+
+    def ask(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = ask("rev-parse", "HEAD")
+    status = ask("status", "--porcelain", "--untracked-files=no") if commit else None
+    return commit, None if status is None else bool(status)

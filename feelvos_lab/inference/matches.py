@@ -1,0 +1,138 @@
+"""Run a network to chosen frames, and find which pixels of the first and previous frame each pixel is matched with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from feelvos_lab.data.clip import Clip
+from feelvos_lab.errors import LabError
+from feelvos_lab.inference.propagation import Prediction, propagate
+from feelvos_lab.model.feelvos import Cues, Feelvos, Labelled
+from feelvos_lab.model.grid import resize_labels
+from feelvos_lab.model.matching import Match, nearest_global, nearest_local, normalise_distance
+
+
+class PixelMatches(NamedTuple):
+    """Where one cell of the frame found its nearest cell of an object; cells are (row, column) of the stride-4 grid."""
+
+    query: tuple[int, int]
+    first: tuple[int, int] | None  # in the first frame; None where the cue is off
+    first_distance: float
+    previous: tuple[int, int] | None  # in the previous frame; None where the window holds none, or the cue is off
+    previous_distance: float
+
+
+_REACH = 3  # cells round an object in which a pixel is a mixture of both
+
+
+class Seen(NamedTuple):
+    """A frame's prediction, and what the network matched the frame with."""
+
+    prediction: Prediction
+    first: Labelled | None  # None where the frame's mask is given
+    previous: Labelled | None
+
+
+def run_to_frames(model: Feelvos, clip: Clip, frames: Iterable[int], *, height: int = 0) -> dict[int, Seen]:
+    """Run the network up to the last of `frames`; keep these and the one before each, and what they were matched with.
+
+    Raises:
+        LabError: as `propagate`.
+    """
+    wanted = set(frames) | {t - 1 for t in frames}
+    watched, seen = _Watched(model), {}
+    for prediction in propagate(watched, clip, height=height):
+        if prediction.frame in wanted:
+            seen[prediction.frame] = Seen(prediction, watched.first, watched.previous)
+        if prediction.frame == max(wanted):
+            break
+    return seen
+
+
+@torch.inference_mode()
+def find_links(
+    seen: Seen, object_id: int, clip: Clip, cells: Sequence[tuple[int, int]], *, model: Feelvos
+) -> list[PixelMatches]:
+    """Where each of some cells of a frame has its nearest cell of an object, in the first and the previous frame.
+
+    The minimum of Eq. 2 and 4 is attained there; the distance is that of the map in this cell.
+
+    Args:
+        cells: (row, column) on the stride-4 grid.
+
+    Raises:
+        LabError: the network has matched with more than one first frame.
+    """
+    if seen.first is None or seen.first.embeddings.dim() != 3:
+        raise LabError(
+            "arrows lead to one first frame, and this one was matched with the pixels of several, or of none"
+        )
+    now, config, k = seen.prediction.cues.embeddings, model.config, (0, *clip.object_ids).index(object_id)
+    count, columns = 1 + len(clip.object_ids), now.shape[-1]
+    first = previous = None
+    if seen.prediction.cues.global_map is not None:
+        first = nearest_global(now, *seen.first[:2], num_objects=count)
+    if seen.prediction.cues.local_map is not None and config.previous_matching == "local":
+        previous = nearest_local(now, *seen.previous[:2], num_objects=count, radius=config.radius)
+    elif seen.prediction.cues.local_map is not None:
+        previous = nearest_global(now, *seen.previous[:2], num_objects=count)
+
+    def found(match: Match | None, cell: tuple[int, int]) -> tuple[tuple[int, int] | None, float]:
+        if match is None or (index := int(match.index[k, cell[0], cell[1]])) < 0:
+            return None, 1.0
+        return divmod(index, columns), float(normalise_distance(match.sq_distance[k, cell[0], cell[1]]))
+
+    return [PixelMatches(cell, *found(first, cell), *found(previous, cell)) for cell in cells]
+
+
+def choose_cells(prediction: Prediction, object_id: int, clip: Clip) -> list[tuple[int, int]]:
+    """Cells worth asking about: up to three well inside the predicted object, far apart, and its best look-alike.
+
+    The look-alike is the cell outside the prediction that is nearest to the object in the first frame, where there is
+    a global map, else in the previous one.
+    """
+    cues = prediction.cues
+    h, w = cues.embeddings.shape[-2:]
+    inside = resize_labels(prediction.labels, (h, w)) == object_id  # (h, w)
+    core = ~_grown(~inside, 1)
+    candidates = (core if core.any() else inside).nonzero().float()  # (N, 2)
+    chosen = []
+    if len(candidates):
+        chosen = [candidates[(candidates - candidates.mean(0)).square().sum(1).argmin()]]
+        while len(chosen) < 3:
+            apart = torch.stack([(candidates - c).square().sum(1) for c in chosen]).amin(0)
+            if apart.max() < max(2, 0.07 * w) ** 2:  # their numbers would overlap
+                break
+            chosen.append(candidates[apart.argmax()])
+    maps = cues.global_map if cues.global_map is not None else cues.local_map
+    outside = ~_grown(inside, _REACH)
+    if maps is not None and outside.any():
+        near = maps[(0, *clip.object_ids).index(object_id)].cpu().where(outside, torch.inf)
+        chosen.append(torch.tensor(divmod(int(near.argmin()), w)))
+    return [(int(y), int(x)) for y, x in chosen]
+
+
+class _Watched:
+    """A model that remembers what it matched the last frame with; otherwise the model itself."""
+
+    def __init__(self, model: Feelvos) -> None:
+        self.model = model
+        self.first: Labelled | None = None
+        self.previous: Labelled | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+    def cues(self, features: Tensor, embeddings: Tensor, first: Labelled, previous: Labelled) -> Cues:
+        self.first, self.previous = first, previous
+        return self.model.cues(features, embeddings, first, previous)
+
+
+def _grown(mask: Tensor, cells: int) -> Tensor:
+    """A mask (h, w) and all that lies at most so many rows and columns from it; beyond the border lies nothing."""
+    return F.max_pool2d(mask.float()[None], 2 * cells + 1, stride=1, padding=cells)[0] > 0

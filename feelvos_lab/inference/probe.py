@@ -1,0 +1,313 @@
+"""What one pixel sees: its distances to the first and the previous frame, and the answer with some cues switched off.
+
+A cue of a trained network cannot be taken away: its head expects the channel. So it is replaced by a constant that
+says nothing, the same for every object: distance 1, as an object has that is nowhere, or probability 1/K. The objects
+then cannot be told apart by it. What a network would have learnt without it is another question, for an ablation.
+
+Letters: K objects counting the background, D embedding, H W frame size, h w the stride-4 grid, whose pixels are cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from feelvos_lab.config import ModelConfig
+from feelvos_lab.data.clip import Clip
+from feelvos_lab.errors import LabError
+from feelvos_lab.inference.propagation import propagate
+from feelvos_lab.model.feelvos import Cues, Encoded, Feelvos, Labelled
+from feelvos_lab.model.grid import resize_bilinear
+from feelvos_lab.model.head import combine_objects, winners
+from feelvos_lab.model.matching import global_matching, local_matching, normalise_distance, pairwise_sq_dist
+
+Cell = tuple[int, int]  # row and column of the stride-4 grid
+
+
+@dataclass(frozen=True)
+class Switches:
+    """Which cues the head sees in one frame, by the names of the configuration; "none" and False are the constants."""
+
+    first_matching: Literal["global", "none"]
+    previous_matching: Literal["local", "global", "none"]
+    previous_mask: bool
+    radius: int  # of the local window, in cells
+
+    @classmethod
+    def of(cls, config: ModelConfig) -> Switches:
+        """As the network was trained."""
+        return cls(config.first_matching, config.previous_matching, config.previous_mask, config.radius)
+
+    def off(self, trained: Switches) -> tuple[str, ...]:
+        """The cues that the network was trained with and that are switched off here, in words."""
+        names = {"first_matching": "first frame", "previous_matching": "previous frame", "previous_mask": "mask"}
+        return tuple(
+            words
+            for name, words in names.items()
+            if getattr(self, name) in ("none", False) and getattr(trained, name) not in ("none", False)
+        )
+
+
+class NearestCell(NamedTuple):
+    """The nearest cell, and how near it is."""
+
+    row: int
+    column: int
+    distance: float  # in [0, 1]
+
+
+class Answer(NamedTuple):
+    """What the head makes of some cues."""
+
+    labels: Tensor  # (H, W) int64, the clip's object ids
+    probabilities: Tensor  # (K, H, W) in [0, 1]
+    cues: Cues
+
+
+class PixelView(NamedTuple):
+    """One cell of one frame, and one object: all that a picture of them shows."""
+
+    frame: int
+    object_id: int
+    cell: Cell
+    first_distance: Tensor  # (h, w) in [0, 1], from the cell to every cell of frame 0
+    previous_distance: Tensor  # (h, w) in [0, 1], to every cell of the frame before
+    first_object: Tensor  # (h, w) bool: where frame 0 shows the object
+    previous_object: Tensor  # (h, w) bool: where the frame before was predicted to show it
+    first_match: NearestCell | None  # None where the cue is off, or where there is nothing to match
+    previous_match: NearestCell | None
+    window: int | None  # radius of the window that the previous match is looked for in; None: anywhere, or nowhere
+    previous_labels: Tensor  # (H, W) int64, predicted with all cues (frame 0: given)
+    labels: Tensor  # (H, W) int64, of this frame, from the cues that are on
+    probability: float  # of the object, at the cell
+    switches: Switches
+    trained: Switches
+    off: tuple[str, ...]  # the cues that are switched off
+
+
+class _Kept(NamedTuple):
+    """What is kept of each frame."""
+
+    labels: Tensor  # (H, W)
+    cues: Cues | None  # None for frame 0
+    previous: Labelled | None
+
+
+class _Recorder:
+    """The network as `propagate` knows it, remembering what each frame was matched with."""
+
+    def __init__(self, model: Feelvos) -> None:
+        self.config, self.parameters = model.config, model.parameters
+        self.encode: Callable[[Tensor], Encoded] = model.encode
+        self.segment: Callable[[list[Cues]], list[Tensor]] = model.segment
+        self._model = model
+        self.asked: tuple[Labelled, Labelled] | None = None  # first, previous
+
+    def cues(self, features: Tensor, embeddings: Tensor, first: Labelled, previous: Labelled) -> Cues:
+        self.asked = (first, previous)
+        return self._model.cues(features, embeddings, first, previous)
+
+
+class Probe:
+    """A clip in a network's hands, for questions about single pixels.
+
+    Frames are computed when first asked for, with all those before them, and kept: an encoding of C + D numbers a
+    cell each. A look at a frame that is kept costs one map at most, and the head.
+
+    Args:
+        model: in evaluation mode, with a head.
+        clip: whose objects are all given in frame 0.
+        height: as for `propagate`: frames higher than this are scaled down to it for the network.
+
+    Raises:
+        LabError: a network without a head (`method: pml`), or a clip whose objects enter later.
+    """
+
+    def __init__(self, model: Feelvos, clip: Clip, *, height: int = 0) -> None:
+        if model.config.method != "feelvos":
+            raise LabError(f"a probe needs a network with a head and cues, got one of method {model.config.method!r}")
+        if any(clip.starts):
+            raise LabError(f"a probe needs a clip whose objects are all given in frame 0, got starts {clip.starts}")
+        self.model, self.clip = model, clip
+        self.trained = Switches.of(model.config)
+        self._recorder = _Recorder(model)
+        self._run = propagate(self._recorder, clip, height=height)
+        self._kept: list[_Kept] = []
+        self._maps: dict[Any, Tensor] = {}  # maps with other switches, of the frame looked at last
+        self._maps_of = 0
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """H and W."""
+        return tuple(self.clip.frames[0].shape[-2:])
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """h and w."""
+        return tuple(self._frame(1).cues.features.shape[-2:])
+
+    def cell_at(self, row: float, column: float) -> Cell:
+        """The cell that lies nearest to a pixel of the frame; outside the frame, the nearest at its border."""
+        (height, width), (h, w) = self.size, self.grid
+        y = round(row * (h - 1) / max(1, height - 1))
+        x = round(column * (w - 1) / max(1, width - 1))
+        return min(max(y, 0), h - 1), min(max(x, 0), w - 1)
+
+    def centre_of(self, frame: int, object_id: int) -> Cell:
+        """A cell of the object in the middle of where it was predicted; of the whole frame where it was not."""
+        where = (self._frame(frame).labels == object_id).nonzero()  # (N, 2)
+        if not len(where):
+            return self.grid[0] // 2, self.grid[1] // 2
+        inner = (where - where.float().mean(0)).square().sum(1).argmin()
+        return self.cell_at(*where[inner].tolist())
+
+    def distances(self, frame: int, cell: Cell) -> tuple[Tensor, Tensor]:
+        """Eq. 1 from one cell to every cell of frame 0 and of the frame before: (h, w) in [0, 1] each.
+
+        Raises:
+            LabError: a frame that is not predicted, or a cell outside the grid.
+        """
+        cues, (first, previous) = self._frame(frame).cues, self._references(frame)
+        if not (0 <= cell[0] < self.grid[0] and 0 <= cell[1] < self.grid[1]):
+            raise LabError(f"a cell must lie on the grid of {self.grid[0]}×{self.grid[1]}, got {cell}")
+        own = cues.embeddings[:, cell[0], cell[1]][None]  # (1, D)
+        with torch.inference_mode():
+            found = [
+                normalise_distance(pairwise_sq_dist(own, other.embeddings.flatten(1).t())).view(self.grid)
+                for other in (first, previous)
+            ]
+        return found[0].cpu(), found[1].cpu()
+
+    def answer(self, frame: int, switches: Switches | None = None) -> Answer:
+        """The frame segmented anew from the cues that are on; the frames before it are as predicted with all.
+
+        None takes the switches of the training, and gives what `propagate` gives.
+
+        Raises:
+            LabError: a frame that is not predicted, a cue switched on that the network was trained without, or a
+                negative radius.
+        """
+        cues = self._cues(frame, switches or self.trained)
+        with torch.inference_mode():
+            logits = self.model.segment([cues])[0]  # (K, h, w)
+            full = resize_bilinear(logits[None], self.size)[0]  # (K, H, W)
+            labels, probabilities = winners(full).cpu(), combine_objects(full).cpu()
+        return Answer(torch.tensor([0, *self.clip.object_ids])[labels], probabilities, cues)
+
+    def look(self, frame: int, *, object_id: int, cell: Cell, switches: Switches | None = None) -> PixelView:
+        """Everything about one cell and one object, 0 for the background.
+
+        Raises:
+            LabError: as `distances` and `answer`, or an object that the clip lacks.
+        """
+        switches = switches or self.trained
+        channels = (0, *self.clip.object_ids)
+        if object_id not in channels:
+            known = ", ".join(map(str, channels))
+            raise LabError(f"object_id must be one of {known} in clip {self.clip.name!r}, got {object_id}")
+        k = channels.index(object_id)
+        answer = self.answer(frame, switches)
+        first_distance, previous_distance = self.distances(frame, cell)
+        first_object, previous_object = (r.labels.view(self.grid).cpu() == k for r in self._references(frame))
+        first_match = previous_match = window = None
+        if switches.first_matching == "global":
+            first_match = nearest(first_distance, first_object)
+        if switches.previous_matching == "local":
+            window = switches.radius
+            previous_match = nearest(previous_distance, previous_object & window_round(cell, window, self.grid))
+        elif switches.previous_matching == "global":
+            previous_match = nearest(previous_distance, previous_object)
+        (height, width), (h, w) = self.size, self.grid
+        pixel = (round(cell[0] * (height - 1) / max(1, h - 1)), round(cell[1] * (width - 1) / max(1, w - 1)))
+        return PixelView(
+            frame=frame,
+            object_id=object_id,
+            cell=cell,
+            first_distance=first_distance,
+            previous_distance=previous_distance,
+            first_object=first_object,
+            previous_object=previous_object,
+            first_match=first_match,
+            previous_match=previous_match,
+            window=window,
+            previous_labels=self._frame(frame - 1).labels,
+            labels=answer.labels,
+            probability=float(answer.probabilities[k, pixel[0], pixel[1]]),
+            switches=switches,
+            trained=self.trained,
+            off=switches.off(self.trained),
+        )
+
+    def _frame(self, frame: int) -> _Kept:
+        if not 0 <= frame < len(self.clip):
+            raise LabError(f"a frame must be 0 to {len(self.clip) - 1} in clip {self.clip.name!r}, got {frame}")
+        while len(self._kept) <= frame:
+            done = next(self._run)
+            previous = self._recorder.asked[1] if done.cues is not None else None
+            self._kept.append(_Kept(done.labels, done.cues, previous))
+        return self._kept[frame]
+
+    def _references(self, frame: int) -> tuple[Labelled, Labelled]:
+        """What the frame was matched with: frame 0, and the one before."""
+        if frame == 0:
+            raise LabError("frame 0 is given, not predicted: nothing is matched there, a frame from 1 was expected")
+        return self._frame(1).previous, self._frame(frame).previous
+
+    def _cues(self, frame: int, switches: Switches) -> Cues:
+        trained = self.trained
+        for name in ("first_matching", "previous_matching", "previous_mask"):
+            if getattr(trained, name) in ("none", False) and getattr(switches, name) != getattr(trained, name):
+                raise LabError(f"this network was trained without {name}, which cannot be switched on")
+        _, previous = self._references(frame)
+        cues = self._frame(frame).cues
+        off = switches.off(trained)
+        if "first frame" in off:
+            cues = cues._replace(global_map=torch.ones_like(cues.global_map))
+        if "previous frame" in off:
+            cues = cues._replace(local_map=torch.ones_like(cues.local_map))
+        elif trained.previous_matching != "none":
+            cues = cues._replace(local_map=self._previous_map(frame, cues, previous, switches))
+        if "mask" in off:
+            cues = cues._replace(previous_mask=torch.full_like(cues.previous_mask, 1 / len(cues.previous_mask)))
+        return cues
+
+    def _previous_map(self, frame: int, cues: Cues, previous: Labelled, switches: Switches) -> Tensor:
+        """The distance map to the previous frame, kept as long as the same frame is looked at."""
+        local = switches.previous_matching == "local"
+        if switches.previous_matching == self.trained.previous_matching and (
+            not local or switches.radius == self.trained.radius
+        ):
+            return cues.local_map
+        if self._maps_of != frame:
+            self._maps.clear()
+            self._maps_of = frame
+        key = switches.radius if local else "global"
+        if key not in self._maps:
+            wanted = (cues.embeddings, previous.embeddings, previous.labels)
+            objects = len(previous.probabilities)
+            with torch.inference_mode():
+                self._maps[key] = (
+                    local_matching(*wanted, num_objects=objects, radius=switches.radius)
+                    if local
+                    else global_matching(*wanted, num_objects=objects)
+                )
+        return self._maps[key]
+
+
+def window_round(cell: Cell, radius: int, grid: tuple[int, int]) -> Tensor:
+    """N(p) of Eq. 4: the cells at most `radius` rows and columns away → (h, w) bool."""
+    rows, columns = torch.arange(grid[0]), torch.arange(grid[1])
+    return ((rows - cell[0]).abs() <= radius)[:, None] & ((columns - cell[1]).abs() <= radius)
+
+
+def nearest(distance: Tensor, allowed: Tensor) -> NearestCell | None:
+    """The cell of the smallest distance (h, w) among those allowed (h, w) bool; None where none is."""
+    if not allowed.any():
+        return None
+    index = int(distance.where(allowed, torch.inf).argmin())
+    row, column = divmod(index, distance.shape[1])
+    return NearestCell(row, column, float(distance[row, column]))

@@ -1,0 +1,163 @@
+"""Inference: one frame at a time, in constant memory, without fine-tuning (paper §3.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+
+from feelvos_lab.data.clip import Clip
+from feelvos_lab.errors import LabError
+from feelvos_lab.model.feelvos import Cues, Feelvos, Labelled, label_frame
+from feelvos_lab.model.grid import resize_bilinear, resize_labels
+from feelvos_lab.model.head import combine_objects, winners
+from feelvos_lab.model.pml import Confident, confident_pixels, joined
+
+
+class Prediction(NamedTuple):
+    """What the model says of one frame."""
+
+    frame: int
+    labels: Tensor  # (H, W) int64, the clip's object ids
+    probabilities: Tensor  # (K, H, W) in [0, 1], sums to 1 over K; channel 0 is the background, then the ids in order
+    cues: Cues | None  # None up to the first frame whose mask is given
+
+
+@torch.inference_mode()
+def propagate(
+    model: Feelvos, clip: Clip, *, feedback: Literal["soft", "hard"] | None = None, height: int = 0
+) -> Iterator[Prediction]:
+    """Carry the given masks through the clip, yielding a `Prediction` a frame, the first included.
+
+    Of the past only the previous frame is kept, and the frames whose masks give objects, so memory does not grow with
+    the length of the clip. With `adapt_margin`, confident pixels join the first ones, as many as one frame has.
+
+    An object takes part from the frame that gives it (`Clip.starts`), and its global map is the distance to that
+    frame. Of a later mask only the objects count that it gives: wherever it shows anything else, what was predicted
+    stays. The background is matched with the first reference frame, and with those pixels of the later ones that
+    neither the mask nor the prediction calls an object. Before an object is given, its probability is 0 and its
+    distances are 1; before any is, everything is background and nothing is computed.
+
+    Args:
+        model: in evaluation mode; `folded` makes a copy that answers the same, sooner.
+        feedback: what the next frame sees as previous prediction: "soft" probabilities on the stride-4 grid (the
+            paper), or "hard" one-hot labels decided at full size (the official code). None: the model's own setting.
+        height: frames higher than this are scaled down to it for the network, such as to the size it was trained
+            at; predictions have the clip's own size all the same. 0 scales nothing.
+
+    Raises:
+        LabError: `feedback` is unknown, or a frame has another size than the first.
+    """
+    feedback = model.config.feedback if feedback is None else feedback
+    if feedback not in ("soft", "hard"):
+        raise LabError(f"feedback must be 'soft' or 'hard', got {feedback!r}")
+    device = next(model.parameters()).device
+    starts = dict(zip(clip.object_ids, clip.starts or (0,) * len(clip.object_ids), strict=True))
+    entering = sorted(starts, key=lambda i: (starts[i], i))  # channels 1, 2, … of the network, in this order
+    channels = torch.tensor([0, *(1 + entering.index(i) for i in clip.object_ids)])  # (K,) where each id's channel is
+    ids = torch.tensor([0, *entering])  # (K,)
+    first: Labelled | None = None
+    sure: Confident | None = None
+    size: tuple[int, int] | None = None
+    for t in range(len(clip)):
+        frame = clip.frames[t]
+        size = size or tuple(frame.shape[-2:])
+        if tuple(frame.shape[-2:]) != size:
+            raise LabError(
+                f"frame {t} of {clip.name} must be {size[0]}×{size[1]}, is {frame.shape[-2]}×{frame.shape[-1]}"
+            )
+        new = clip.given_in(t)
+        if first is None and not new:
+            empty = torch.zeros(size, dtype=torch.int64)
+            yield Prediction(t, empty, _one_hot(empty, len(ids)), None)
+            continue
+        encoded = model.encode(_network_input(frame, height)[None].to(device))
+        features, embeddings = encoded.features[0], encoded.embeddings[0]  # (C, h, w), (D, h, w)
+        known = 1 + sum(start <= t for start in starts.values())  # channels in use from here on
+        if first is None:
+            mask = clip.masks[t]
+            given = _channel_of(mask, ids[:known])  # (H, W)
+            first = previous = label_frame(embeddings, given.to(device), num_objects=known)
+            yield Prediction(t, mask.clone(), _one_hot(given, len(ids))[channels], None)
+            continue
+        cues = model.cues(features, embeddings, joined(first, sure), previous)
+        if model.config.adapt_margin > 0 and not new:  # a mask that is given knows better
+            sure = confident_pixels(cues, sure, margin=model.config.adapt_margin)
+        logits = model.segment([cues])[0]  # (K', h, w), of the objects that are there
+        labels, probabilities = _decide(logits, size)  # (H, W), (K', H, W)
+        soft = combine_objects(logits)  # (K', h, w)
+        if new:
+            mask = clip.masks[t]
+            given = _channel_of(mask, ids[:known])  # (H, W)
+            given = torch.where(given >= known - len(new), given, 0).to(device)  # those alone that this mask gives
+            background = (labels == 0) & (mask == 0).to(device)
+            labels = torch.where(given > 0, given, labels)
+            probabilities = _insert(probabilities, given, known)  # (K, H, W)
+            small = resize_labels(given, tuple(soft.shape[-2:]))  # (h, w)
+            soft = _insert(soft, small, known)  # (K, h, w)
+            first = _pooled(first, embeddings, torch.where(background, 0, torch.where(given > 0, given, -1)))
+        if feedback == "soft":
+            previous = Labelled(embeddings, winners(soft), soft)
+        else:
+            previous = label_frame(embeddings, labels, num_objects=known)
+        yield Prediction(
+            t, ids[labels.cpu()], _spread(probabilities.cpu(), channels, 0.0), _all_objects(cues, channels)
+        )
+
+
+def _decide(logits: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Logits (K, h, w) → labels (H, W) and probabilities (K, H, W) at full size."""
+    full = resize_bilinear(logits[None], size)[0]  # (K, H, W)
+    return winners(full), combine_objects(full)
+
+
+def _channel_of(mask: Tensor, ids: Tensor) -> Tensor:
+    """A mask's ids (H, W) → their places in `ids`, or -1: an id that is not there takes part in nothing."""
+    ordered, place = ids.sort()
+    found = torch.bucketize(mask, ordered).clamp(max=len(ids) - 1)  # (H, W)
+    return torch.where(ordered[found] == mask, place[found], -1)
+
+
+def _one_hot(labels: Tensor, objects: int) -> Tensor:
+    """(H, W) → (K, H, W)."""
+    return (labels == torch.arange(objects)[:, None, None]).float()
+
+
+def _insert(probabilities: Tensor, given: Tensor, objects: int) -> Tensor:
+    """Probabilities (K', H, W) with new objects behind them, sure where they are given (H, W): (K, H, W)."""
+    missing = probabilities.new_zeros(objects - len(probabilities), *probabilities.shape[1:])
+    sure = (given == torch.arange(objects, device=given.device)[:, None, None]).to(probabilities.dtype)  # (K, H, W)
+    return torch.where(given > 0, sure, torch.cat([probabilities, missing]))
+
+
+def _pooled(first: Labelled, embeddings: Tensor, labels: Tensor) -> Labelled:
+    """The reference pixels so far, and those of one more frame that have a label (H, W) from 0."""
+    small = resize_labels(labels, tuple(embeddings.shape[-2:])).flatten()  # (N,)
+    kept = small >= 0
+    pixels = torch.cat([first.embeddings.flatten(1), embeddings.flatten(1)[:, kept]], dim=1)  # (D, N)
+    return Labelled(pixels, torch.cat([first.labels.flatten(), small[kept]]), first.probabilities)
+
+
+def _spread(values: Tensor, channels: Tensor, absent: float) -> Tensor:
+    """Channels in the order in which objects entered (K', …) → in the order of their ids (K, …)."""
+    if torch.equal(channels, torch.arange(len(values))):
+        return values
+    missing = values.new_full((len(channels) - len(values), *values.shape[1:]), absent)
+    return torch.cat([values, missing])[channels.to(values.device)]
+
+
+def _all_objects(cues: Cues, channels: Tensor) -> Cues:
+    """The cues of all the clip's objects, in the order of their ids: far and improbable before they are given."""
+    absent = {"global_map": 1.0, "local_map": 1.0, "previous_mask": 0.0, "sq_distance": torch.inf}
+    maps = {name: getattr(cues, name) for name in absent}
+    return cues._replace(**{n: _spread(m, channels, absent[n]) for n, m in maps.items() if m is not None})
+
+
+def _network_input(frame: Tensor, height: int) -> Tensor:
+    """A frame (3, H, W) uint8 → float in [0, 1], scaled down where it is higher than `height`."""
+    if 0 < height < frame.shape[1]:
+        frame = v2.functional.resize(frame, [height, round(frame.shape[2] * height / frame.shape[1])], antialias=True)
+    return frame.float() / 255

@@ -1,0 +1,199 @@
+"""Notebook 03: the nearest pixel of each object, anywhere; and what the table of all distances weighs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+
+from feelvos_lab.lessons.checks.exercise import Case, Exercise, Mistake
+from feelvos_lab.model.grid import stride4_size
+from feelvos_lab.model.matching import global_matching, matching_memory, normalise_distance, pairwise_sq_dist
+
+
+def _match_cases() -> list[Case]:
+    generator = Generator().manual_seed(4)
+    labels = torch.randint(-1, 3, (4, 3), generator=generator)
+    hand = {
+        "query": torch.tensor([[[0.0, 2.0], [1.0, 3.0]]]),
+        "reference": torch.tensor([[[0.0, 2.0], [0.0, 2.5]]]),
+        "labels": torch.tensor([[0, 1], [0, 1]]),
+        "num_objects": 2,
+    }
+    random = {
+        "query": torch.randn(3, 5, 6, generator=generator),
+        "reference": torch.randn(3, 4, 3, generator=generator),
+        "labels": labels,
+        "num_objects": 3,
+    }
+    edge = {
+        "query": torch.randn(2, 2, 3, generator=generator),
+        "reference": torch.randn(2, 2, 3, generator=generator),
+        "labels": torch.tensor([[0, 0, 2], [0, 2, 2]]),
+        "num_objects": 4,
+    }
+    return [
+        Case("hand", "a grid of 2×2 pixels with one number each, the object on the right", hand),
+        Case("random", "a 5×6 grid against a 4×3 one, some labels −1", random),
+        Case("edge", "objects 1 and 3 have no pixel in the reference", edge),
+    ]
+
+
+def _table(query: Tensor, reference: Tensor) -> Tensor:
+    return pairwise_sq_dist(query.flatten(1).t(), reference.flatten(1).t())  # (M, N)
+
+
+def _reduce(table: Tensor, labels: Tensor, query: Tensor, num_objects: int, *, how: str, empty: float) -> Tensor:
+    """How near each object is, by the table's columns of its pixels: (M, N) → (K, h, w)."""
+    maps = torch.full((num_objects, len(table)), empty)
+    for o in range(num_objects):
+        mine = table[:, labels.flatten() == o]
+        if mine.shape[1]:
+            maps[o] = mine.mean(1) if how == "mean" else mine.amin(1)
+    return maps.view(num_objects, *query.shape[1:])
+
+
+def _no_squash(query: Tensor, reference: Tensor, labels: Tensor, *, num_objects: int, empty: float) -> Tensor:
+    return _reduce(_table(query, reference), labels, query, num_objects, how="min", empty=empty)
+
+
+def _mean(query: Tensor, reference: Tensor, labels: Tensor, *, num_objects: int) -> Tensor:
+    return _reduce(normalise_distance(_table(query, reference)), labels, query, num_objects, how="mean", empty=1.0)
+
+
+def _any_label(query: Tensor, reference: Tensor, labels: Tensor, *, num_objects: int) -> Tensor:
+    nearest = normalise_distance(_table(query, reference)).amin(1).view(query.shape[1:])
+    return nearest.expand(num_objects, -1, -1)
+
+
+def _same_place(query: Tensor, reference: Tensor, labels: Tensor, *, num_objects: int) -> Tensor:
+    d = normalise_distance((query - reference).square().sum(0))
+    return torch.stack([torch.where(labels == o, d, torch.ones_like(d)) for o in range(num_objects)])
+
+
+def _empty_is(value: float):
+    def wrong(query: Tensor, reference: Tensor, labels: Tensor, *, num_objects: int) -> Tensor:
+        d = normalise_distance(_table(query, reference))
+        return _reduce(d, labels, query, num_objects, how="min", empty=value)
+
+    return wrong
+
+
+def _root(query: Tensor, reference: Tensor, labels: Tensor, *, num_objects: int) -> Tensor:
+    d = normalise_distance(_table(query, reference).sqrt())
+    return _reduce(d, labels, query, num_objects, how="min", empty=1.0)
+
+
+_MATCHING = Exercise(
+    "global_matching",
+    global_matching,
+    _match_cases,
+    mistakes=(
+        Mistake(
+            "not-squashed",
+            "these look like squared distances, not squashed into 0 … 1; use `normalise_distance` on the smallest",
+            tuple(
+                lambda query, reference, labels, *, num_objects, empty=empty: _no_squash(
+                    query, reference, labels, num_objects=num_objects, empty=empty
+                )
+                for empty in (1.0, float("inf"), 0.0)
+            ),
+        ),
+        Mistake(
+            "root",
+            "these look as if Eq. 1 had been given the distance, not its square; leave the root out",
+            (_root,),
+        ),
+        Mistake(
+            "mean",
+            "this looks like the mean distance to the object's pixels; Eq. 2 takes the smallest: one twin is enough",
+            (_mean,),
+        ),
+        Mistake(
+            "labels",
+            "all objects have the same map here, the distance to the nearest pixel of any of them; the minimum for "
+            "object o runs over the pixels labelled o alone",
+            (_any_label,),
+        ),
+        Mistake(
+            "same-place",
+            "each pixel is compared only with the one at its own place; the minimum runs over all pixels of the "
+            "object, wherever they lie, or nothing that moved would be found",
+            (_same_place,),
+        ),
+        Mistake(
+            "absent",
+            "an object without a reference pixel should be far from everything, 1 everywhere, and is not",
+            (_empty_is(0.0), _empty_is(float("inf")), _empty_is(float("nan"))),
+        ),
+    ),
+    hints=(
+        "Make a list of query pixels and one of reference pixels, compare all with all, then look at one object's "
+        "columns of that table at a time.",
+        "G_o(p) = min over {q : label(q) = o} of d(p, q). The squashing only grows, so min-then-squash gives the same "
+        "as squash-then-min.",
+        "sq = pairwise_sq_dist(query.flatten(1).t(), reference.flatten(1).t())        # (M, N)\n"
+        "maps = []\n"
+        "for o in range(num_objects):\n"
+        "    mine = sq.masked_fill(labels.flatten() != o, torch.inf)                  # only o's columns count\n"
+        "    maps.append(normalise_distance(mine.amin(1)).view(query.shape[1:]))      # inf becomes 1\n"
+        "return torch.stack(maps)",
+    ),
+)
+
+
+def _memory_cases() -> list[Case]:
+    return [
+        Case("hand", "9×14 pixels are a grid of 3×4 cells", {"size": (9, 14), "references": None}),
+        Case("random", "a 480p frame against 1024 reference pixels", {"size": (480, 854), "references": 1024}),
+        Case("edge", "a frame of one pixel, and no reference at all", {"size": (1, 1), "references": 0}),
+    ]
+
+
+def _bytes(cells: int, references: int | None, each: int = 4) -> int:
+    return cells * (cells if references is None else references) * each
+
+
+def _cells(size: tuple[int, int]) -> int:
+    rows, columns = stride4_size(size)
+    return rows * columns
+
+
+_MEMORY = Exercise(
+    "matching_memory",
+    matching_memory,
+    _memory_cases,
+    mistakes=(
+        Mistake(
+            "full-size",
+            "this counts all pixels of the frame; matching happens on the stride-4 grid, one cell for 4×4 pixels",
+            (lambda size, *, references=None: _bytes(size[0] * size[1], references),),
+        ),
+        Mistake(
+            "numbers",
+            "this counts numbers, not bytes; a float32 has four",
+            (lambda size, *, references=None: _bytes(_cells(size), references, 1),),
+        ),
+        Mistake(
+            "rounded-down",
+            "the grid is a row or column too small: the first and the last pixel both have a cell, so a side of H "
+            "pixels has (H − 1) // 4 + 1 of them",
+            (
+                lambda size, *, references=None: _bytes((size[0] // 4) * (size[1] // 4), references),
+                lambda size, *, references=None: _bytes(size[0] * size[1] // 16, references),
+            ),
+        ),
+        Mistake(
+            "one-sided",
+            "this is the size of one frame's list, not of the table; every cell meets every reference: M · N",
+            (lambda size, *, references=None: _cells(size) * 4,),
+        ),
+    ),
+    hints=(
+        "How many rows and columns has the grid? How many numbers has the table? How many bytes has a number?",
+        "M = ((H − 1) // 4 + 1) · ((W − 1) // 4 + 1); N = M where `references` is None; bytes = M · N · 4.",
+        "cells = ((size[0] - 1) // 4 + 1) * ((size[1] - 1) // 4 + 1)\n"
+        "return cells * (cells if references is None else references) * 4",
+    ),
+)
+
+EXERCISES = (_MATCHING, _MEMORY)

@@ -1,0 +1,76 @@
+"""Batch norms folded into the convolutions before them: the same network with fewer layers, for inference alone."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import ExitStack
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from feelvos_lab.errors import LabError
+from feelvos_lab.model.feelvos import Feelvos
+
+_PROBE = (1, 3, 65, 65)  # of an image that is sent through to see which layer follows which
+
+
+@torch.no_grad()
+def fold_batch_norms(model: Feelvos) -> Feelvos:
+    """A copy of the network whose convolutions do what the batch norms behind them did, in evaluation mode.
+
+    A batch norm with fixed statistics is y = γ (x − μ) / √(σ² + ε) + β, and x = w∗i + b is linear in w and b. So
+    w' = w γ / √(σ² + ε) and b' = γ (b − μ) / √(σ² + ε) + β give y at once. Which convolution a norm stands behind is
+    seen by sending an image through, and that the answer has stayed is seen by sending it again. The copy has other
+    tensors than a checkpoint of the model, so it is not to be saved; the model itself stays as it is.
+
+    Raises:
+        LabError: a network in training mode, whose statistics are not fixed, or one that answers otherwise when folded.
+    """
+    if model.training:
+        raise LabError("batch norms can be folded in evaluation mode alone: call model.eval() first")
+    image = torch.rand(_PROBE, generator=torch.Generator().manual_seed(0)).to(next(model.parameters()).device)
+    expected = model.encode(image).features
+    result = copy.deepcopy(model).requires_grad_(False)
+    norms = _norms_behind_convolutions(result, image)
+    for module in list(result.modules()):
+        for name, child in list(module.named_children()):
+            if child in norms:
+                _fold(norms[child], child)
+                setattr(module, name, getattr(child, "act", nn.Identity()))  # timm's norms have an activation inside
+    result.to(memory_format=torch.channels_last)
+    error = (result.encode(image).features - expected).abs().max() / expected.abs().max().clamp(min=1e-6)
+    if not error < 1e-3:
+        raise LabError(
+            f"folding the batch norms of backbone {model.config.backbone!r} must not change the features, "
+            f"they differ by {error:.1e} of the largest one"
+        )
+    return result
+
+
+def _norms_behind_convolutions(model: Feelvos, image: Tensor) -> dict[nn.Module, nn.Conv2d]:
+    """Each batch norm whose input is what one convolution has just given, with that convolution."""
+    source: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # by identity; the tensors are kept, so that none is reused
+    found: dict[nn.Module, nn.Conv2d] = {}
+
+    def remember(convolution: nn.Conv2d, _: object, output: Tensor) -> None:
+        source[id(output)] = convolution, output
+
+    def look_up(norm: nn.Module, inputs: tuple[Tensor]) -> None:
+        if id(inputs[0]) in source:
+            found[norm] = source[id(inputs[0])][0]
+
+    with ExitStack() as hooks:
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d):
+                hooks.callback(module.register_forward_hook(remember).remove)
+            elif isinstance(module, nn.BatchNorm2d):
+                hooks.callback(module.register_forward_pre_hook(look_up).remove)
+        model.encode(image)
+    return found
+
+
+def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    convolution.weight, convolution.bias = fuse_conv_bn_weights(
+        convolution.weight, convolution.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+    )

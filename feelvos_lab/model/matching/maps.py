@@ -1,0 +1,237 @@
+"""Distance maps: how near is each pixel to each object, in the first frame or in the one before?
+
+Letters: K objects counting the background, D embedding, h w the stride-4 grid, M = h·w query pixels,
+N reference pixels. One clip at a time: clips of a batch have different objects, so a batch is a loop.
+
+The equations are those of FEELVOS (Voigtlaender et al., CVPR 2019), §3. `naive.py` says the same in plain loops.
+
+The smallest distance is found in two steps. `nearest.py` finds, without gradient, *which* reference pixel is the
+nearest. The distance to that one pixel is then evaluated again, with gradient, as a plain sum of squares. So the
+gradients are exact, and memory grows with the number of pixels, not with its square, nor with D·K.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+from feelvos_lab.errors import LabError
+from feelvos_lab.model.grid import stride4_size
+from feelvos_lab.model.matching.global_search import nearest_anywhere
+from feelvos_lab.model.matching.local_search import nearest_around
+
+_CHUNK = 2**19  # numbers held at once while distances are evaluated
+
+
+class Match(NamedTuple):
+    """For each object and query pixel, its nearest reference pixel of that object."""
+
+    sq_distance: Tensor  # (K, h, w) ≥ 0, infinite where there is none
+    index: Tensor  # (K, h, w) int64, flat index into the reference pixels, -1 where there is none
+
+
+def pairwise_sq_dist(query: Tensor, reference: Tensor) -> Tensor:
+    """All squared distances ‖e_p − e_q‖² = ‖e_p‖² + ‖e_q‖² − 2 e_p·e_q between two lists of embeddings.
+
+    Shapes: (N, D), (M, D) → (N, M), never negative: what rounding leaves below 0 becomes 0.
+
+    Raises:
+        LabError: the lists are not N×D and M×D.
+    """
+    if query.dim() != 2 or reference.dim() != 2 or query.shape[1] != reference.shape[1]:
+        raise LabError(f"expected embeddings N×D and M×D, got {_shape(query)} and {_shape(reference)}")
+    squares = query.square().sum(1)[:, None] + reference.square().sum(1)  # (N, M)
+    return torch.addmm(squares, query, reference.t(), alpha=-2).clamp(min=0)
+
+
+def normalise_distance(sq: Tensor) -> Tensor:
+    """Eq. 1: d(p, q) = 1 − 2 / (1 + exp(‖e_p − e_q‖²)) = tanh(‖e_p − e_q‖² / 2).
+
+    Shapes: squared distances, any shape → the same in [0, 1]. Equal embeddings give 0, infinity gives 1. In float32
+    a squared distance above 18.1 gives exactly 1, and no gradient.
+    """
+    return torch.tanh(sq / 2)
+
+
+def global_matching(query: Tensor, reference: Tensor, labels: Tensor, *, num_objects: int) -> Tensor:
+    """Eq. 2 and 3: G_o(p) = min d(p, q) over the reference pixels q labelled o.
+
+    Eq. 2 matches with the first frame; Eq. 3 is the same with the previous frame, where an object may be gone.
+    Shapes: as for `nearest_global` → (K, h, w) in [0, 1]; exactly 1 everywhere for an object without a pixel.
+
+    Raises:
+        LabError: as `nearest_global`.
+    """
+    return normalise_distance(nearest_global(query, reference, labels, num_objects=num_objects).sq_distance)
+
+
+def local_matching(query: Tensor, previous: Tensor, labels: Tensor, *, num_objects: int, radius: int) -> Tensor:
+    """Eq. 4: L_o(p) = min d(p, q) over the previous frame's pixels q labelled o in the window N(p).
+
+    N(p) are the pixels at most `radius` rows and columns away from p.
+
+    The paper's window k = 15 is this radius: 31×31 pixels, fewer near the border.
+    Shapes: as for `nearest_local` → (K, h, w) in [0, 1]; exactly 1 where no pixel of the object lies in the window.
+
+    Raises:
+        LabError: as `nearest_local`.
+    """
+    match = nearest_local(query, previous, labels, num_objects=num_objects, radius=radius)
+    return normalise_distance(match.sq_distance)
+
+
+def nearest_global(query: Tensor, reference: Tensor, labels: Tensor, *, num_objects: int) -> Match:
+    """For each object and query pixel, the reference pixel that attains the minimum of Eq. 2 and 3.
+
+    Shapes: embeddings (D, h, w) and (D, h', w'), int64 labels (h', w') → `Match` of (K, h, w). The reference may also
+    be a list of pixels: (D, N) with labels (N,). Labels other than 0..K-1 are ignored. Gradients reach the query and
+    the reference. Of equally near pixels any may be chosen.
+
+    Raises:
+        LabError: shapes or devices that do not fit, embeddings that are not finite float32 or float64, K < 1.
+    """
+    _check(query, reference, labels, num_objects)
+    reference, labels = reference.reshape(len(reference), -1), labels.reshape(-1)  # (D, N), (N,)
+    with torch.no_grad():
+        index = nearest_anywhere(query, reference, labels, num_objects)
+    return _match(query, reference, index)
+
+
+def nearest_local(query: Tensor, previous: Tensor, labels: Tensor, *, num_objects: int, radius: int) -> Match:
+    """For each object and query pixel, the previous frame's pixel that attains the minimum of Eq. 4.
+
+    Shapes: embeddings (D, h, w) and (D, h, w), int64 labels (h, w), radius ≥ 0 in grid cells → `Match` of (K, h, w).
+    Labels other than 0..K-1 are ignored. Gradients reach both frames. Of equally near pixels any may be chosen.
+
+    Raises:
+        LabError: shapes or devices that do not fit, embeddings that are not finite float32 or float64, K < 1, a
+            negative radius.
+    """
+    _check(query, previous, labels, num_objects)
+    if previous.shape != query.shape:
+        raise LabError(f"expected a previous frame {_shape(query)} like the query, got {_shape(previous)}")
+    if isinstance(radius, bool) or not isinstance(radius, int) or radius < 0:
+        raise LabError(f"expected a radius that is an integer of at least 0, got {radius!r}")
+    with torch.no_grad():
+        index = nearest_around(query, previous, labels, num_objects, radius)
+    return _match(query, previous.reshape(len(previous), -1), index)
+
+
+def matching_memory(size: tuple[int, int], *, references: int | None = None) -> int:
+    """Bytes of the table that the definition of Eq. 2 compares in: one float32 for each pair of pixels.
+
+    A frame of H×W pixels has M cells on the stride-4 grid, and each meets N reference pixels: M · N · 4 bytes. The maps
+    above never hold this table; it is the floor against which their memory is measured.
+
+    Args:
+        size: H and W of the frame in pixels.
+        references: N; None takes all M cells of a reference frame of the same size. For the local map it is the
+            window's (2 radius + 1)².
+
+    Raises:
+        LabError: a size without pixels, or a negative number of references.
+    """
+    if min(size) < 1 or (references is not None and references < 0):
+        raise LabError(f"expected a size of at least 1×1 and references ≥ 0, got {size[0]}×{size[1]} and {references}")
+    rows, columns = stride4_size(size)
+    cells = rows * columns
+    return cells * (cells if references is None else references) * 4
+
+
+def sample_reference(labels: Tensor, *, max_per_object: int, generator: Generator | None = None) -> Tensor:
+    """Choose at random which reference pixels to keep in training: at most so many of each label (the paper: 1024).
+
+    Shapes: labels, any shape → flat indices (n,), ascending. No label is dropped: one with few pixels keeps all.
+    Negative labels are left out.
+
+    Raises:
+        LabError: max_per_object < 1.
+    """
+    if max_per_object < 1:
+        raise LabError(f"expected max_per_object of at least 1, got {max_per_object}")
+    flat = labels.reshape(-1)
+    device = generator.device if generator is not None else flat.device
+    shuffled = torch.randperm(len(flat), generator=generator, device=device).to(flat.device)
+    grouped, order = flat[shuffled].sort(stable=True)
+    _, sizes = grouped.unique_consecutive(return_counts=True)
+    first = (sizes.cumsum(0) - sizes).repeat_interleave(sizes)  # where the group of each pixel begins
+    kept = torch.arange(len(flat), device=flat.device) - first < max_per_object
+    return shuffled[order[kept & (grouped >= 0)]].sort().values
+
+
+def _match(query: Tensor, reference: Tensor, index: Tensor) -> Match:
+    sq = _SquaredDistanceTo.apply(query.reshape(len(query), -1), reference, index.flatten(1))  # (K, M)
+    return Match(sq.reshape(index.shape), index)
+
+
+class _SquaredDistanceTo(torch.autograd.Function):
+    """‖e_p − e_q‖² from each query pixel to one reference pixel an object: (D, M), (D, N), (K, M) → (K, M).
+
+    Infinite where the index is -1. Autograd by itself would keep K·M differences of D numbers for the way back;
+    here they are computed again, a chunk at a time.
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, query: Tensor, reference: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(query, reference, index)
+        sq = query.new_full(index.shape, torch.inf)
+        for objects, queries, _, difference in _differences(query, reference, index):
+            sq[objects, queries] = difference.square_().sum(0)
+        return sq
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        query, reference, index = ctx.saved_tensors
+        to_query = query.new_zeros(query.shape[::-1])  # (M, D)
+        to_reference = reference.new_zeros(reference.shape[::-1])  # (N, D)
+        for objects, queries, pixels, difference in _differences(query, reference, index):
+            slope = difference.mul_(2 * grad[objects, queries]).t().contiguous()  # (J, D)
+            to_query.index_add_(0, queries, slope)
+            to_reference.index_add_(0, pixels, slope, alpha=-1)
+        return to_query.t(), to_reference.t(), None
+
+
+def _differences(query: Tensor, reference: Tensor, index: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """The J pairs of an object and a query that have a nearest pixel, some queries after others.
+
+    Yields (J,) objects, (J,) queries, (J,) nearest pixels and (D, J) e_p − e_q.
+    """
+    step = max(1, _CHUNK // (len(index) * len(query)))
+    for start in range(0, query.shape[1], step):
+        part = index[:, start : start + step]
+        objects, queries = (part >= 0).nonzero().unbind(1)
+        pixels = part[objects, queries]
+        queries += start
+        yield objects, queries, pixels, query.index_select(1, queries).sub_(reference.index_select(1, pixels))
+
+
+def _check(query: Tensor, reference: Tensor, labels: Tensor, num_objects: int) -> None:
+    if query.dim() != 3 or query.numel() == 0:
+        raise LabError(f"expected query embeddings D×h×w, got {_shape(query)}")
+    if reference.dim() < 2 or len(reference) != len(query):
+        wanted = f"{len(query)}×h×w or {len(query)}×N"
+        raise LabError(f"expected reference embeddings {wanted}, got {_shape(reference)}")
+    if labels.shape != reference.shape[1:]:
+        raise LabError(f"expected labels {_shape(reference[0])}, one a reference pixel, got {_shape(labels)}")
+    if query.dtype not in (torch.float32, torch.float64) or reference.dtype != query.dtype:
+        raise LabError(f"expected embeddings both float32 or both float64, got {query.dtype} and {reference.dtype}")
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise LabError(f"expected integer labels, got {labels.dtype}")
+    if isinstance(num_objects, bool) or not isinstance(num_objects, int) or num_objects < 1:
+        raise LabError(f"expected num_objects of at least 1, got {num_objects!r}")
+    devices = [str(tensor.device) for tensor in (query, reference, labels)]
+    if len(set(devices)) > 1:
+        raise LabError(f"expected query, reference and labels on one device, got {', '.join(devices)}")
+    for name, embeddings in (("query", query), ("reference", reference)):
+        norm = torch.linalg.vector_norm(embeddings.detach())  # not finite as soon as one number is not
+        if not norm.isfinite():
+            raise LabError(f"expected {name} embeddings of finite norm, got one of {norm.item()}")
+
+
+def _shape(tensor: Tensor) -> str:
+    return "×".join(map(str, tensor.shape)) or "a single number"

@@ -1,0 +1,127 @@
+"""An official TensorFlow checkpoint → the network of preset full; TensorFlow itself is not needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from feelvos_lab.config import Config, configure
+from feelvos_lab.errors import LabError
+from feelvos_lab.model.checkpoint import save_checkpoint, save_part
+from feelvos_lab.model.feelvos import Feelvos
+from feelvos_lab.tf_import.checkpoint_format import Bundle
+from feelvos_lab.tf_import.names import official_names, to_official, to_torch
+
+PARTS = {  # what a file may be read for → where those tensors live in our network
+    "all": ("",),
+    "deeplab": ("backbone.", "decoder."),
+    "trunk": ("backbone.",),
+}
+
+_FOREIGN = ("logits/", "xception_65/logits/")  # the classifiers of DeepLab and of ImageNet
+
+
+class Imported(NamedTuple):
+    """What was taken from a checkpoint, and what was left."""
+
+    part: str  # one of PARTS
+    taken: int  # variables
+    left_out: list[str]  # optimizer slots, the step, and other parts
+
+
+def import_checkpoint(
+    checkpoint: Path | Bundle,
+    out: Path,
+    *,
+    part: Literal["auto", "all", "deeplab", "trunk"] = "auto",
+    output_stride: int = 8,
+) -> Imported:
+    """Read an official checkpoint and write it as safetensors.
+
+    Args:
+        checkpoint: the path without `.index`, such as `feelvos_davis17_trained/model.ckpt-200004`.
+        out: "all" writes a checkpoint that `load_checkpoint` reads; the other parts a file to start a training from.
+        part: which variables; "auto" is "all" where the file has the embedding's, "deeplab" where it has those of the
+            ASPP, and else "trunk".
+        output_stride: 8 with rates 12, 24, 36, as the authors test, or 16 with 6, 12, 18, as they train.
+
+    Raises:
+        LabError: not a checkpoint, a damaged one, a variable missing, unknown, or of another shape than the network's.
+    """
+    if part != "auto" and part not in PARTS:
+        raise LabError(f"part must be one of auto, {', '.join(PARTS)}, got {part!r}")
+    if output_stride not in (8, 16):
+        raise LabError(f"output_stride must be 8 or 16, got {output_stride}")
+    bundle = checkpoint if isinstance(checkpoint, Bundle) else Bundle(checkpoint)
+    config = _config(output_stride)
+    with torch.device("meta"):
+        model = Feelvos(config.model)
+    if part == "auto":
+        part = _part_of(bundle)
+    names = {ours: name for ours, name in official_names(model).items() if ours.startswith(PARTS[part])}
+    left_out = _left_out(bundle, model, wanted=set(names.values()), part=part)
+    tensors = _tensors(bundle, model, names)
+    if part != "all":
+        save_part(out, tensors, part=part, source=bundle.prefix.name)
+        return Imported(part, len(names), left_out)
+    model = Feelvos(config.model)
+    counters = {name: t for name, t in model.state_dict().items() if name.endswith("num_batches_tracked")}
+    model.load_state_dict(tensors | counters)
+    save_checkpoint(out, model, config, imported=bundle.prefix.name)
+    return Imported(part, len(names), left_out)
+
+
+def _config(output_stride: int) -> Config:
+    rates = tuple(rate * 16 // output_stride for rate in (6, 12, 18))
+    return configure("full", deepest_stride=output_stride, context_rates=rates)
+
+
+def _part_of(bundle: Bundle) -> str:
+    scopes = {name.split("/")[0] for name in bundle.entries}
+    return "all" if "embedding" in scopes else "deeplab" if "aspp0" in scopes else "trunk"
+
+
+def _left_out(bundle: Bundle, model: Feelvos, *, wanted: set[str], part: str) -> list[str]:
+    """The variables that are not read, each of which must be known."""
+    if missing := sorted(wanted - set(bundle.entries)):
+        raise LabError(
+            f"{bundle.index} lacks {len(missing)} of the {len(wanted)} variables of part {part!r}: {_some(missing)}"
+        )
+    known = set(official_names(model).values())
+    left = sorted(set(bundle.entries) - wanted)
+    unknown = [
+        name
+        for name in left
+        if name != "global_step"
+        and name.removesuffix("/Momentum") not in known
+        and not (part != "all" and name.startswith(_FOREIGN))
+    ]
+    if unknown:
+        raise LabError(f"{bundle.index} has {len(unknown)} unknown variables: {_some(unknown)}")
+    return left
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _tensors(bundle: Bundle, model: Feelvos, names: dict[str, str]) -> dict[str, Tensor]:
+    """The state dict's tensors, once every shape and type is right."""
+    slots = model.state_dict()
+    for ours, official in names.items():
+        wanted = tuple(to_official(torch.empty(slots[ours].shape), ours=ours, official=official).shape)
+        entry = bundle.entries[official]
+        if entry.shape != wanted:
+            raise LabError(f"variable {official} must have shape {wanted}, has {entry.shape}")
+        if entry.dtype != 1:
+            raise LabError(f"variable {official} must be float32, has TensorFlow's type {entry.dtype}")
+    tensors = {}
+    for ours, official in names.items():
+        variable = torch.from_numpy(bundle.read(official))
+        if not variable.isfinite().all():
+            raise LabError(f"variable {official} must be finite, is not")
+        tensors[ours] = to_torch(variable, ours=ours, official=official).contiguous()
+    return tensors

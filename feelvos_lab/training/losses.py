@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from feelvos_lab.config import Config
+from feelvos_lab.model.feelvos import Feelvos, Labelled, label_frame
+from feelvos_lab.model.grid import resize_bilinear
+from feelvos_lab.model.head import combine_objects
+from feelvos_lab.model.matching import sample_reference
+from feelvos_lab.model.pml import triplet_loss
+from feelvos_lab.training.samples import IGNORE, Sample, damage_labels
+
+
+def kept_fraction(step: int, *, hard_fraction: float, anneal_steps: int) -> float:
+    """Share of the pixels that count in the loss: from 1 to `hard_fraction`, linear in the first `anneal_steps`."""
+    ratio = 1.0 if anneal_steps == 0 else min(1.0, step / anneal_steps)
+    return ratio * hard_fraction + (1.0 - ratio)
+
+
+def hard_pixel_loss(logits: Tensor, labels: Tensor, *, keep: float, ignore: int = IGNORE) -> Tensor:
+    """Bootstrapped cross entropy: the mean over the `keep` share of the pixels with the highest loss (paper §4).
+
+    Args:
+        logits: (K, H, W).
+        labels: (H, W) int64 in 0 … K − 1, or `ignore`. Ignored pixels weigh nothing, but count in H·W when the
+            number of kept pixels ⌊keep · H · W⌋ is taken, as in the official code.
+        keep: in (0, 1].
+
+    Returns:
+        A scalar; 0 where every pixel is ignored.
+    """
+    losses = F.cross_entropy(logits[None], labels[None], ignore_index=ignore, reduction="none").flatten()
+    kept = losses.topk(max(1, int(np.float32(keep) * losses.numel()))).indices
+    valid = labels.flatten()[kept] != ignore
+    return losses[kept].sum() / valid.sum().clamp(min=1)
+
+
+def batch_loss(
+    model: Feelvos,
+    samples: list[Sample],
+    *,
+    config: Config,
+    keep: float,
+    rngs: Sequence[np.random.Generator],
+    clips: int | None = None,
+    device: str | torch.device = "cpu",
+) -> Tensor:
+    """Mean loss over B samples and U query frames, times `clips_summed`; for method "pml" the triplet loss.
+
+    From the second query on, the model's own prediction is fed back, soft or hard as `feedback` says. Where samples
+    have more than U query frames, the first R of them are predicted without gradient and have no loss: with them the
+    model meets the mistakes that it makes after a while (see `rollout`).
+
+    The first previous mask is the true one, damaged with probability `mask_damage`. The prediction that is fed back
+    carries no gradient.
+
+    Args:
+        rngs: one a sample, for the mask damage and the choice of reference pixels.
+        clips: the number that the sum over samples is divided by, where these are a part of so many; None: B.
+    """
+    settings = config.train
+    if config.model.method == "pml":
+        share = (clips or len(samples)) * settings.unroll
+        return _triplets(model, samples, config=config, rngs=rngs, device=device) / share * settings.clips_summed
+    lead = samples[0].frames.shape[0] - 2 - settings.unroll  # R frames of which nothing is learned
+    features, embeddings = _encode(model, samples, lead=lead, precision=settings.precision, device=device)
+    firsts, previous = [], []
+    for b, sample in enumerate(samples):
+        reference = label_frame(embeddings[b, 0], sample.labels[0].to(device), num_objects=sample.num_objects)
+        firsts.append(_subsample(reference, limit=settings.reference_pixels, rng=rngs[b]))
+        labels = sample.labels[1]
+        if rngs[b].uniform() < settings.mask_damage:
+            labels = damage_labels(labels, num_objects=sample.num_objects, rng=rngs[b])
+        previous.append(label_frame(embeddings[b, 1], labels.to(device), num_objects=sample.num_objects))
+    total = torch.zeros((), device=device)
+    for u in range(2, len(samples[0].frames)):
+        learned = u >= 2 + lead
+        with torch.set_grad_enabled(learned and torch.is_grad_enabled()):
+            cues = [model.cues(features[b, u], embeddings[b, u], firsts[b], previous[b]) for b in range(len(samples))]
+            with _precision(settings.precision, device=device):
+                segmented = model.segment(cues)
+        logits = [one.float() for one in segmented]  # B × (K, h, w)
+        for b, sample in enumerate(samples):
+            target = sample.labels[u].to(device)
+            full = resize_bilinear(logits[b][None], tuple(target.shape))[0]  # (K, H, W)
+            if learned:
+                total = total + hard_pixel_loss(full, target, keep=keep)
+            if config.model.feedback == "hard":
+                previous[b] = label_frame(embeddings[b, u], full.detach().argmax(0), num_objects=sample.num_objects)
+            else:
+                soft = combine_objects(logits[b].detach())
+                previous[b] = Labelled(embeddings[b, u], soft.argmax(0), soft)
+    return total / ((clips or len(samples)) * settings.unroll) * settings.clips_summed
+
+
+def _encode(
+    model: Feelvos, samples: list[Sample], *, lead: int, precision: str, device: str | torch.device
+) -> tuple[Tensor, Tensor]:
+    """Features and embeddings (B, 2 + R + U, …) of all frames; those of the frames 1 … R carry no gradient."""
+    frames = torch.stack([s.frames for s in samples]).to(device)  # (B, 2 + R + U, 3, H, W)
+    learned = frames[:, [0, *range(1 + lead, frames.shape[1])]]  # (B, 1 + 1 + U, 3, H, W)
+    with _precision(precision, device=device):
+        encoded = model.encode(learned.flatten(0, 1))
+        whole = [x.float().unflatten(0, (len(samples), -1)) for x in encoded]
+        if lead:
+            with torch.no_grad():
+                before = model.encode(frames[:, 1 : 1 + lead].flatten(0, 1))
+            parts = (x.float().unflatten(0, (len(samples), -1)) for x in before)
+            whole = [torch.cat([x[:, :1], part, x[:, 1:]], dim=1) for x, part in zip(whole, parts, strict=True)]
+    return whole[0], whole[1]
+
+
+def _precision(name: str, *, device: str | torch.device) -> AbstractContextManager[None]:
+    """A block in which convolutions compute in that precision; the weights stay float32."""
+    return torch.autocast(torch.device(device).type, torch.bfloat16) if name == "bfloat16" else nullcontext()
+
+
+def _triplets(
+    model: Feelvos,
+    samples: list[Sample],
+    *,
+    config: Config,
+    rngs: Sequence[np.random.Generator],
+    device: str | torch.device,
+) -> Tensor:
+    """Sum of PML's loss: each query frame gives the anchors, the two frames before it, with true masks, the pool."""
+    settings = config.train
+    images = torch.cat([s.frames for s in samples]).to(device)  # (B·(2 + U), 3, H, W)
+    with _precision(settings.precision, device=device):
+        encoded = model.encode(images)
+    embeddings = encoded.embeddings.float().unflatten(0, (len(samples), -1))  # (B, 2 + U, D, h, w)
+    total = torch.zeros((), device=device)
+    for b, sample in enumerate(samples):
+        frames = [
+            label_frame(e, labels.to(device), num_objects=sample.num_objects)
+            for e, labels in zip(embeddings[b], sample.labels, strict=True)
+        ]
+        pool = torch.stack([f.embeddings for f in frames[:2]], 1).flatten(1)  # (D, 2·h·w)
+        pool_labels = torch.stack([f.labels for f in frames[:2]]).flatten()  # (2·h·w,)
+        for frame in frames[2:]:
+            known = frame.labels.where(frame.labels < sample.num_objects, -1)
+            anchors = _subsample(frame._replace(labels=known), limit=settings.anchor_pixels, rng=rngs[b])
+            total = total + triplet_loss(
+                *(anchors.embeddings, anchors.labels, pool, pool_labels),
+                num_objects=sample.num_objects,
+                margin=settings.triplet_margin,
+            )
+    return total
+
+
+def _subsample(reference: Labelled, *, limit: int, rng: np.random.Generator) -> Labelled:
+    """At most `limit` random pixels of each object, as the paper does in training: (D, N) and (N,)."""
+    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    labels = reference.labels.flatten()
+    kept = sample_reference(labels, max_per_object=limit, generator=generator)
+    return Labelled(reference.embeddings.flatten(1)[:, kept], labels[kept], reference.probabilities)
