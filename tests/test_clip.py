@@ -471,3 +471,13 @@ def test_without_pyav_the_extra_is_named(mask_path: Path, tmp_path: Path, monkey
     assert told(read_video, tmp_path / "boat.mp4", mask_path) == (
         "reading a video file needs PyAV: pip install feelvos_lab[video]"
     )
+
+
+def test_an_object_has_one_channel_and_one_frame_that_gives_it() -> None:
+    clip = Clip("late", torch.zeros(4, 3, 8, 8), torch.zeros(4, 8, 8), (2, 7), starts=(3, 1))
+    assert [clip.channel(o) for o in (0, 2, 7)] == [0, 1, 2]
+    assert [clip.start_of(o) for o in (0, 2, 7)] == [1, 3, 1]
+    assert [clip.given_in(t) for t in range(4)] == [(), (7,), (), (2,)]
+    assert Clip("all", clip.frames, clip.masks, (2, 7)).start_of(7) == 0
+    with pytest.raises(LabError, match="object_id must be one of 0, 2, 7 in clip 'late', got 1"):
+        clip.channel(1)

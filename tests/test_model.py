@@ -17,6 +17,7 @@ from feelvos_lab.errors import LabError
 from feelvos_lab.model.backbone import Backbone, load_package_weights
 from feelvos_lab.model.embedding import EmbeddingLayer
 from feelvos_lab.model.feelvos import Cues, Feelvos, Labelled, label_frame, stack_cues
+from feelvos_lab.model.grid import cell_at, cell_spacing
 from feelvos_lab.model.head import SeparableLayer, combine_objects
 from feelvos_lab.model.matching import global_matching, local_matching
 
@@ -221,3 +222,13 @@ def test_an_embedding_is_cut_off_below_zero_only_where_it_is_to_be():
     torch.manual_seed(0)
     cut, whole = (EmbeddingLayer(6, 4, relu=relu)(features) for relu in (True, False))
     assert cut.min().item() == 0 and whole.min().item() < 0
+
+
+def test_cells_lie_evenly_over_the_frame_and_outer_cells_on_outer_pixels() -> None:
+    size, grid = (480, 854), (120, 214)
+    down, across = cell_spacing(size, grid)
+    assert (down * 119, across * 213) == pytest.approx((479, 853))
+    for cell in [(0, 0), (7, 100), (119, 213)]:
+        assert cell_at((cell[0] * down, cell[1] * across), size, grid) == cell
+    assert cell_at((-5, 9999), size, grid) == (0, 213)
+    assert cell_spacing((1, 9), (1, 3)) == (0, 4) and cell_at((0, 5), (1, 9), (1, 3)) == (0, 1)

@@ -61,8 +61,27 @@ class Clip:
 
     def given_in(self, frame: int) -> tuple[int, ...]:
         """The ids of the objects that this frame's mask gives, ascending."""
-        starts = self.starts or (0,) * len(self.object_ids)
-        return tuple(i for i, start in zip(self.object_ids, starts, strict=True) if start == frame)
+        return tuple(i for i in self.object_ids if self.start_of(i) == frame)
+
+    def channel(self, object_id: int) -> int:
+        """The index of an object in maps and logits: 0 for the background, then `object_ids` in their order.
+
+        Raises:
+            LabError: the clip has no such object.
+        """
+        known = (0, *self.object_ids)
+        if object_id not in known:
+            raise LabError(
+                f"object_id must be one of {', '.join(map(str, known))} in clip {self.name!r}, got {object_id}"
+            )
+        return known.index(object_id)
+
+    def start_of(self, object_id: int) -> int:
+        """The frame whose mask gives an object; of the background, the first that gives any."""
+        channel = self.channel(object_id)
+        if not self.starts:
+            return 0
+        return self.starts[channel - 1] if channel else min(self.starts)
 
 
 def check_clip(clip: Clip, *, late_objects: bool = False) -> None:

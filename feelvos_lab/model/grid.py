@@ -1,4 +1,4 @@
-"""Resizing by the rules of the official code, where corner pixels map to corner pixels (align_corners=True)."""
+"""The stride-4 grid and resizing, by the rules of the official code: corners map to corners (align_corners=True)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,18 @@ from torch import Tensor
 def stride4_size(size: tuple[int, int]) -> tuple[int, int]:
     """Rows and columns of the stride-4 grid of an H×W frame: (H − 1) // 4 + 1, so 480×854 gives 120×214."""
     return (size[0] - 1) // 4 + 1, (size[1] - 1) // 4 + 1
+
+
+def cell_spacing(size: tuple[int, int], grid: tuple[int, int]) -> tuple[float, float]:
+    """Pixels from one cell of an h×w grid to the next, down and across, in a frame of H×W: (H − 1) / (h − 1)."""
+    return (size[0] - 1) / max(1, grid[0] - 1), (size[1] - 1) / max(1, grid[1] - 1)
+
+
+def cell_at(pixel: tuple[float, float], size: tuple[int, int], grid: tuple[int, int]) -> tuple[int, int]:
+    """The cell (row, column) of an h×w grid nearest to a pixel of an H×W frame; outside it, nearest to its border."""
+    places = (p * (n - 1) / max(1, side - 1) for p, n, side in zip(pixel, grid, size, strict=True))
+    row, column = (min(max(round(p), 0), n - 1) for p, n in zip(places, grid, strict=True))
+    return row, column
 
 
 def resize_bilinear(x: Tensor, size: tuple[int, int]) -> Tensor:
