@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class LabError(ValueError):
@@ -11,6 +11,11 @@ class LabError(ValueError):
 
     The command line prints the sentence and exits with code 2; nothing is left half-written.
     """
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """A shape for an error message: `3×480×854`; "a single number" where it has no axis."""
+    return "×".join(map(str, shape)) or "a single number"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from feelvos_lab.data.frames import GivenMasks, LazyFrames, LazyMasks
 from feelvos_lab.data.images import PALETTE, object_ids, read_mask, write_mask
-from feelvos_lab.errors import LabError
+from feelvos_lab.errors import LabError, shape_text
 
 __all__ = [
     "PALETTE",
@@ -117,7 +117,9 @@ def check_clip(clip: Clip, *, late_objects: bool = False) -> None:
     for index in range(len(clip.masks)):
         mask = clip.masks[index]
         if tuple(mask.shape) != size:
-            raise LabError(f"mask {index} of {what} is {_by(mask.shape)}, its frame is {_by(size)}")
+            raise LabError(
+                f"mask {index} of {what} is {shape_text(mask.shape[::-1])}, its frame is {shape_text(size[::-1])}"
+            )
         found = set(object_ids(mask))
         if index == 0 and not found and not clip.starts:
             raise LabError(f"the first mask of {what} is empty: at least one object was expected")
@@ -128,7 +130,3 @@ def check_clip(clip: Clip, *, late_objects: bool = False) -> None:
                 f"mask {index} of {what} holds ids {sorted(found - ids)} that the first mask lacks: "
                 f"expected {sorted(ids)}"
             )
-
-
-def _by(size: tuple[int, ...]) -> str:
-    return "×".join(map(str, reversed(size)))

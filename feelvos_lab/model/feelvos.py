@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from feelvos_lab.config import ModelConfig
-from feelvos_lab.errors import LabError
+from feelvos_lab.errors import LabError, shape_text
 from feelvos_lab.model.backbone import Backbone
 from feelvos_lab.model.decoder import Decoder
 from feelvos_lab.model.embedding import EmbeddingLayer
@@ -64,7 +64,7 @@ def stack_cues(global_map: Tensor | None, local_map: Tensor | None, previous_mas
     """
     maps = [m for m in (global_map, local_map, previous_mask) if m is not None]
     if not maps or any(m.shape != maps[0].shape for m in maps):
-        shapes = ", ".join("×".join(map(str, m.shape)) for m in maps) or "none"
+        shapes = ", ".join(shape_text(m.shape) for m in maps) or "none"
         raise LabError(f"expected at least one cue map K×h×w, all of one shape, got {shapes}")
     return torch.stack(maps, dim=1)  # (K, M, h, w)
 

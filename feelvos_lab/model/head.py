@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from feelvos_lab.errors import LabError
+from feelvos_lab.errors import LabError, shape_text
 
 
 def combine_objects(logits: Tensor) -> Tensor:
@@ -22,7 +22,7 @@ def combine_objects(logits: Tensor) -> Tensor:
         LabError: logits that are not K×H×W.
     """
     if logits.dim() != 3:
-        raise LabError(f"expected logits K×H×W, got {'×'.join(map(str, logits.shape)) or 'a single number'}")
+        raise LabError(f"expected logits K×H×W, got {shape_text(logits.shape)}")
     return logits.softmax(0)
 
 

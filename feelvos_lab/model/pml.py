@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from feelvos_lab.config import ModelConfig
-from feelvos_lab.errors import LabError
+from feelvos_lab.errors import LabError, shape_text
 from feelvos_lab.model.feelvos import Cues, Feelvos, Labelled
 from feelvos_lab.model.matching import nearest_global, normalise_distance
 
@@ -80,8 +80,8 @@ def triplet_loss(
         LabError: as `nearest_global`, or labels that are not one an anchor.
     """
     if anchors.dim() != 2 or anchor_labels.shape != anchors.shape[1:]:
-        shapes = ["×".join(map(str, t.shape)) or "a single number" for t in (anchors, anchor_labels)]
-        raise LabError(f"expected anchors D×A and labels A, got {shapes[0]} and {shapes[1]}")
+        shapes = f"{shape_text(anchors.shape)} and {shape_text(anchor_labels.shape)}"
+        raise LabError(f"expected anchors D×A and labels A, got {shapes}")
     nothing = 0 * (anchors.sum() + pool.sum())
     if not len(anchor_labels):
         return nothing

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from feelvos_lab.data.images import MAX_OBJECTS, VOID, object_ids
-from feelvos_lab.errors import LabError
+from feelvos_lab.errors import LabError, shape_text
 
 _STEPS = 100  # how many strokes can be undone
 
@@ -109,7 +109,7 @@ class Painting:
 
     def _checked(self, labels: Tensor) -> Tensor:
         if labels.shape != self._labels.shape:
-            wanted, got = ("×".join(map(str, t.shape)) for t in (self._labels, labels))
+            wanted, got = shape_text(self._labels.shape), shape_text(labels.shape)
             raise LabError(f"a mask to start from must be {wanted} like the frames, got {got}")
         return torch.where(labels == VOID, 0, labels).to(torch.uint8)
 

@@ -19,7 +19,7 @@ import torch
 from torch import Generator, Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from feelvos_lab.errors import LabError
+from feelvos_lab.errors import LabError, shape_text
 from feelvos_lab.model.grid import stride4_size
 from feelvos_lab.model.matching.global_search import nearest_anywhere
 from feelvos_lab.model.matching.local_search import nearest_around
@@ -43,7 +43,9 @@ def pairwise_sq_dist(query: Tensor, reference: Tensor) -> Tensor:
         LabError: the lists are not N×D and M×D.
     """
     if query.dim() != 2 or reference.dim() != 2 or query.shape[1] != reference.shape[1]:
-        raise LabError(f"expected embeddings N×D and M×D, got {_shape(query)} and {_shape(reference)}")
+        raise LabError(
+            f"expected embeddings N×D and M×D, got {shape_text(query.shape)} and {shape_text(reference.shape)}"
+        )
     squares = query.square().sum(1)[:, None] + reference.square().sum(1)  # (N, M)
     return torch.addmm(squares, query, reference.t(), alpha=-2).clamp(min=0)
 
@@ -113,7 +115,9 @@ def nearest_local(query: Tensor, previous: Tensor, labels: Tensor, *, num_object
     """
     _check(query, previous, labels, num_objects)
     if previous.shape != query.shape:
-        raise LabError(f"expected a previous frame {_shape(query)} like the query, got {_shape(previous)}")
+        raise LabError(
+            f"expected a previous frame {shape_text(query.shape)} like the query, got {shape_text(previous.shape)}"
+        )
     if isinstance(radius, bool) or not isinstance(radius, int) or radius < 0:
         raise LabError(f"expected a radius that is an integer of at least 0, got {radius!r}")
     with torch.no_grad():
@@ -212,12 +216,14 @@ def _differences(query: Tensor, reference: Tensor, index: Tensor) -> Iterator[tu
 
 def _check(query: Tensor, reference: Tensor, labels: Tensor, num_objects: int) -> None:
     if query.dim() != 3 or query.numel() == 0:
-        raise LabError(f"expected query embeddings D×h×w, got {_shape(query)}")
+        raise LabError(f"expected query embeddings D×h×w, got {shape_text(query.shape)}")
     if reference.dim() < 2 or len(reference) != len(query):
         wanted = f"{len(query)}×h×w or {len(query)}×N"
-        raise LabError(f"expected reference embeddings {wanted}, got {_shape(reference)}")
+        raise LabError(f"expected reference embeddings {wanted}, got {shape_text(reference.shape)}")
     if labels.shape != reference.shape[1:]:
-        raise LabError(f"expected labels {_shape(reference[0])}, one a reference pixel, got {_shape(labels)}")
+        raise LabError(
+            f"expected labels {shape_text(reference[0].shape)}, one a reference pixel, got {shape_text(labels.shape)}"
+        )
     if query.dtype not in (torch.float32, torch.float64) or reference.dtype != query.dtype:
         raise LabError(f"expected embeddings both float32 or both float64, got {query.dtype} and {reference.dtype}")
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
@@ -231,7 +237,3 @@ def _check(query: Tensor, reference: Tensor, labels: Tensor, num_objects: int) -
         norm = torch.linalg.vector_norm(embeddings.detach())  # not finite as soon as one number is not
         if not norm.isfinite():
             raise LabError(f"expected {name} embeddings of finite norm, got one of {norm.item()}")
-
-
-def _shape(tensor: Tensor) -> str:
-    return "×".join(map(str, tensor.shape)) or "a single number"
