@@ -62,7 +62,7 @@ def fetch_data(
         str | None, typer.Option(help="What the archive must have. Default: the published one, if there is one.")
     ] = None,
 ) -> None:
-    """Download a data set, verify and unpack it; given again after a break, it goes on where it stopped."""
+    """Download a data set, verify and unpack it."""
     from feelvos_lab.data.download import ARCHIVES, fetch
 
     if data is Published.youtube_vos:
