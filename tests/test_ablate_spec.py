@@ -45,7 +45,7 @@ def test_a_spec_is_read_with_its_configurations_and_paper_rows(tmp_path):
         (("radius: 1", "radius: '1'"), ["radius must be int | None", "got str '1'"]),
         (("radius: 1", "radius: 1.0"), ["radius must be int | None", "got float 1.0"]),
         (("radius: 1", "radius: true"), ["radius must be int | None", "got bool True"]),
-        (("radius: 1", "radius: -1"), ["radius must not be negative", "-1"]),
+        (("radius: 1", "radius: -1"), ["radius must be greater than or equal to 0", "-1"]),
         (("radius: 1", "learning_rate: 1e-4"), ["learning_rate must be float | None", "write 1.0e-4"]),
         (("radius: 1", "context_rates: [1, a]"), ["context_rates must be list[int] | None"]),
         (("radius: 1", "previous_mask: 0"), ["previous_mask must be bool | None", "got int 0"]),

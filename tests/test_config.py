@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from feelvos_lab.config import PRESETS, configure, difference, digest_of
@@ -24,24 +26,23 @@ def test_no_two_groups_share_a_name() -> None:
     ("overrides", "sentence"),
     [
         ({"lerning_rate": 0.1}, "unknown setting 'lerning_rate' (did you mean 'learning_rate'?)"),
-        ({"radius": 1.5}, "radius must be int, got float 1.5"),
-        ({"radius": True}, "radius must be int, got bool True"),
-        ({"radius": -1}, "radius must not be negative, got -1"),
-        ({"learning_rate": float("nan")}, "learning_rate must be finite, got nan"),
-        ({"previous_mask": 1}, "previous_mask must be bool, got int 1"),
-        ({"first_matching": "local"}, "first_matching must be one of 'global', 'none', got 'local'"),
-        ({"context_rates": [1, 0]}, "context_rates must be a list of positive integers, got [1, 0]"),
+        ({"radius": 1.5}, "radius must be a valid integer, got 1.5"),
+        ({"radius": True}, "radius must be a valid integer, got True"),
+        ({"radius": -1}, "radius must be greater than or equal to 0, got -1"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a finite number, got nan"),
+        ({"previous_mask": 1}, "previous_mask must be a valid boolean, got 1"),
+        ({"first_matching": "local"}, "first_matching must be 'global' or 'none', got 'local'"),
+        ({"learning_rate": "1e-4"}, "learning_rate must be a valid number, got '1e-4'"),
+        ({"learning_rate": Decimal("0.1")}, "learning_rate must be a valid number, got Decimal('0.1')"),
+        ({"steps": 2**31}, "steps must be less than 2147483648, got 2147483648"),
+        ({"head_kernel": 4}, "head_kernel must be odd, got 4"),
+        ({"context_rates": [1, 0]}, "context_rates.1 must be greater than or equal to 1, got 0"),
     ],
 )
 def test_a_wrong_setting_is_refused_in_one_sentence(overrides: dict, sentence: str) -> None:
     with pytest.raises(LabError) as refusal:
         configure("reduced", **overrides)
     assert str(refusal.value) == sentence
-
-
-def test_a_number_that_yaml_reads_as_text_is_explained() -> None:
-    with pytest.raises(LabError, match=r"learning_rate must be float, got str '1e-4' \(in YAML write 0.0001"):
-        configure("reduced", learning_rate="1e-4")
 
 
 def test_an_unknown_preset_is_refused_with_a_guess() -> None:
