@@ -63,7 +63,7 @@ def test_a_clean_lesson_has_no_problems(tmp_path):
         (replace(0, "Before this:", "After"), "the header must say 'Before this:'"),
         (replace(0, " · 1 s compute on 2 cores", ""), "in minutes and in compute"),
         (replace(0, "say it", "say it · write it · sing it"), "at most 3 things, it promises 4"),
-        (replace(3, "**Predict.**", "Look."), "nobody was asked to predict it"),
+        (replace(3, "**Predict.**", "Look."), "no cell asked for a prediction"),
         (lambda c: c.pop(4), "there must be code"),
         (lambda c: c.pop(5), "no **What happened.** follows"),
         (lambda c: c[4].update(source="x = 1\n" * 11), "at most 10 lines of code, it has 11"),

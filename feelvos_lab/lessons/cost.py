@@ -1,10 +1,8 @@
-"""What the notebooks cost: minutes to study and compute as their headers say, code lines, seconds as measured."""
+"""What lessons cost: study minutes and compute seconds as their headers state, lines of code, seconds as measured."""
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import resource
 import subprocess
 import sys
@@ -16,15 +14,19 @@ from typing import NamedTuple
 
 from feelvos_lab.errors import LabError
 from feelvos_lab.files.notebooks import papermill_path, read_notebook, source, tags
-from feelvos_lab.lessons.rules import count_code
+from feelvos_lab.lessons.rules import TIME, count_code
 
-_TIME = re.compile(r"`Time: (\d+) min · (?:(\d+) min )?(?:(\d+) s )?compute on (\d+) cores")
+_IMPORTS = """
+from feelvos_lab import lab
+from feelvos_lab.figures import basic, panels
+from feelvos_lab.lessons import exercise
+"""
 
 
 class Stated(NamedTuple):
     """What a notebook's header promises."""
 
-    minutes: int  # to study it
+    minutes: int  # of study
     compute: int  # seconds, on two cores
     code_lines: int  # without parameters, imports, comments and closing brackets
 
@@ -32,7 +34,7 @@ class Stated(NamedTuple):
 class Measured(NamedTuple):
     """What a run took."""
 
-    cpu: float  # processor seconds of the kernel and of papermill
+    cpu: float  # CPU seconds of the kernel and of papermill
     wall: float  # seconds
 
     def without(self, start: Measured) -> Measured:
@@ -44,26 +46,26 @@ def stated(path: Path) -> Stated:
     """The costs that a notebook's header states.
 
     Raises:
-        LabError: no notebook, or a header that does not say such as `Time: 30 min · 1 min 30 s compute on 2 cores`.
+        LabError: the header states no time such as `Time: 30 min · 1 min 30 s compute on 2 cores`.
     """
     cells = read_notebook(path)["cells"]
-    found = _TIME.search(source(cells[0])) if cells else None
-    if not found or not (found[2] or found[3]):
+    found = TIME.search(source(cells[0])) if cells else None
+    if not found:
         raise LabError(f"{path} must say in its header such as `Time: 30 min · 1 min 30 s compute on 2 cores`")
     code = [source(c) for c in cells if c["cell_type"] == "code" and "parameters" not in tags(c)]
-    compute = 60 * int(found[2] or 0) + int(found[3] or 0)
-    return Stated(int(found[1]), compute, sum(count_code(text) for text in code))
+    minutes, compute = int(found[1]), 60 * int(found[2] or 0) + int(found[3] or 0)
+    return Stated(minutes, compute, sum(count_code(text) for text in code))
 
 
 def measure(path: Path) -> Measured:
-    """Run a notebook as it is, in an empty folder and a kernel of its own.
+    """Run a notebook with its default parameters, in an empty folder and a new kernel.
 
     Raises:
-        LabError: a notebook that does not run to its end.
+        LabError: a cell of the notebook raised.
     """
-    with tempfile.TemporaryDirectory() as desk:
-        command = [sys.executable, "-m", "papermill", "--no-progress-bar", "--cwd", desk]
-        command += [papermill_path(path.resolve()), papermill_path(Path(desk) / "done.ipynb")]
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "papermill", "--no-progress-bar", "--cwd", folder]
+        command += [papermill_path(path.resolve()), papermill_path(Path(folder) / "done.ipynb")]
         before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"})
         wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -73,35 +75,27 @@ def measure(path: Path) -> Measured:
 
 
 def measure_start() -> Measured:
-    """What a kernel and the library's imports take, which no header counts: a notebook that does nothing else."""
-    code = {"cell_type": "code", "id": "start", "metadata": {}, "outputs": [], "execution_count": None}
-    imports = (
-        "feelvos_lab import lab",
-        "feelvos_lab.figures import basic, panels",
-        "feelvos_lab.lessons import exercise",
-    )
-    code["source"] = "\n".join(f"from {line}" for line in imports)
+    """What the start of a kernel and the library's imports take, which no header counts: a notebook with only those."""
+    import nbformat
+    from nbformat.v4 import new_code_cell, new_notebook
+
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "start.ipynb"
-        path.write_text(json.dumps({"cells": [code], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}))
+        nbformat.write(new_notebook(cells=[new_code_cell(_IMPORTS)], metadata=kernel), path)
         return measure(path)
 
 
 def cost_lines(paths: Sequence[Path], *, only_stated: bool) -> Iterator[str]:
-    """A table of the notebooks, a line as soon as it is known; the start of a kernel is not counted.
-
-    Raises:
-        LabError: as `stated` and `measure`.
-    """
+    """The lines of a table of the notebooks, each yielded when it is known; the start of a kernel is not counted."""
     header = ("notebook", "study min", "code lines", "stated s", *(() if only_stated else ("cpu s", "wall s")))
     totals = [0.0] * (len(header) - 1)
     yield "  ".join([header[0].ljust(28), *(name.rjust(10) for name in header[1:])])
     start = None if only_stated else measure_start()
     for path in paths:
-        said = stated(path)
+        promised = stated(path)
         run = () if start is None else measure(path).without(start)
-        values = [said.minutes, said.code_lines, said.compute, *run]
+        values = [promised.minutes, promised.code_lines, promised.compute, *run]
         totals = [a + b for a, b in zip(totals, values, strict=True)]
         yield "  ".join([path.stem.ljust(28), *(f"{v:10.0f}" for v in values)])
     yield "  ".join(["together".ljust(28), *(f"{v:10.0f}" for v in totals)])
