@@ -1,17 +1,14 @@
-"""Why the same sum runs faster: three ways to one distance map, timed beside what the machine can do at most.
+"""Roofline: time three implementations of a distance map and compare them with the limits of this machine.
 
-A *roofline* has two roofs: how many operations a second the processor can do, and how many numbers a second memory can
-deliver. Where a way needs few operations for each byte, memory decides; where it needs many, the processor does
-(S. Williams, A. Waterman and D. Patterson, "Roofline: an insightful visual performance model for multicore
-architectures", Communications of the ACM 52(4), 2009).
+A roofline has two roofs: the operations per second of the CPU, and the bytes per second of the memory. An
+implementation with few operations per byte is limited by memory, one with many by the CPU (S. Williams, A. Waterman and
+D. Patterson, "Roofline: an insightful visual performance model for multicore architectures", Communications of the
+ACM 52(4), 2009).
 
-Operations are those of the definition, two for each dimension of each pair that is compared (a difference squared and
-added), whichever way they are done: so they measure the sum, and not how much else a way does. Bytes are counted from
-the code: what a way reads and writes that is too large to stay in a cache, or that it fetches anew for each pair.
-
-All is done by one thread, so that ratios mean something on a busy machine too.
-
-The roofline figure of the lessons on matching. As in `viz`, nothing is measured here.
+Operations are those of the definition, two per dimension of each compared pair of pixels (subtract; square and add),
+however an implementation computes them. Bytes are counted from the code: what it reads and writes that does not fit
+into a cache, or that it loads again for each pair. Everything runs on one thread, so that ratios hold on a busy
+machine.
 """
 
 from __future__ import annotations
@@ -34,27 +31,25 @@ from feelvos_lab.model.matching import dense, maps, naive
 from feelvos_lab.model.matching.bfloat16_bound import multiplies_bfloat16
 
 _FLOAT = 4  # bytes
-
-_SIDE = 1536  # of the matrices whose product is the processor's roof
-
-_COPIED = 2**25  # numbers that are copied for memory's roof: 128 MB, more than caches hold
-
-_CACHED = 2**18  # and for a cache's: 1 MB
-
+_SIDE = 1536  # of the square matrices whose product measures the roof of the CPU
+_COPIED = 2**25  # numbers that are copied for the roof of the memory: 128 MB, more than caches hold
+_CACHED = 2**18  # numbers that are copied for the roof of a cache: 1 MB
 _RUNS, _ROOF_RUNS = 3, 9  # of which the fastest counts
+_LEFT, _RIGHT = 0.03, 4000.0  # limits of the figure, in operations per byte
+_MARKERS = "o^sD"
 
 
 class Roofs(NamedTuple):
-    """What this machine can do at most, as measured."""
+    """The measured limits of this machine, on one thread."""
 
-    operations: float  # float32 multiplications and additions a second, of a large matrix product
-    bfloat16: float | None  # the same in bfloat16; None where the processor does not know it
-    memory: float  # bytes a second read and written by a copy larger than caches are
-    cache: float  # the same by many copies of something that stays in a cache
+    operations: float  # float32 multiplications and additions per second, of a large matrix product
+    bfloat16: float | None  # the same in bfloat16; None where the CPU has no such instructions
+    memory: float  # bytes read and written per second, by a copy larger than the caches
+    cache: float  # the same, by many copies of something that stays in a cache
 
 
 class Way(NamedTuple):
-    """A way to compute a distance map, and how long it took."""
+    """An implementation of a distance map, and how long it took."""
 
     name: str
     grid: tuple[int, int]
@@ -65,77 +60,81 @@ class Way(NamedTuple):
 
     @property
     def rate(self) -> float:
-        """Operations of the definition a second."""
+        """Operations of the definition per second."""
         return self.operations / self.seconds
 
     @property
     def intensity(self) -> float:
-        """Operations for each byte of traffic."""
+        """Operations of the definition per byte of traffic."""
         return self.operations / self.traffic
 
 
 def measure_roofs() -> Roofs:
-    """Time a matrix product and a copy on one thread; the fastest of nine counts."""
+    """Time matrix products and copies on one thread; the fastest of nine runs counts."""
     operations = 2 * _SIDE**3
     bfloat16 = operations / _product_seconds(torch.bfloat16) if multiplies_bfloat16() else None
     roof = operations / _product_seconds(torch.float32)
-    return Roofs(roof, bfloat16, _copied_a_second(_COPIED, times=1), _copied_a_second(_CACHED, times=64))
+    return Roofs(roof, bfloat16, _copied_per_second(_COPIED, times=1), _copied_per_second(_CACHED, times=64))
 
 
 def global_ways(*, height: int = 60, width: int = 107, dim: int = 100, num_objects: int = 4) -> list[Way]:
-    """The global map by plain loops (on a grid a tenth as high and wide), as one table, and by the library.
+    """Time the global map by plain loops (on a grid of a tenth of each side), as one table, and by the library.
 
     Raises:
         LabError: a grid, dimensions or a number of objects below 1.
     """
-    _check(height=height, width=width, dim=dim, num_objects=num_objects)
-    ways = []
-    for name, module in (("plain loops", naive), ("one table", dense), ("the library", maps)):
-        size = _small(height, width) if module is naive else (height, width)
-        cells = size[0] * size[1]
-        passes = (
-            5 + 3 * num_objects
-        )  # over the table: product and its sum 3, clamp 2; an object's copy 2, its minimum 1
-        vectors = _FLOAT * 2 * cells * dim
-        traffic = {
-            "plain loops": _FLOAT * 2 * dim * cells**2,  # both vectors of each pair
-            "one table": vectors + _FLOAT * passes * cells**2,
-            "the library": vectors + _FLOAT * num_objects * cells,
-        }[name]
-        call = partial(module.global_matching, *_frames(size, dim, num_objects), num_objects=num_objects)
-        ways.append(Way(name, size, cells**2, 2 * dim * cells**2, traffic, fastest(call)))
-    return ways
+    cells = height * width
+    passes = 5 + 3 * num_objects  # over the table: product and its sum 3, clamp 2; an object's copy 2, its minimum 1
+    one_table = "one table", _FLOAT * (2 * cells * dim + passes * cells**2)
+    return _time_ways("global_matching", one_table, (height, width), dim, num_objects, lambda side: side**2)
 
 
 def local_ways(
     *, height: int = 60, width: int = 107, dim: int = 100, num_objects: int = 4, radius: int = 15
 ) -> list[Way]:
-    """The local map by plain loops (on a grid a tenth as high and wide), shift by shift, and by the library.
+    """Time the local map by plain loops (on a grid of a tenth of each side), shift by shift, and by the library.
 
     Raises:
         LabError: a grid, dimensions or a number of objects below 1, or a negative radius.
     """
-    _check(height=height, width=width, dim=dim, num_objects=num_objects)
     if radius < 0:
         raise LabError(f"radius must not be negative, got {radius}")
+    passes = 6 * (2 * radius + 1) ** 2  # over a frame, for each shift: difference 3, square 2, sum 1
+    shifted = "shifted frames", _FLOAT * passes * height * width * dim
+    pairs = partial(_pairs_in_window, radius=radius)
+    return _time_ways("local_matching", shifted, (height, width), dim, num_objects, pairs, radius=radius)
+
+
+def _time_ways(
+    function: str,
+    dense_way: tuple[str, int],
+    size: tuple[int, int],
+    dim: int,
+    num_objects: int,
+    pairs_on_line: Callable[[int], int],
+    **settings: int,
+) -> list[Way]:
+    """Time the `function` of the modules `naive`, `dense` (given with its name and traffic in bytes) and `maps`."""
+    for name, number in {"height": size[0], "width": size[1], "dim": dim, "num_objects": num_objects}.items():
+        if number < 1:
+            raise LabError(f"{name} must be at least 1, got {number}")
     ways = []
-    for name, module in (("plain loops", naive), ("shifted frames", dense), ("the library", maps)):
-        size = _small(height, width) if module is naive else (height, width)
-        cells, pairs = size[0] * size[1], _in_window(size[0], radius) * _in_window(size[1], radius)
-        vectors = _FLOAT * 2 * cells * dim
+    for name, module in (("plain loops", naive), (dense_way[0], dense), ("the library", maps)):
+        h, w = (max(1, side // 10) for side in size) if module is naive else size
+        pairs = pairs_on_line(h) * pairs_on_line(w)
         traffic = {
-            "plain loops": _FLOAT * 2 * dim * pairs,
-            "shifted frames": (2 * radius + 1) ** 2 * _FLOAT * 6 * cells * dim,  # difference 3, square 2, sum 1
-            "the library": vectors + _FLOAT * num_objects * cells,
-        }[name]
-        frames = _frames(size, dim, num_objects)
-        call = partial(module.local_matching, *frames, num_objects=num_objects, radius=radius)
-        ways.append(Way(name, size, pairs, 2 * dim * pairs, traffic, fastest(call)))
+            naive: _FLOAT * 2 * dim * pairs,  # both vectors of each pair
+            dense: dense_way[1],
+            maps: _FLOAT * h * w * (2 * dim + num_objects),  # both frames, and the maps
+        }[module]
+        frames = _random_frames((h, w), dim, num_objects)
+        call = partial(getattr(module, function), *frames, num_objects=num_objects, **settings)
+        ways.append(Way(name, (h, w), pairs, 2 * dim * pairs, traffic, fastest(call)))
     return ways
 
 
 def table(ways: Sequence[Way]) -> pd.DataFrame:
-    """One row a way: grid, pairs, seconds, nanoseconds a pair, and how many times faster than the first a pair is."""
+    """One row per way: grid, pairs, seconds, ns per pair, speed per pair relative to the first way, bytes per pair."""
     slowest = ways[0].seconds / ways[0].pairs
     rows = {
         way.name: {
@@ -152,7 +151,7 @@ def table(ways: Sequence[Way]) -> pd.DataFrame:
 
 
 def fastest(call: Callable[[], object], runs: int = _RUNS) -> float:
-    """Seconds of the fastest of some calls on one thread; of a first one alone where that takes over a second."""
+    """Seconds of the fastest of `runs` calls on one thread; of the first call alone if it takes over a second."""
     with _one_thread():
         seconds = _seconds(call)
         return seconds if seconds > 1 else min(_seconds(call) for _ in range(runs))
@@ -180,7 +179,7 @@ def _product_seconds(dtype: torch.dtype) -> float:
     return fastest(lambda: torch.mm(a, a, out=product), _ROOF_RUNS)
 
 
-def _copied_a_second(numbers: int, *, times: int) -> float:
+def _copied_per_second(numbers: int, *, times: int) -> float:
     source = torch.ones(numbers)
     target = torch.empty_like(source)
 
@@ -191,8 +190,8 @@ def _copied_a_second(numbers: int, *, times: int) -> float:
     return 2 * _FLOAT * numbers * times / fastest(copy, _ROOF_RUNS)
 
 
-def _frames(size: tuple[int, int], dim: int, num_objects: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Embeddings at random, the new ones near the old, and objects in upright stripes."""
+def _random_frames(size: tuple[int, int], dim: int, num_objects: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Random embeddings of two frames that are close to each other, and objects as vertical stripes."""
     generator = torch.Generator().manual_seed(0)
     query = torch.randn(dim, *size, generator=generator)
     reference = query + 0.1 * torch.randn(dim, *size, generator=generator)
@@ -200,31 +199,14 @@ def _frames(size: tuple[int, int], dim: int, num_objects: int) -> tuple[Tensor, 
     return query, reference, stripes.expand(size).contiguous()
 
 
-def _in_window(size: int, radius: int) -> int:
-    """Pairs of places on a line of `size` that are at most `radius` apart."""
-    return sum(min(size, place + radius + 1) - max(0, place - radius) for place in range(size))
-
-
-def _small(height: int, width: int) -> tuple[int, int]:
-    return max(1, height // 10), max(1, width // 10)
-
-
-def _check(**numbers: int) -> None:
-    for name, number in numbers.items():
-        if number < 1:
-            raise LabError(f"{name} must be at least 1, got {number}")
-
-
-_LEFT, _RIGHT = 0.03, 4000.0  # operations for each byte
-
-_MARKERS = "o^sD"
+def _pairs_in_window(side: int, radius: int) -> int:
+    """The number of pairs of cells on a line of `side` cells that are at most `radius` apart."""
+    return sum(min(side, cell + radius + 1) - max(0, cell - radius) for cell in range(side))
 
 
 @style.in_house_style
 def roofline(roofs: Roofs, ways: Sequence[Way], *, title: str) -> Figure:
-    """Each way as a point below the roofs of this machine: what it achieves against how much it asks of memory.
-
-    Both axes are logarithmic, so the same step is the same factor everywhere.
+    """Each way as a point below the roofs of this machine: operations per second over operations per byte, log-log.
 
     Raises:
         LabError: no way, or more than four.
@@ -234,26 +216,28 @@ def roofline(roofs: Roofs, ways: Sequence[Way], *, title: str) -> Figure:
     figure = style.new_figure(width=style.PAGE, height=3.0)
     axes = figure.add_subplot()
     x = np.geomspace(_LEFT, _RIGHT, 400)
-    for bandwidth, line, name in ((roofs.memory, "-", "memory"), (roofs.cache, ":", "a cache")):
+    for bandwidth, name, line, at, label in (
+        (roofs.memory, "memory", "-", 0.034, {"xytext": (2, -15)}),
+        (roofs.cache, "a cache", ":", 0.5, {"xytext": (-5, 2), "ha": "right"}),
+    ):
         axes.plot(x, np.minimum(bandwidth * x, roofs.operations) / 1e9, color=style.INK, linestyle=line, linewidth=1.0)
-        at, beside = (0.5, {"xytext": (-5, 2), "ha": "right"}) if name == "a cache" else (0.034, {"xytext": (2, -15)})
         text, place = f"{name}: {bandwidth / 1e9:.0f} GB/s", (at, at * bandwidth / 1e9)
-        axes.annotate(text, place, textcoords="offset points", color=style.QUIET, **beside)
-    for rate, name, line in ((roofs.operations, "float32", "-"), (roofs.bfloat16, "bfloat16", "--")):
+        axes.annotate(text, place, textcoords="offset points", color=style.QUIET, **label)
+    for rate, name, line, factor, side in (
+        (roofs.operations, "float32", "-", 1 / 1.25, "top"),
+        (roofs.bfloat16, "bfloat16", "--", 1.1, "bottom"),
+    ):
         if rate:
-            start = rate / roofs.memory
-            axes.plot([start, _RIGHT], [rate / 1e9] * 2, color=style.INK, linestyle=line, linewidth=1.0)
-            above = name == "bfloat16"
-            y, side = (rate * 1.1, "bottom") if above else (rate / 1.25, "top")
-            axes.text(10, y / 1e9, f"{name}: {rate / 1e9:.0f}", va=side, color=style.QUIET)
+            axes.plot([rate / roofs.memory, _RIGHT], [rate / 1e9] * 2, color=style.INK, linestyle=line, linewidth=1.0)
+            axes.text(10, factor * rate / 1e9, f"{name}: {rate / 1e9:.0f}", va=side, color=style.QUIET)
     for way, (colour, _), marker in zip(ways, style.LINES, _MARKERS, strict=False):
         place, nanoseconds = (way.intensity, way.rate / 1e9), 1e9 * way.seconds / way.pairs
         axes.plot(*place, marker=marker, color=colour, markersize=7, linestyle="none")
         text = f"{way.name}, {nanoseconds:,.{0 if nanoseconds >= 10 else 1}f} ns a pair"
-        beside = {"xytext": (8, -13), "ha": "left"} if way.intensity < 100 else {"xytext": (6, -22), "ha": "right"}
-        axes.annotate(text, place, textcoords="offset points", color=colour, **beside)
+        label = {"xytext": (8, -13), "ha": "left"} if way.intensity < 100 else {"xytext": (6, -22), "ha": "right"}
+        axes.annotate(text, place, textcoords="offset points", color=colour, **label)
+    lowest = min(roofs.memory * _LEFT, *(way.rate for way in ways)) / 1e9
     axes.set(xscale="log", yscale="log", xlim=(_LEFT, _RIGHT))
-    lowest = min(way.rate for way in ways) / 1e9
-    axes.set_ylim(min(lowest, roofs.memory * _LEFT / 1e9) / 3, 4 * (roofs.bfloat16 or roofs.operations) / 1e9)
-    axes.set(xlabel="operations for each byte read or written", ylabel="billion operations a second", title=title)
+    axes.set_ylim(lowest / 3, 4 * (roofs.bfloat16 or roofs.operations) / 1e9)
+    axes.set(xlabel="operations per byte read or written", ylabel="billion operations per second", title=title)
     return figure
