@@ -85,18 +85,18 @@ def film(run):
     """The lesson's clip frame by frame: what was seen, and the truth on the stride-4 grid."""
     clip, model = run[0]["source"].clip, run[0]["model"]
     seen = run_to_frames(model, clip, range(1, 16))
-    truth = {t: resize_labels(clip.masks[t], seen[t].prediction.cues.global_map.shape[1:]) for t in range(1, 16)}
+    truth = {t: resize_labels(clip.masks[t], seen[t].cues.global_map.shape[1:]) for t in range(1, 16)}
     return seen, truth
 
 
 def test_neither_map_would_do_for_both_objects(film):
     seen, truth = film
-    cues, truth = seen[8].prediction.cues, truth[8]
+    cues, truth = seen[8].cues, truth[8]
     g1, g2, l1, l2 = cues.global_map[1], cues.global_map[2], cues.local_map[1], cues.local_map[2]
     assert l1[truth == 1].median() < g1[truth == 1].median() - 0.08
     assert g2[truth == 2].median() < 0.15 and l2[truth == 2].median() < 0.1
     assert (g2[truth != 2] < 0.3).sum() > 1.5 * (l2[truth != 2] < 0.3).sum()
-    before = resize_labels(seen[7].prediction.labels, truth.shape)
+    before = resize_labels(seen[7].labels, truth.shape)
     slivers = ((l2 < 0.3) & (truth != 2) & (before == 2)).nonzero()
     first_of_1 = (truth == 1).nonzero()
     assert len(slivers) >= 5
@@ -107,18 +107,18 @@ def test_a_global_map_ages_and_a_spot_comes_back_with_the_look_alike(film):
     seen, truth = film
 
     def mean(name: str, o: int, t: int) -> float:
-        return float(getattr(seen[t].prediction.cues, name)[o][truth[t] == o].mean())
+        return float(getattr(seen[t].cues, name)[o][truth[t] == o].mean())
 
     aged = [mean("global_map", o, 15) - mean("global_map", o, 1) for o in (1, 2)]
     assert aged[0] > aged[1] > 0.1
     assert all(mean("local_map", o, 15) - mean("local_map", o, 1) < aged[o - 1] / 1.5 for o in (1, 2))
-    bright = {t: [int((m[2][truth[t] != 2] < 0.3).sum()) for m in seen[t].prediction.cues[:2]] for t in (4, 8, 13)}
+    bright = {t: [int((m[2][truth[t] != 2] < 0.3).sum()) for m in seen[t].cues[:2]] for t in (4, 8, 13)}
     assert all(2 * bright[8][m] <= min(bright[4][m], bright[13][m]) for m in (0, 1))  # hidden in the middle
 
 
 def test_the_last_arrow_leads_from_the_look_alike_into_the_object_and_has_no_fellow(run, film):
     (seen, truth), scope = film, run[0]
-    cells = scope["matches"].choose_cells(seen[8].prediction, 2, scope["source"].clip)
+    cells = scope["matches"].choose_cells(seen[8], 2, scope["source"].clip)
     links = find_links(seen[8], 2, scope["source"].clip, cells, model=scope["model"])
     assert all(truth[8][link.query] == 2 for link in links[:-1]) and truth[8][links[-1].query] != 2
     assert links[-1].previous is None and links[-1].first_distance < 0.3 and len(links) >= 3

@@ -27,25 +27,26 @@ from feelvos_lab.model.matching import global_matching, local_matching, naive
 CLIP = make_clip(3, height=40, width=48, frames=5, objects=2)
 
 
-def seen_by_chance(*, rows: int = 5, columns: int = 6) -> tuple[matches.Seen, Clip]:
+def seen_by_chance(*, rows: int = 5, columns: int = 6) -> tuple[Prediction, Clip]:
     """A frame of random embeddings, matched with two others; object 3 is missing in the second one's left half."""
     torch.manual_seed(0)
     now, first, previous = torch.rand(3, 3, rows, columns)
     labels = torch.randint(0, 3, (2, rows, columns))
     labels[1][:, : columns // 2][labels[1][:, : columns // 2] == 2] = 0
     maps = torch.rand(2, 3, rows, columns)
-    prediction = Prediction(2, torch.zeros(20, 24, dtype=torch.int64), None, Cues(*maps, None, None, now))
+    references = Labelled(first, labels[0], maps[0]), Labelled(previous, labels[1], maps[0])
+    prediction = Prediction(2, torch.zeros(20, 24, dtype=torch.int64), None, Cues(*maps, None, None, now), references)
     clip = Clip(
         "chance", torch.zeros(3, 3, 20, 24, dtype=torch.uint8), torch.zeros(3, 20, 24, dtype=torch.int64), (1, 3)
     )
-    return matches.Seen(prediction, Labelled(first, labels[0], maps[0]), Labelled(previous, labels[1], maps[0])), clip
+    return prediction, clip
 
 
 @pytest.mark.parametrize("previous_matching", ["local", "global"])
 def test_a_match_lies_where_the_loops_find_the_smallest_distance(previous_matching):
     seen, clip = seen_by_chance()
     model = SimpleNamespace(config=configure("smoke", radius=1, previous_matching=previous_matching).model)
-    now, (first, first_labels, _), (before, labels, _) = seen.prediction.cues.embeddings, seen.first, seen.previous
+    now, ((first, first_labels, _), (before, labels, _)) = seen.cues.embeddings, seen.references
     near = naive.global_matching(now, first, first_labels, num_objects=3)
     back = naive.global_matching(now, before, labels, num_objects=3)
     if previous_matching == "local":
@@ -74,14 +75,15 @@ def test_a_match_lies_where_the_loops_find_the_smallest_distance(previous_matchi
     assert (lost > 0) == (previous_matching == "local")
 
 
-def test_what_is_watched_is_what_the_network_was_given(checkpoint):
+def test_references_are_what_the_network_was_given(checkpoint):
     model, _ = load_checkpoint(checkpoint)
     seen = matches.run_to_frames(model, CLIP, [1, 4])
-    assert sorted(seen) == [0, 1, 3, 4] and seen[0].first is None
-    assert torch.equal(seen[4].previous.embeddings, seen[3].prediction.cues.embeddings)  # an untrained one's maps
-    assert torch.equal(seen[4].first.embeddings, seen[1].previous.embeddings)  # are alike whatever they are made of
+    assert sorted(seen) == [0, 1, 3, 4] and seen[0].references is None
+    (_, after_first), (first, after_last) = seen[1].references, seen[4].references
+    assert torch.equal(after_last.embeddings, seen[3].cues.embeddings)  # an untrained one's maps
+    assert torch.equal(first.embeddings, after_first.embeddings)  # are alike whatever they are made of
     for t in (1, 3, 4):
-        (_, _, _, cues), first, previous = seen[t]
+        cues, (first, previous) = seen[t].cues, seen[t].references
         e = cues.embeddings
         again = global_matching(e, first.embeddings, first.labels, num_objects=3)
         torch.testing.assert_close(again, cues.global_map)

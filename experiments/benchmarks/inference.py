@@ -63,7 +63,7 @@ NETWORK = {  # where each part of the network begins, for both
     "head": ((feelvos.Feelvos, "segment"),),
 }
 ANSWER = {
-    "answer": ((propagation, "_decide"),),
+    "answer": ((propagation, "decide"),),
     "files": ((LazyFrames, "__getitem__"), (propagation, "_network_input")),
 }
 STEP = {

@@ -81,7 +81,7 @@ class Request:
             LabError: a frame that is given or not there, an object the clip lacks or that enters later, a point
                 outside the frame, or arrows in a clip whose objects enter one after the other.
         """
-        starts = dict(zip(clip.object_ids, clip.starts or (0,) * len(clip.object_ids), strict=True))
+        starts = {o: clip.start_of(o) for o in clip.object_ids}
         given = min(starts.values())
         for t in self.frames:
             if not 0 <= t < len(clip):
@@ -157,7 +157,7 @@ def draw(model: Feelvos, clip: Clip, request: Request) -> Iterator[tuple[str, Fi
         LabError: as `Request.check`, `watch` and the layouts.
     """
     request.check(clip)
-    starts = dict(zip(clip.object_ids, clip.starts or (0,) * len(clip.object_ids), strict=True))
+    starts = {o: clip.start_of(o) for o in clip.object_ids}
     local = model.config.previous_matching == "local"
     looks: dict[str, Any] = {"width": WIDTHS[request.width], "radius": model.config.radius if local else None}
     name = re.sub(r"[^\w.-]", "_", clip.name).lstrip(".") or "clip"
@@ -165,23 +165,19 @@ def draw(model: Feelvos, clip: Clip, request: Request) -> Iterator[tuple[str, Fi
         columns = [t for t in request.columns() if t > min(starts.values())]
         objects = tuple(request.objects) or tuple(o for o, start in starts.items() if start < columns[-1])
         seen = run_to_frames(model, clip, columns, height=request.height)
-        predictions = {t: seen[t].prediction for t in columns}
-        fig = distance_maps.strip(clip, predictions, objects=objects, frames=columns, **looks)
+        fig = distance_maps.strip(clip, seen, objects=objects, frames=columns, **looks)
         yield f"{name}-strip-{columns[-1]}-{request.width}", fig, {"frames": columns, "objects": list(objects)}
         return
     seen = run_to_frames(model, clip, request.frames, height=request.height)
     for t in sorted(set(request.frames)):
-        prediction = seen[t].prediction
         objects = tuple(request.objects) or tuple(o for o, start in starts.items() if start < t)
         if request.layout == "sheet":
-            fig = distance_maps.sheet(clip, prediction, objects=objects, **looks)
+            fig = distance_maps.sheet(clip, seen[t], objects=objects, **looks)
             yield f"{name}-sheet-{t}-{request.width}", fig, {"frames": [t], "objects": list(objects)}
             continue
         for o in objects:
-            links = find_links(seen[t], o, clip, _cells_of(request, prediction, o, clip), model=model)
-            fig = distance_maps.arrows(
-                clip, prediction, links, object_id=o, before=seen[t - 1].prediction.labels, **looks
-            )
+            links = find_links(seen[t], o, clip, _cells_of(request, seen[t], o, clip), model=model)
+            fig = distance_maps.arrows(clip, seen[t], links, object_id=o, before=seen[t - 1].labels, **looks)
             shown = {"frames": [t], "objects": [o], "matches": [link._asdict() for link in links]}
             yield f"{name}-arrows-{t}-object-{o}-{request.width}", fig, shown
 

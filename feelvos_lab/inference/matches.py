@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Sequence
+from itertools import islice
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,7 @@ from torch import Tensor
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.errors import LabError
 from feelvos_lab.inference.propagation import Prediction, propagate
-from feelvos_lab.model.feelvos import Cues, Feelvos, Labelled
+from feelvos_lab.model.feelvos import Feelvos
 from feelvos_lab.model.grid import resize_labels
 from feelvos_lab.model.matching import Match, nearest_global, nearest_local, normalise_distance
 
@@ -30,33 +31,15 @@ class PixelMatches(NamedTuple):
 _REACH = 3  # cells round an object in which a pixel is a mixture of both
 
 
-class Seen(NamedTuple):
-    """A frame's prediction, and what the network matched the frame with."""
-
-    prediction: Prediction
-    first: Labelled | None  # None where the frame's mask is given
-    previous: Labelled | None
-
-
-def run_to_frames(model: Feelvos, clip: Clip, frames: Iterable[int], *, height: int = 0) -> dict[int, Seen]:
-    """Run the network up to the last of `frames`; keep these and the one before each, and what they were matched with.
-
-    Raises:
-        LabError: as `propagate`.
-    """
-    wanted = set(frames) | {t - 1 for t in frames}
-    watched, seen = _Watched(model), {}
-    for prediction in propagate(watched, clip, height=height):
-        if prediction.frame in wanted:
-            seen[prediction.frame] = Seen(prediction, watched.first, watched.previous)
-        if prediction.frame == max(wanted):
-            break
-    return seen
+def run_to_frames(model: Feelvos, clip: Clip, frames: Collection[int], *, height: int = 0) -> dict[int, Prediction]:
+    """Propagate up to the last of `frames`; keep the predictions of these and of the frame before each."""
+    run = islice(propagate(model, clip, height=height), max(frames) + 1)
+    return {p.frame: p for p in run if p.frame in frames or p.frame + 1 in frames}
 
 
 @torch.inference_mode()
 def find_links(
-    seen: Seen, object_id: int, clip: Clip, cells: Sequence[tuple[int, int]], *, model: Feelvos
+    prediction: Prediction, object_id: int, clip: Clip, cells: Sequence[tuple[int, int]], *, model: Feelvos
 ) -> list[PixelMatches]:
     """Where each of some cells of a frame has its nearest cell of an object, in the first and the previous frame.
 
@@ -68,19 +51,20 @@ def find_links(
     Raises:
         LabError: the network has matched with more than one first frame.
     """
-    if seen.first is None or seen.first.embeddings.dim() != 3:
+    if prediction.references is None or prediction.references[0].embeddings.dim() != 3:
         raise LabError(
             "arrows lead to one first frame, and this one was matched with the pixels of several, or of none"
         )
-    now, config, k = seen.prediction.cues.embeddings, model.config, (0, *clip.object_ids).index(object_id)
+    (first_frame, previous_frame), cues = prediction.references, prediction.cues
+    now, config, k = cues.embeddings, model.config, clip.channel(object_id)
     count, columns = 1 + len(clip.object_ids), now.shape[-1]
     first = previous = None
-    if seen.prediction.cues.global_map is not None:
-        first = nearest_global(now, *seen.first[:2], num_objects=count)
-    if seen.prediction.cues.local_map is not None and config.previous_matching == "local":
-        previous = nearest_local(now, *seen.previous[:2], num_objects=count, radius=config.radius)
-    elif seen.prediction.cues.local_map is not None:
-        previous = nearest_global(now, *seen.previous[:2], num_objects=count)
+    if cues.global_map is not None:
+        first = nearest_global(now, *first_frame[:2], num_objects=count)
+    if cues.local_map is not None and config.previous_matching == "local":
+        previous = nearest_local(now, *previous_frame[:2], num_objects=count, radius=config.radius)
+    elif cues.local_map is not None:
+        previous = nearest_global(now, *previous_frame[:2], num_objects=count)
 
     def found(match: Match | None, cell: tuple[int, int]) -> tuple[tuple[int, int] | None, float]:
         if match is None or (index := int(match.index[k, cell[0], cell[1]])) < 0:
@@ -112,25 +96,9 @@ def choose_cells(prediction: Prediction, object_id: int, clip: Clip) -> list[tup
     maps = cues.global_map if cues.global_map is not None else cues.local_map
     outside = ~_grown(inside, _REACH)
     if maps is not None and outside.any():
-        near = maps[(0, *clip.object_ids).index(object_id)].cpu().where(outside, torch.inf)
+        near = maps[clip.channel(object_id)].cpu().where(outside, torch.inf)
         chosen.append(torch.tensor(divmod(int(near.argmin()), w)))
     return [(int(y), int(x)) for y, x in chosen]
-
-
-class _Watched:
-    """A model that remembers what it matched the last frame with; otherwise the model itself."""
-
-    def __init__(self, model: Feelvos) -> None:
-        self.model = model
-        self.first: Labelled | None = None
-        self.previous: Labelled | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.model, name)
-
-    def cues(self, features: Tensor, embeddings: Tensor, first: Labelled, previous: Labelled) -> Cues:
-        self.first, self.previous = first, previous
-        return self.model.cues(features, embeddings, first, previous)
 
 
 def _grown(mask: Tensor, cells: int) -> Tensor:

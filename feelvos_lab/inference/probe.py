@@ -9,7 +9,6 @@ Letters: K objects counting the background, D embedding, H W frame size, h w the
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -19,10 +18,9 @@ from torch import Tensor
 from feelvos_lab.config import ModelConfig
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.errors import LabError
-from feelvos_lab.inference.propagation import propagate
-from feelvos_lab.model.feelvos import Cues, Encoded, Feelvos, Labelled
-from feelvos_lab.model.grid import resize_bilinear
-from feelvos_lab.model.head import combine_objects, winners
+from feelvos_lab.inference.propagation import Prediction, decide, propagate
+from feelvos_lab.model.feelvos import Cues, Feelvos, Labelled
+from feelvos_lab.model.grid import cell_at
 from feelvos_lab.model.matching import global_matching, local_matching, normalise_distance, pairwise_sq_dist
 
 Cell = tuple[int, int]  # row and column of the stride-4 grid
@@ -89,29 +87,6 @@ class PixelView(NamedTuple):
     off: tuple[str, ...]  # the cues that are switched off
 
 
-class _Kept(NamedTuple):
-    """What is kept of each frame."""
-
-    labels: Tensor  # (H, W)
-    cues: Cues | None  # None for frame 0
-    previous: Labelled | None
-
-
-class _Recorder:
-    """The network as `propagate` knows it, remembering what each frame was matched with."""
-
-    def __init__(self, model: Feelvos) -> None:
-        self.config, self.parameters = model.config, model.parameters
-        self.encode: Callable[[Tensor], Encoded] = model.encode
-        self.segment: Callable[[list[Cues]], list[Tensor]] = model.segment
-        self._model = model
-        self.asked: tuple[Labelled, Labelled] | None = None  # first, previous
-
-    def cues(self, features: Tensor, embeddings: Tensor, first: Labelled, previous: Labelled) -> Cues:
-        self.asked = (first, previous)
-        return self._model.cues(features, embeddings, first, previous)
-
-
 class Probe:
     """A clip in a network's hands, for questions about single pixels.
 
@@ -134,9 +109,8 @@ class Probe:
             raise LabError(f"a probe needs a clip whose objects are all given in frame 0, got starts {clip.starts}")
         self.model, self.clip = model, clip
         self.trained = Switches.of(model.config)
-        self._recorder = _Recorder(model)
-        self._run = propagate(self._recorder, clip, height=height)
-        self._kept: list[_Kept] = []
+        self._run = propagate(model, clip, height=height)
+        self._kept: list[Prediction] = []  # without probabilities
         self._maps: dict[Any, Tensor] = {}  # maps with other switches, of the frame looked at last
         self._maps_of = 0
 
@@ -152,10 +126,7 @@ class Probe:
 
     def cell_at(self, row: float, column: float) -> Cell:
         """The cell that lies nearest to a pixel of the frame; outside the frame, the nearest at its border."""
-        (height, width), (h, w) = self.size, self.grid
-        y = round(row * (h - 1) / max(1, height - 1))
-        x = round(column * (w - 1) / max(1, width - 1))
-        return min(max(y, 0), h - 1), min(max(x, 0), w - 1)
+        return cell_at((row, column), self.size, self.grid)
 
     def centre_of(self, frame: int, object_id: int) -> Cell:
         """A cell of the object in the middle of where it was predicted; of the whole frame where it was not."""
@@ -193,10 +164,8 @@ class Probe:
         """
         cues = self._cues(frame, switches or self.trained)
         with torch.inference_mode():
-            logits = self.model.segment([cues])[0]  # (K, h, w)
-            full = resize_bilinear(logits[None], self.size)[0]  # (K, H, W)
-            labels, probabilities = winners(full).cpu(), combine_objects(full).cpu()
-        return Answer(torch.tensor([0, *self.clip.object_ids])[labels], probabilities, cues)
+            labels, probabilities = decide(self.model.segment([cues])[0], self.size)  # (H, W), (K, H, W)
+        return Answer(torch.tensor([0, *self.clip.object_ids])[labels.cpu()], probabilities.cpu(), cues)
 
     def look(self, frame: int, *, object_id: int, cell: Cell, switches: Switches | None = None) -> PixelView:
         """Everything about one cell and one object, 0 for the background.
@@ -205,11 +174,7 @@ class Probe:
             LabError: as `distances` and `answer`, or an object that the clip lacks.
         """
         switches = switches or self.trained
-        channels = (0, *self.clip.object_ids)
-        if object_id not in channels:
-            known = ", ".join(map(str, channels))
-            raise LabError(f"object_id must be one of {known} in clip {self.clip.name!r}, got {object_id}")
-        k = channels.index(object_id)
+        k = self.clip.channel(object_id)
         answer = self.answer(frame, switches)
         first_distance, previous_distance = self.distances(frame, cell)
         first_object, previous_object = (r.labels.view(self.grid).cpu() == k for r in self._references(frame))
@@ -221,8 +186,7 @@ class Probe:
             previous_match = nearest(previous_distance, previous_object & window_round(cell, window, self.grid))
         elif switches.previous_matching == "global":
             previous_match = nearest(previous_distance, previous_object)
-        (height, width), (h, w) = self.size, self.grid
-        pixel = (round(cell[0] * (height - 1) / max(1, h - 1)), round(cell[1] * (width - 1) / max(1, w - 1)))
+        y, x = cell_at(cell, self.grid, self.size)  # the other way round: the pixel nearest to the cell
         return PixelView(
             frame=frame,
             object_id=object_id,
@@ -236,26 +200,24 @@ class Probe:
             window=window,
             previous_labels=self._frame(frame - 1).labels,
             labels=answer.labels,
-            probability=float(answer.probabilities[k, pixel[0], pixel[1]]),
+            probability=float(answer.probabilities[k, y, x]),
             switches=switches,
             trained=self.trained,
             off=switches.off(self.trained),
         )
 
-    def _frame(self, frame: int) -> _Kept:
+    def _frame(self, frame: int) -> Prediction:
         if not 0 <= frame < len(self.clip):
             raise LabError(f"a frame must be 0 to {len(self.clip) - 1} in clip {self.clip.name!r}, got {frame}")
         while len(self._kept) <= frame:
-            done = next(self._run)
-            previous = self._recorder.asked[1] if done.cues is not None else None
-            self._kept.append(_Kept(done.labels, done.cues, previous))
+            self._kept.append(next(self._run)._replace(probabilities=torch.empty(0)))  # K·H·W numbers, never asked for
         return self._kept[frame]
 
     def _references(self, frame: int) -> tuple[Labelled, Labelled]:
         """What the frame was matched with: frame 0, and the one before."""
         if frame == 0:
             raise LabError("frame 0 is given, not predicted: nothing is matched there, a frame from 1 was expected")
-        return self._frame(1).previous, self._frame(frame).previous
+        return self._frame(frame).references
 
     def _cues(self, frame: int, switches: Switches) -> Cues:
         trained = self.trained

@@ -24,6 +24,7 @@ class Prediction(NamedTuple):
     labels: Tensor  # (H, W) int64, the clip's object ids
     probabilities: Tensor  # (K, H, W) in [0, 1], sums to 1 over K; channel 0 is the background, then the ids in order
     cues: Cues | None  # None up to the first frame whose mask is given
+    references: tuple[Labelled, Labelled] | None = None  # pixels of the first and the previous frame; None as `cues`
 
 
 @torch.inference_mode()
@@ -55,8 +56,7 @@ def propagate(
     if feedback not in ("soft", "hard"):
         raise LabError(f"feedback must be 'soft' or 'hard', got {feedback!r}")
     device = next(model.parameters()).device
-    starts = dict(zip(clip.object_ids, clip.starts or (0,) * len(clip.object_ids), strict=True))
-    entering = sorted(starts, key=lambda i: (starts[i], i))  # channels 1, 2, … of the network, in this order
+    entering = sorted(clip.object_ids, key=clip.start_of)  # channels 1, 2, … of the network, in this order
     channels = torch.tensor([0, *(1 + entering.index(i) for i in clip.object_ids)])  # (K,) where each id's channel is
     ids = torch.tensor([0, *entering])  # (K,)
     first: Labelled | None = None
@@ -76,18 +76,19 @@ def propagate(
             continue
         encoded = model.encode(_network_input(frame, height)[None].to(device))
         features, embeddings = encoded.features[0], encoded.embeddings[0]  # (C, h, w), (D, h, w)
-        known = 1 + sum(start <= t for start in starts.values())  # channels in use from here on
+        known = 1 + sum(clip.start_of(i) <= t for i in entering)  # channels in use from here on
         if first is None:
             mask = clip.masks[t]
             given = _channel_of(mask, ids[:known])  # (H, W)
             first = previous = label_frame(embeddings, given.to(device), num_objects=known)
             yield Prediction(t, mask.clone(), _one_hot(given, len(ids))[channels], None)
             continue
-        cues = model.cues(features, embeddings, joined(first, sure), previous)
+        references = joined(first, sure), previous
+        cues = model.cues(features, embeddings, *references)
         if model.config.adapt_margin > 0 and not new:  # a mask that is given knows better
             sure = confident_pixels(cues, sure, margin=model.config.adapt_margin)
         logits = model.segment([cues])[0]  # (K', h, w), of the objects that are there
-        labels, probabilities = _decide(logits, size)  # (H, W), (K', H, W)
+        labels, probabilities = decide(logits, size)  # (H, W), (K', H, W)
         soft = combine_objects(logits)  # (K', h, w)
         if new:
             mask = clip.masks[t]
@@ -103,12 +104,11 @@ def propagate(
             previous = Labelled(embeddings, winners(soft), soft)
         else:
             previous = label_frame(embeddings, labels, num_objects=known)
-        yield Prediction(
-            t, ids[labels.cpu()], _spread(probabilities.cpu(), channels, 0.0), _all_objects(cues, channels)
-        )
+        probabilities = _spread(probabilities.cpu(), channels, 0.0)  # (K, H, W)
+        yield Prediction(t, ids[labels.cpu()], probabilities, _all_objects(cues, channels), references)
 
 
-def _decide(logits: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def decide(logits: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Logits (K, h, w) → labels (H, W) and probabilities (K, H, W) at full size."""
     full = resize_bilinear(logits[None], size)[0]  # (K, H, W)
     return winners(full), combine_objects(full)
