@@ -1,8 +1,7 @@
-"""Curves of a training for TensorBoard, which is the extra `[tensorboard]`."""
+"""Training curves for TensorBoard (the extra `[tensorboard]`)."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,17 +13,16 @@ Append = Callable[[Mapping[str, float]], None]
 
 @contextmanager
 def open_curves(folder: Path | None, *, first: int, so_far: Sequence[Mapping[str, float]] = ()) -> Iterator[Append]:
-    """A function that appends one row to the curves in `folder`: `step`, and a scalar of each other name.
-
-    Whatever earlier sessions wrote there of steps after `first` is hidden, so that each step is there once.
+    """A function that appends one row to the curves in `folder`: the value of each name but `step`, at that step.
 
     Args:
         folder: where the event files are; None writes nothing.
-        first: how many steps the training has done.
-        so_far: rows of earlier sessions, which are written where the folder has no curve yet.
+        first: how many steps the training has done. Later steps in the folder, of a run that was interrupted after its
+            last saved state, are hidden, so that each step is shown once.
+        so_far: rows of earlier runs, which are written where the folder has no curve yet.
 
     Raises:
-        LabError: the package is missing, or the folder cannot be written.
+        LabError: tensorboard is not installed, or the folder cannot be written.
     """
     if folder is None:
         yield lambda row: None
@@ -36,50 +34,28 @@ def open_curves(folder: Path | None, *, first: int, so_far: Sequence[Mapping[str
             "curves need the package tensorboard, which is not installed: run `pip install 'feelvos_lab[tensorboard]'`"
         ) from error
     begun = any(folder.glob("events.out.tfevents.*"))
+    with _disk_errors(folder):
+        writer = SummaryWriter(str(folder), purge_step=first + 1)
 
     def append(row: Mapping[str, float]) -> None:
-        step = int(row["step"])
-        with _told(folder):
+        with _disk_errors(folder):
             for name, value in row.items():
                 if name != "step":
-                    writer.add_scalar(name, value, step)
+                    writer.add_scalar(name, value, int(row["step"]))
             writer.flush()  # a training that is killed keeps its curve up to its last row
 
-    with _silent_thread():
-        with _told(folder):
-            writer = SummaryWriter(str(folder), purge_step=first + 1)
-        try:
-            for row in () if begun else so_far:
-                append(row)
-            yield append
-        except BaseException:
-            with suppress(OSError):  # the first error is the one to tell
-                writer.close()
-            raise
-        with _told(folder):
+    try:
+        for row in () if begun else so_far:
+            append(row)
+        yield append
+    finally:
+        with suppress(OSError):  # every row was flushed: nothing is left to write
             writer.close()
 
 
 @contextmanager
-def _told(folder: Path) -> Iterator[None]:
-    """A folder that cannot be written is one sentence."""
+def _disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise LabError(f"cannot write curves to {folder}: {error.strerror or error}") from error
-
-
-@contextmanager
-def _silent_thread() -> Iterator[None]:
-    """Keep TensorBoard's writing thread from printing a traceback: its error is raised again by the next call."""
-    before = threading.excepthook
-
-    def hook(args: threading.ExceptHookArgs) -> None:
-        if not (issubclass(args.exc_type, OSError) and type(args.thread).__name__ == "_AsyncWriterThread"):
-            before(args)
-
-    threading.excepthook = hook
-    try:
-        yield
-    finally:
-        threading.excepthook = before
