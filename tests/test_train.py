@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from feelvos_lab.data.synthetic import make_clips
 from feelvos_lab.errors import LabError
 from feelvos_lab.model.checkpoint import load_checkpoint, save_checkpoint
 from feelvos_lab.model.feelvos import Feelvos, label_frame
-from feelvos_lab.training.loop import compiled, require_compiler, train
+from feelvos_lab.training.loop import train
 from feelvos_lab.training.losses import batch_loss, hard_pixel_loss, kept_fraction
 from feelvos_lab.training.optimizer import set_training
 from feelvos_lab.training.samples import Rank, StepSampler, draw_sample
@@ -285,20 +286,6 @@ def test_a_step_in_bfloat16_has_nearly_the_loss_of_float32_and_leaves_float32_we
     assert all(p.dtype == torch.float32 and p.isfinite().all() for p in other.model.parameters())
 
 
-def test_a_compiled_module_computes_the_same_and_is_itself_again_afterwards() -> None:
-    try:
-        require_compiler()
-    except LabError as error:
-        pytest.skip(str(error))
-    module = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
-    x = torch.rand(2, 3)
-    names, expected = list(module.state_dict()), module(x)
-    with compiled(module, device="cpu"):
-        assert "forward" in vars(module)
-        assert torch.allclose(module(x), expected, atol=1e-6) and list(module.state_dict()) == names
-    assert "forward" not in vars(module) and torch.equal(module(x), expected)
-
-
 def test_compiling_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(LabError, match=r"compile needs a C\+\+ compiler, found no no-such-compiler"):
@@ -306,13 +293,16 @@ def test_compiling_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch
 
 
 def test_training_compiles_the_backbone_alone_where_the_settings_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traced as for a compiler, and run without one: the weights are those of a training that is not compiled."""
     asked: list[object] = []
-    monkeypatch.setattr(torch, "compile", lambda forward: asked.append(forward) or forward)
+    trace = partial(torch.compile, backend="eager")
+    monkeypatch.setattr(torch, "compile", lambda forward: asked.append(forward) or trace(forward))
     monkeypatch.setattr("feelvos_lab.training.loop.require_compiler", lambda: None)
     plain = train(configure("smoke", steps=1), seed=0, clips=CLIPS).model
     assert asked == []
     model = train(configure("smoke", steps=1, compile=True), seed=0, clips=CLIPS).model
     assert asked == [model.backbone.forward] and _differing(plain, model) == []
+    assert "forward" not in vars(model.backbone)  # not compiled any more
 
 
 @pytest.mark.parametrize("frozen", [True, False])

@@ -1,10 +1,8 @@
-"""A module compiled by torch for as long as a block lasts: preparing takes long, and may make the steps faster.
-
-Training: the loss, the schedule, and the loop, which resumes exactly.
+"""The training loop. It resumes exactly: an interrupted training ends with the weights of an uninterrupted one.
 
 `torchrun --nproc-per-node N -m feelvos_lab train …` is `feelvos-lab train …` in N processes.
 
-Letters: B clips, U query frames, K objects counting the background, H W the crop.
+Symbols: B clips, U query frames, K objects counting the background, H W the crop.
 """
 
 from __future__ import annotations
@@ -38,35 +36,6 @@ from feelvos_lab.training.optimizer import make_optimizer, poly_rate, set_traini
 from feelvos_lab.training.samples import StepBatch, StepSampler
 from feelvos_lab.training.state import TrainingState
 from feelvos_lab.training.tensorboard import open_curves
-
-_COMPILERS = {"darwin": "clang++", "win32": "cl"}
-
-
-@contextmanager
-def compiled(module: nn.Module, *, device: str | torch.device) -> Iterator[None]:
-    """Let torch compile `module`, which keeps its class and the names of its tensors; afterwards it is as it was.
-
-    Raises:
-        LabError: a processor's kernels are to be compiled, and there is no C++ compiler.
-    """
-    if torch.device(device).type == "cpu":
-        require_compiler()
-    module.forward = torch.compile(module.forward)
-    try:
-        yield
-    finally:
-        del module.forward  # of this instance; its class's is seen again
-
-
-def require_compiler() -> None:
-    """Stop unless there is the C++ compiler that torch will call: that of the variable CXX, or the system's usual one.
-
-    Raises:
-        LabError: there is none of that name.
-    """
-    name = os.environ.get("CXX") or _COMPILERS.get(sys.platform, "g++")
-    if shutil.which(name) is None:
-        raise LabError(f"compile needs a C++ compiler, found no {name}: install one, or set compile to false")
 
 
 class Trained(NamedTuple):
@@ -139,7 +108,11 @@ def train(
         began, spent = time.perf_counter(), history[-1]["seconds"] if history else 0.0
         set_training(model, config.train)
         if config.train.compile:
-            until_trained.enter_context(compiled(model.backbone, device=device))
+            if torch.device(device).type == "cpu":
+                require_compiler()
+            # the forward method alone: the module keeps its class, and its tensors the names that checkpoints use
+            model.backbone.forward = torch.compile(model.backbone.forward)
+            until_trained.callback(delattr, model.backbone, "forward")  # the trained model is not compiled
         loss_of = distributed.averaging(_Loss(model, config))
         losses: list[float] = []
         last = config.train.steps if stop_after is None else min(config.train.steps, stop_after)
@@ -174,6 +147,13 @@ def train(
                 saved = step + 1
         distributed.agree_on(last, device=device)  # nobody leaves before the state is written
     return Trained(model.eval(), history)
+
+
+def require_compiler() -> None:
+    """Raise a LabError unless the C++ compiler is installed that `torch.compile` calls on a CPU."""
+    name = os.environ.get("CXX") or {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
+    if shutil.which(name) is None:
+        raise LabError(f"compile needs a C++ compiler, found no {name}: install one, or set compile to false")
 
 
 def _listed(names: list[str]) -> str:
