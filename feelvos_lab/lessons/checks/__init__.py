@@ -1,11 +1,13 @@
-"""What each exercise asks for, on which inputs it is checked, and which mistakes have a name: one file a notebook."""
+"""The exercises: what each asks for, the inputs on which answers are checked, and the mistakes that are named.
+
+One file per notebook.
+"""
 
 from __future__ import annotations
 
-import difflib
 import importlib
 
-from feelvos_lab.errors import LabError
+from feelvos_lab.errors import LabError, did_you_mean
 from feelvos_lab.lessons.checks.exercise import Exercise
 
 LESSONS = {  # exercise → the file that describes it
@@ -27,11 +29,9 @@ def find_exercise(name: str) -> Exercise:
     """The exercise of that name.
 
     Raises:
-        LabError: there is none; a similar name is suggested.
+        LabError: no such exercise; a similar name is suggested.
     """
     if name not in LESSONS:
-        near = difflib.get_close_matches(str(name), LESSONS, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise LabError(f"there is no exercise {name!r}{hint}; there are: {', '.join(LESSONS)}")
+        raise LabError(f"there is no exercise {name!r}{did_you_mean(name, LESSONS)}; there are: {', '.join(LESSONS)}")
     module = importlib.import_module(f"{__name__}.{LESSONS[name]}")
     return next(e for e in module.EXERCISES if e.name == name)

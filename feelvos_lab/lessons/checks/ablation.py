@@ -38,24 +38,7 @@ def _merged(a: pd.DataFrame, b: pd.DataFrame, column: str, on: list[str]) -> pd.
 
 
 def _by_row(a: pd.DataFrame, b: pd.DataFrame, column: str) -> pd.DataFrame:
-    values = a[column].to_numpy() - b[column].to_numpy()[: len(a)]
-    return a[KEYS].assign(difference=values)
-
-
-def _backwards(a: pd.DataFrame, b: pd.DataFrame, column: str) -> pd.DataFrame:
-    return paired_difference(b, a, column)
-
-
-def _absolute(a: pd.DataFrame, b: pd.DataFrame, column: str) -> pd.DataFrame:
-    return paired_difference(a, b, column).assign(difference=lambda t: t["difference"].abs())
-
-
-def _across_seeds(a: pd.DataFrame, b: pd.DataFrame, column: str) -> pd.DataFrame:
-    return _merged(a, b, column, ["clip", "object"])
-
-
-def _dropped(a: pd.DataFrame, b: pd.DataFrame, column: str) -> pd.DataFrame:
-    return _merged(a, b, column, KEYS)
+    return a[KEYS].assign(difference=a[column].to_numpy() - b[column].to_numpy()[: len(a)])
 
 
 EXERCISES = (
@@ -70,23 +53,31 @@ EXERCISES = (
                 "object, wherever they stand",
                 (_by_row,),
             ),
-            Mistake("backwards", "the sign is turned round; it must be a minus b", (_backwards,)),
+            Mistake(
+                "backwards",
+                "the sign is turned round; it must be a minus b",
+                (lambda a, b, column: paired_difference(b, a, column),),
+            ),
             Mistake(
                 "absolute",
                 "the sign is lost; differences of both signs must be able to cancel",
-                (_absolute,),
+                (
+                    lambda a, b, column: paired_difference(a, b, column).assign(
+                        difference=lambda t: t["difference"].abs()
+                    ),
+                ),
             ),
             Mistake(
                 "across-seeds",
                 "each seed of a meets each seed of b; the seed is part of the key: the same training clips, the same "
                 "first weights",
-                (_across_seeds,),
+                (lambda a, b, column: _merged(a, b, column, ["clip", "object"]),),
             ),
             Mistake(
                 "dropped",
                 "an object that only one of them was scored on is left out in silence; then the two did not see the "
                 "same test, and that must be a LabError",
-                (_dropped,),
+                (lambda a, b, column: _merged(a, b, column, KEYS),),
             ),
         ),
         hints=(

@@ -95,11 +95,7 @@ EXERCISES_SQUASH = Exercise(
             "equal pixels have 0.5 here, as from a plain sigmoid; they should have 0: d = 2·sigmoid(sq) − 1",
             (torch.sigmoid, lambda sq: 1 - 1 / (1 + torch.exp(sq))),
         ),
-        Mistake(
-            "no-half",
-            "this rises too fast, like tanh(sq); the same as Eq. 1 is tanh(sq / 2)",
-            (torch.tanh,),
-        ),
+        Mistake("no-half", "this rises too fast, like tanh(sq); the same as Eq. 1 is tanh(sq / 2)", (torch.tanh,)),
         Mistake(
             "similarity",
             "this is large for pixels that are near, so it is a similarity, 1 − d; distance 0 means the same",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Generator, Tensor
 
-from feelvos_lab.lessons.checks.exercise import Case, Exercise, Mistake
+from feelvos_lab.lessons.checks.exercise import Answer, Case, Exercise, Mistake
 from feelvos_lab.model.grid import stride4_size
 from feelvos_lab.model.matching import global_matching, matching_memory, normalise_distance, pairwise_sq_dist
 
@@ -38,49 +40,33 @@ def _match_cases() -> list[Case]:
     ]
 
 
-def _table(query: Tensor, reference: Tensor) -> Tensor:
-    return pairwise_sq_dist(query.flatten(1).t(), reference.flatten(1).t())  # (M, N)
+def _wrong(
+    *,
+    squash: Callable[[Tensor], Tensor] = normalise_distance,
+    reduce: Callable[[Tensor], Tensor] = lambda mine: mine.amin(1),
+    empty: float = 1.0,
+) -> Answer:
+    """The global map with a mistake: `reduce` makes one number per query pixel from an object's columns (M, N_o)."""
 
+    def wrong(query: Tensor, reference: Tensor, labels: Tensor, *, num_objects: int) -> Tensor:
+        table = squash(pairwise_sq_dist(query.flatten(1).t(), reference.flatten(1).t()))  # (M, N)
+        maps = torch.full((num_objects, len(table)), empty)
+        for o in range(num_objects):
+            mine = table[:, labels.flatten() == o]
+            if mine.shape[1]:
+                maps[o] = reduce(mine)
+        return maps.view(num_objects, *query.shape[1:])
 
-def _reduce(table: Tensor, labels: Tensor, query: Tensor, num_objects: int, *, how: str, empty: float) -> Tensor:
-    """How near each object is, by the table's columns of its pixels: (M, N) → (K, h, w)."""
-    maps = torch.full((num_objects, len(table)), empty)
-    for o in range(num_objects):
-        mine = table[:, labels.flatten() == o]
-        if mine.shape[1]:
-            maps[o] = mine.mean(1) if how == "mean" else mine.amin(1)
-    return maps.view(num_objects, *query.shape[1:])
-
-
-def _no_squash(query: Tensor, reference: Tensor, labels: Tensor, *, num_objects: int, empty: float) -> Tensor:
-    return _reduce(_table(query, reference), labels, query, num_objects, how="min", empty=empty)
-
-
-def _mean(query: Tensor, reference: Tensor, labels: Tensor, *, num_objects: int) -> Tensor:
-    return _reduce(normalise_distance(_table(query, reference)), labels, query, num_objects, how="mean", empty=1.0)
+    return wrong
 
 
 def _any_label(query: Tensor, reference: Tensor, labels: Tensor, *, num_objects: int) -> Tensor:
-    nearest = normalise_distance(_table(query, reference)).amin(1).view(query.shape[1:])
-    return nearest.expand(num_objects, -1, -1)
+    return _wrong()(query, reference, torch.zeros_like(labels), num_objects=1).expand(num_objects, -1, -1)
 
 
 def _same_place(query: Tensor, reference: Tensor, labels: Tensor, *, num_objects: int) -> Tensor:
     d = normalise_distance((query - reference).square().sum(0))
     return torch.stack([torch.where(labels == o, d, torch.ones_like(d)) for o in range(num_objects)])
-
-
-def _empty_is(value: float):
-    def wrong(query: Tensor, reference: Tensor, labels: Tensor, *, num_objects: int) -> Tensor:
-        d = normalise_distance(_table(query, reference))
-        return _reduce(d, labels, query, num_objects, how="min", empty=value)
-
-    return wrong
-
-
-def _root(query: Tensor, reference: Tensor, labels: Tensor, *, num_objects: int) -> Tensor:
-    d = normalise_distance(_table(query, reference).sqrt())
-    return _reduce(d, labels, query, num_objects, how="min", empty=1.0)
 
 
 _MATCHING = Exercise(
@@ -91,22 +77,17 @@ _MATCHING = Exercise(
         Mistake(
             "not-squashed",
             "these look like squared distances, not squashed into 0 … 1; use `normalise_distance` on the smallest",
-            tuple(
-                lambda query, reference, labels, *, num_objects, empty=empty: _no_squash(
-                    query, reference, labels, num_objects=num_objects, empty=empty
-                )
-                for empty in (1.0, float("inf"), 0.0)
-            ),
+            tuple(_wrong(squash=lambda sq: sq, empty=empty) for empty in (1.0, float("inf"), 0.0)),
         ),
         Mistake(
             "root",
             "these look as if Eq. 1 had been given the distance, not its square; leave the root out",
-            (_root,),
+            (_wrong(squash=lambda sq: normalise_distance(sq.sqrt())),),
         ),
         Mistake(
             "mean",
             "this looks like the mean distance to the object's pixels; Eq. 2 takes the smallest: one twin is enough",
-            (_mean,),
+            (_wrong(reduce=lambda mine: mine.mean(1)),),
         ),
         Mistake(
             "labels",
@@ -123,7 +104,7 @@ _MATCHING = Exercise(
         Mistake(
             "absent",
             "an object without a reference pixel should be far from everything, 1 everywhere, and is not",
-            (_empty_is(0.0), _empty_is(float("inf")), _empty_is(float("nan"))),
+            tuple(_wrong(empty=empty) for empty in (0.0, float("inf"), float("nan"))),
         ),
     ),
     hints=(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import product
+from typing import Literal
+
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from feelvos_lab.lessons.checks.exercise import Answer, Case, Exercise, Mistake
@@ -40,69 +43,34 @@ def _cases() -> list[Case]:
     ]
 
 
-def _windows(query: Tensor, previous: Tensor, labels: Tensor, *, num_objects: int, offsets: list[int], **odd) -> Tensor:
-    """The local map over the given row and column offsets, with a mistake."""
-    h, w = labels.shape
-    maps = torch.full((num_objects, h, w), odd.get("empty", 1.0))
-    found = torch.zeros(num_objects, h, w, dtype=torch.bool)
-    for y in range(h):
-        for x in range(w):
-            for dy in odd.get("rows", offsets):
-                for dx in offsets:
-                    v, u = y + dy, x + dx
-                    if odd.get("wrap"):
-                        v, u = v % h, u % w
-                    inside = 0 <= v < h and 0 <= u < w
-                    if not inside and not odd.get("pad"):
-                        continue
-                    o = int(labels[v, u]) if inside else 0
-                    if not 0 <= o < num_objects:
-                        continue
-                    e_q = previous[:, v, u] if inside else torch.zeros(len(previous))
-                    d = normalise_distance((query[:, y, x] - e_q).square().sum())
-                    maps[o, y, x] = torch.minimum(d, maps[o, y, x]) if found[o, y, x] else d
-                    found[o, y, x] = True
-    return maps
+def _wrong(
+    *,
+    reach: Callable[[int], range] = lambda radius: range(-radius, radius + 1),
+    beyond: Literal["nothing", "wrapped", "background"] = "nothing",
+    squash: Callable[[Tensor], Tensor] = normalise_distance,
+    empty: float = 1.0,
+) -> Answer:
+    """The local map with a mistake in its window, beyond the border, in its distance, or in empty windows."""
 
-
-def _wrong(**odd) -> Answer:
     def wrong(query: Tensor, previous: Tensor, labels: Tensor, *, num_objects: int, radius: int) -> Tensor:
-        reach = list(range(-radius, radius + 1))
-        return _windows(query, previous, labels, num_objects=num_objects, offsets=reach, **odd)
+        h, w = labels.shape
+        maps = torch.full((num_objects, h, w), torch.inf)
+        for y, x, dy, dx in product(range(h), range(w), reach(radius), reach(radius)):
+            v, u = y + dy, x + dx
+            if beyond == "wrapped":
+                v, u = v % h, u % w
+            inside = 0 <= v < h and 0 <= u < w
+            o = int(labels[v, u]) if inside else 0 if beyond == "background" else -1
+            if 0 <= o < num_objects:
+                e_q = previous[:, v, u] if inside else torch.zeros(len(previous))
+                maps[o, y, x] = torch.minimum(squash((query[:, y, x] - e_q).square().sum()), maps[o, y, x])
+        return maps.masked_fill(maps == torch.inf, empty)
 
     return wrong
 
 
 def _anywhere(query: Tensor, previous: Tensor, labels: Tensor, *, num_objects: int, radius: int) -> Tensor:
     return global_matching(query, previous, labels, num_objects=num_objects)
-
-
-def _width(query: Tensor, previous: Tensor, labels: Tensor, *, num_objects: int, radius: int) -> Tensor:
-    half = radius // 2
-    return local_matching(query, previous, labels, num_objects=num_objects, radius=half)
-
-
-def _exclusive(query: Tensor, previous: Tensor, labels: Tensor, *, num_objects: int, radius: int) -> Tensor:
-    reach = list(range(-radius, radius))
-    return _windows(query, previous, labels, num_objects=num_objects, offsets=reach)
-
-
-def _no_squash(query: Tensor, previous: Tensor, labels: Tensor, *, num_objects: int, radius: int) -> Tensor:
-    return _squared(query, previous, labels, num_objects=num_objects, radius=radius).nan_to_num(posinf=1.0)
-
-
-def _squared(query: Tensor, previous: Tensor, labels: Tensor, *, num_objects: int, radius: int) -> Tensor:
-    h, w = labels.shape
-    seen = F.pad(previous, [radius] * 4)
-    ids = F.pad(labels, [radius] * 4, value=-1)
-    maps = torch.full((num_objects, h, w), torch.inf)
-    for v in range(2 * radius + 1):
-        for u in range(2 * radius + 1):
-            sq = (query - seen[:, v : v + h, u : u + w]).square().sum(0)
-            for o in range(num_objects):
-                mine = sq.masked_fill(ids[v : v + h, u : u + w] != o, torch.inf)
-                maps[o] = torch.minimum(maps[o], mine)
-    return maps
 
 
 EXERCISES = (
@@ -120,30 +88,33 @@ EXERCISES = (
                 "half-window",
                 "the window is too narrow on one side or on both; it reaches `radius` cells in each direction and has "
                 "2·radius + 1 rows and columns (mind that `range` leaves its end out)",
-                (_width, _exclusive),
+                (
+                    _wrong(reach=lambda radius: range(-(radius // 2), radius // 2 + 1)),
+                    _wrong(reach=lambda radius: range(-radius, radius)),
+                ),
             ),
             Mistake(
                 "wraps",
                 "pixels at one border look at the other one, as `torch.roll` and negative indices do; beyond it "
                 "there is nothing",
-                (_wrong(wrap=True),),
+                (_wrong(beyond="wrapped"),),
             ),
             Mistake(
                 "padded",
                 "the zeros of the padding are taken for pixels of the background; pad the labels with a number that is "
                 "no object, such as −1",
-                (_wrong(pad=True),),
+                (_wrong(beyond="background"),),
             ),
             Mistake(
                 "empty-window",
                 "a window without a pixel of the object should give 1, as far as can be, and does not",
-                (_wrong(empty=0.0), _wrong(empty=float("inf")), _wrong(empty=float("nan"))),
+                tuple(_wrong(empty=empty) for empty in (0.0, float("inf"), float("nan"))),
             ),
             Mistake(
                 "not-squashed",
                 "these look like squared distances, not squashed into 0 … 1; send the smallest through "
                 "`normalise_distance`",
-                (_squared, _no_squash),
+                tuple(_wrong(squash=lambda sq: sq, empty=empty) for empty in (float("inf"), 1.0)),
             ),
         ),
         hints=(

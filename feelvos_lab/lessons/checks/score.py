@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
 from feelvos_lab.evaluation.metrics import region_similarity
-from feelvos_lab.lessons.checks.exercise import Case, Exercise, Mistake
+from feelvos_lab.lessons.checks.exercise import Answer, Case, Exercise, Mistake
 
 
 def _cases() -> list[Case]:
@@ -27,36 +29,18 @@ def _cases() -> list[Case]:
     ]
 
 
-def _counts(prediction: ArrayLike, truth: ArrayLike) -> tuple[float, float, float, float]:
-    a, b = np.asarray(prediction, dtype=bool), np.asarray(truth, dtype=bool)
-    return float((a & b).sum()), float((a | b).sum()), float(a.sum()), float(b.sum())
+def _from_counts(score: Callable[[float, float, float, float], float]) -> Answer:
+    """The wrong answer that is a `score` of four numbers of pixels: |A ∩ B|, |A ∪ B|, |A| and |B|."""
 
+    def wrong(prediction: ArrayLike, truth: ArrayLike) -> float:
+        a, b = np.asarray(prediction, dtype=bool), np.asarray(truth, dtype=bool)
+        return score(*(float(mask.sum()) for mask in (a & b, a | b, a, b)))
 
-def _dice(prediction: ArrayLike, truth: ArrayLike) -> float:
-    both, _, one, other = _counts(prediction, truth)
-    return 2 * both / (one + other) if one + other else 1.0
+    return wrong
 
 
 def _accuracy(prediction: ArrayLike, truth: ArrayLike) -> float:
     return float((np.asarray(prediction, dtype=bool) == np.asarray(truth, dtype=bool)).mean())
-
-
-def _precision(prediction: ArrayLike, truth: ArrayLike) -> float:
-    both, _, one, _ = _counts(prediction, truth)
-    return both / one if one else 1.0
-
-
-def _recall(prediction: ArrayLike, truth: ArrayLike) -> float:
-    both, _, _, other = _counts(prediction, truth)
-    return both / other if other else 1.0
-
-
-def _empty_is(value: float):
-    def wrong(prediction: ArrayLike, truth: ArrayLike) -> float:
-        both, either, _, _ = _counts(prediction, truth)
-        return both / either if either else value
-
-    return wrong
 
 
 EXERCISES = (
@@ -69,7 +53,7 @@ EXERCISES = (
                 "dice",
                 "this looks like the Dice coefficient, 2·|A ∩ B| / (|A| + |B|), which counts the overlap twice; "
                 "J divides the overlap by the union",
-                (_dice,),
+                (_from_counts(lambda both, either, a, b: 2 * both / (a + b) if a + b else 1.0),),
             ),
             Mistake(
                 "accuracy",
@@ -81,12 +65,18 @@ EXERCISES = (
                 "one-mask",
                 "this looks like the overlap divided by one of the two masks; divided by the prediction, one right "
                 "pixel would score 1, divided by the truth, a mask of everything would; J divides by the union",
-                (_precision, _recall),
+                (
+                    _from_counts(lambda both, either, a, b: both / a if a else 1.0),
+                    _from_counts(lambda both, either, a, b: both / b if b else 1.0),
+                ),
             ),
             Mistake(
                 "empty",
                 "two empty masks should score 1, for they agree, and these do not: 0 / 0 needs a case of its own",
-                (_empty_is(0.0), _empty_is(float("nan"))),
+                (
+                    _from_counts(lambda both, either, a, b: both / either if either else 0.0),
+                    _from_counts(lambda both, either, a, b: both / either if either else float("nan")),
+                ),
             ),
         ),
         hints=(

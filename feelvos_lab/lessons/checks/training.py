@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from feelvos_lab.lessons.checks.exercise import Case, Exercise, Mistake
+from feelvos_lab.lessons.checks.exercise import Answer, Case, Exercise, Mistake
 from feelvos_lab.training.losses import hard_pixel_loss
 
 
@@ -34,40 +36,21 @@ def _cases() -> list[Case]:
     ]
 
 
-def _losses(logits: Tensor, labels: Tensor, ignore: int) -> Tensor:
-    return F.cross_entropy(logits[None], labels[None], ignore_index=ignore, reduction="none").flatten()
+def _wrong(
+    score: Callable[[Tensor, Tensor, Tensor], Tensor], *, share: float | None = None, largest: bool = True
+) -> Answer:
+    """The wrong answer that is a `score` of the kept losses, of whether their pixels count, and of all losses."""
+
+    def wrong(logits: Tensor, labels: Tensor, *, keep: float, ignore: int = 255) -> Tensor:
+        losses = F.cross_entropy(logits[None], labels[None], ignore_index=ignore, reduction="none").flatten()
+        kept = losses.topk(max(1, int((share or keep) * losses.numel())), largest=largest)
+        return score(kept.values, labels.flatten()[kept.indices] != ignore, losses)
+
+    return wrong
 
 
-def _kept(logits: Tensor, labels: Tensor, keep: float, ignore: int, *, largest: bool = True) -> tuple[Tensor, Tensor]:
-    losses = _losses(logits, labels, ignore)
-    kept = losses.topk(max(1, int(keep * losses.numel())), largest=largest)
-    return kept.values, labels.flatten()[kept.indices] != ignore
-
-
-def _all(logits: Tensor, labels: Tensor, *, keep: float, ignore: int = 255) -> Tensor:
-    return _losses(logits, labels, ignore).sum() / (labels != ignore).sum().clamp(min=1)
-
-
-def _easiest(logits: Tensor, labels: Tensor, *, keep: float, ignore: int = 255) -> Tensor:
-    values, valid = _kept(logits, labels, keep, ignore, largest=False)
-    return values.sum() / valid.sum().clamp(min=1)
-
-
-def _sum(logits: Tensor, labels: Tensor, *, keep: float, ignore: int = 255) -> Tensor:
-    return _kept(logits, labels, keep, ignore)[0].sum()
-
-
-def _over_all(logits: Tensor, labels: Tensor, *, keep: float, ignore: int = 255) -> Tensor:
-    return _sum(logits, labels, keep=keep, ignore=ignore) / labels.numel()
-
-
-def _ignored_count(logits: Tensor, labels: Tensor, *, keep: float, ignore: int = 255) -> Tensor:
-    return _kept(logits, labels, keep, ignore)[0].mean()
-
-
-def _nan(logits: Tensor, labels: Tensor, *, keep: float, ignore: int = 255) -> Tensor:
-    values, valid = _kept(logits, labels, keep, ignore)
-    return values.sum() / valid.sum()
+def _mean(kept: Tensor, counts: Tensor, losses: Tensor) -> Tensor:
+    return kept.sum() / counts.sum().clamp(min=1)
 
 
 EXERCISES = (
@@ -79,28 +62,31 @@ EXERCISES = (
             Mistake(
                 "all-pixels",
                 "this is the mean over all pixels; only the `keep` share with the highest loss counts",
-                (_all,),
+                (_wrong(_mean, share=1.0),),
             ),
             Mistake(
                 "easiest",
                 "this keeps the pixels with the lowest loss, which the network has learnt already",
-                (_easiest,),
+                (_wrong(_mean, largest=False),),
             ),
             Mistake(
                 "sum",
                 "this is the sum over the kept pixels; take the mean, or the loss grows with the frame",
-                (_sum,),
+                (_wrong(lambda kept, counts, losses: kept.sum()),),
             ),
             Mistake(
                 "over-all",
                 "the kept losses are divided by the number of all pixels; divide by that of the kept ones",
-                (_over_all,),
+                (_wrong(lambda kept, counts, losses: kept.sum() / losses.numel()),),
             ),
             Mistake(
                 "ignored",
                 "ignored pixels are counted in the mean, or 0 / 0 comes out where all are ignored; divide by the "
                 "number of kept pixels that are not ignored, and by 1 at least",
-                (_ignored_count, _nan),
+                (
+                    _wrong(lambda kept, counts, losses: kept.mean()),
+                    _wrong(lambda kept, counts, losses: kept.sum() / counts.sum()),
+                ),
             ),
         ),
         hints=(
