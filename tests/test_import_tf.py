@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from feelvos_lab.errors import LabError
 from feelvos_lab.inference.propagation import propagate
 from feelvos_lab.model.checkpoint import initialise, load_checkpoint
 from feelvos_lab.model.feelvos import Feelvos
-from feelvos_lab.tf_import.checkpoint_format import Bundle, Entry, crc32c
+from feelvos_lab.tf_import.checkpoint_format import Bundle, Entry, masked_crc32c
 from feelvos_lab.tf_import.convert import import_checkpoint
 from feelvos_lab.tf_import.names import official_names
 
@@ -45,15 +46,10 @@ def _without(bundle: Bundle, *scopes: str) -> Bundle:
     return bundle
 
 
-def test_crc32c_gives_the_published_check_value_and_that_of_one_bit_at_a_time() -> None:
-    assert crc32c(b"123456789") == 0xE3069283
-    data = np.random.default_rng(0).bytes(2 * 4096 + 7)
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    assert crc32c(data) == crc ^ 0xFFFFFFFF
+def test_a_checkpoint_without_the_package_for_checksums_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "google_crc32c", None)
+    with pytest.raises(LabError, match=r"needs the package google-crc32c, .*pip install 'feelvos_lab\[tensorflow\]'"):
+        masked_crc32c(b"123456789")
 
 
 @pytest.mark.parametrize("name", ["dtypes.ckpt", "sharded.ckpt", "head.ckpt-200004"])

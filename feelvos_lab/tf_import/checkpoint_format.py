@@ -1,12 +1,8 @@
-"""CRC-32C of long data with numpy: many lanes at once, joined by what a lane's length of zero bytes does to a CRC.
-
-The CRC is linear over bits: crc(ab) is crc(a) moved on by len(b) zero bytes, xor crc(b), up to the start value.
-
-TensorFlow's checkpoint format, version 2, read without TensorFlow.
+"""TensorFlow's checkpoint format, version 2, read without TensorFlow (the extra `[tensorflow]`, for checksums).
 
 `NAME.index` is a sorted table in LevelDB's layout: blocks of key–value pairs, a block that lists the blocks, and a
-footer of 48 bytes. Each value is a protocol buffer that says where in `NAME.data-00000-of-00001` a variable's bytes
-lie. Blocks and variables carry a CRC-32C, "masked", which is compared.
+footer of 48 bytes. Each value is a protocol buffer that says where in `NAME.data-00000-of-00001` the bytes of a
+variable are. Blocks and variables carry a masked CRC-32C, which is verified.
 """
 
 from __future__ import annotations
@@ -19,54 +15,6 @@ from typing import NamedTuple
 import numpy as np
 
 from feelvos_lab.errors import LabError
-
-_POLYNOMIAL = 0x82F63B78  # Castagnoli's, bits reversed
-
-_LANE = 4096  # bytes of a lane
-
-
-def masked_crc32c(data: bytes) -> int:
-    """The checksum as LevelDB and TensorFlow store it: turned by 15 bits, plus a constant."""
-    crc = crc32c(data)
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-
-
-def crc32c(data: bytes) -> int:
-    """CRC-32C (RFC 3720) of any bytes; of none it is 0."""
-    table = _crc_table()
-    lanes = len(data) // _LANE
-    crc = 0xFFFFFFFF
-    if lanes:
-        columns = np.frombuffer(data, np.uint8, lanes * _LANE).reshape(lanes, _LANE).T
-        parts = np.zeros(lanes, np.uint32)  # each lane's own, from 0
-        for column in np.ascontiguousarray(columns):
-            parts = table[(parts ^ column) & 0xFF] ^ parts >> 8
-        moved = _after_zeros(table)
-        for part in parts.tolist():
-            crc = (
-                moved[0][crc & 255] ^ moved[1][crc >> 8 & 255] ^ moved[2][crc >> 16 & 255] ^ moved[3][crc >> 24] ^ part
-            )
-    plain = table.tolist()
-    for byte in data[lanes * _LANE :]:
-        crc = plain[(crc ^ byte) & 0xFF] ^ crc >> 8
-    return crc ^ 0xFFFFFFFF
-
-
-def _crc_table() -> np.ndarray:
-    """What one byte does to a CRC of 0."""
-    table = np.arange(256, dtype=np.uint32)
-    for _ in range(8):
-        table = np.where(table & 1, table >> 1 ^ np.uint32(_POLYNOMIAL), table >> 1)
-    return table
-
-
-def _after_zeros(table: np.ndarray) -> list[list[int]]:
-    """What a lane of zero bytes makes of each value of each of a CRC's four bytes."""
-    crc = (np.arange(256, dtype=np.uint32)[None] << np.array([[0], [8], [16], [24]], np.uint32)).astype(np.uint32)
-    for _ in range(_LANE):
-        crc = table[crc & 0xFF] ^ crc >> 8
-    return crc.tolist()
-
 
 _MAGIC = 0xDB4775248B80FB57
 
@@ -154,6 +102,19 @@ class Bundle:
         if masked_crc32c(data) != entry.crc:
             raise LabError(f"{path} is damaged: the checksum of {name} is wrong")
         return np.frombuffer(data, dtype).reshape(entry.shape).copy()
+
+
+def masked_crc32c(data: bytes) -> int:
+    """The CRC-32C (RFC 3720) of `data` as LevelDB and TensorFlow store it: rotated by 15 bits, plus a constant."""
+    try:
+        import google_crc32c
+    except ImportError as error:
+        raise LabError(
+            "a TensorFlow checkpoint needs the package google-crc32c, which is not installed: "
+            "run `pip install 'feelvos_lab[tensorflow]'`"
+        ) from error
+    crc = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def _table(data: bytes, path: Path) -> Iterator[tuple[bytes, bytes]]:
