@@ -86,7 +86,7 @@ def import_tf(
     ] = Part.auto,
     output_stride: Annotated[int, typer.Option(help="8, as the authors test, or 16, as they train.")] = 8,
 ) -> None:
-    """Turn an official TensorFlow checkpoint into a model of preset full; needs the extra [tensorflow], not TensorFlow."""
+    """Turn an official TensorFlow checkpoint into a model of preset full; TensorFlow itself is not needed."""
     from feelvos_lab.tf_import.convert import import_checkpoint
 
     if out.exists():
