@@ -66,7 +66,7 @@ def test_a_spec_is_read_with_its_configurations_and_paper_rows(tmp_path):
         (("paper: 2", "paper: 9"), ["has no row '9'"]),
         (("paper_table: ablation", "paper_table: ablations"), ["unknown paper_table 'ablations'"]),
         (("paper_table: ablation\n", ""), ["no paper_table is given"]),
-        (("worker.ipynb", "walker.ipynb"), ["there is no notebook"]),
+        (("worker.ipynb", "walker.ipynb"), ["there is no", "walker.ipynb"]),
         (("  narrow:", "  Narrow_1:"), ["a variant's name must be", "'Narrow_1'"]),
         (("question:", "question: ["), ["is not YAML"]),
         (("question: Does a wider window help?\n", ""), ["the key 'question' is missing"]),

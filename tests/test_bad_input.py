@@ -172,7 +172,7 @@ def test_the_tools_for_notebooks_end_in_one_sentence_too(room: Path) -> None:
         command = [sys.executable, "-m", "feelvos_lab", *command, str(room / "none.ipynb")]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode != 0 and "Traceback" not in done.stderr
-        assert done.stderr.endswith(f"there is no notebook {room / 'none.ipynb'}\n"), done.stderr
+        assert done.stderr.endswith(f"there is no {room / 'none.ipynb'}\n"), done.stderr
 
 
 def _snapshot(folder: Path) -> dict[str, bytes]:

@@ -1,4 +1,8 @@
-"""Notebooks as files: read their parameters, lint them, strip them."""
+"""Notebooks as files: read them and their parameters, strip their outputs.
+
+The JSON is read as it is, without `nbformat.read`: that replaces missing and repeated cell ids by random ones, which
+`lessons.rules.lint` must report and `strip` must not write.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from feelvos_lab.errors import LabError
+from feelvos_lab.files.atomic import read_json, write_text
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class Parameter:
 
 
 def papermill_path(path: Path | str) -> str:
-    """The path as papermill must be told it: it takes `{name}` in one for a parameter to fill in."""
+    """The path with its braces doubled: papermill replaces `{name}` in a path by the parameter of that name."""
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
@@ -30,34 +35,27 @@ def read_notebook(path: Path) -> dict[str, Any]:
     """The notebook's JSON.
 
     Raises:
-        LabError: no such file, or one that is no notebook of format 4.
+        LabError: no such file, or not a notebook of format 4.
     """
-    try:
-        book = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise LabError(f"there is no notebook {path}") from None
-    except (ValueError, RecursionError) as error:
-        raise LabError(f"{path} is not a notebook: {error}") from None
-    except OSError as error:
-        raise LabError(f"{path} cannot be read: {error.strerror or error}") from None
-    if not isinstance(book, dict) or book.get("nbformat") != 4 or not isinstance(book.get("cells"), list):
+    book = read_json(path)
+    if book.get("nbformat") != 4 or not isinstance(book.get("cells"), list):
         raise LabError(f"{path} must be a notebook of nbformat 4")
     for number, cell in enumerate(book["cells"], 1):
-        _check_cell(cell, f"cell {number} of {path}")
+        if expected := _wrong_form(cell):
+            raise LabError(f"cell {number} of {path} must {expected}")
     return book
 
 
-def _check_cell(cell: Any, where: str) -> None:
-    """Raise unless the cell has the form that everything here relies on."""
+def _wrong_form(cell: Any) -> str:
+    """What the cell must be or have for the library to read it; empty if it is and has all that."""
     if not isinstance(cell, dict) or cell.get("cell_type") not in ("code", "markdown", "raw"):
-        raise LabError(f"{where} must be of cell_type code, markdown or raw")
-    text, notes = cell.get("source", ""), cell.get("metadata", {})
+        return "be of cell_type code, markdown or raw"
+    text, metadata = cell.get("source", ""), cell.get("metadata", {})
     if not isinstance(text, str) and not (isinstance(text, list) and all(isinstance(line, str) for line in text)):
-        raise LabError(f"{where} must have a source of text or lines of text")
-    if not isinstance(notes, dict) or not isinstance(notes.get("tags", []), list):
-        raise LabError(f"{where} must have metadata whose tags are a list")
-    if not isinstance(cell.get("id", ""), str):
-        raise LabError(f"{where} must have an id of text")
+        return "have a source of text or lines of text"
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("tags", []), list):
+        return "have metadata whose tags are a list"
+    return "" if isinstance(cell.get("id", ""), str) else "have an id of text"
 
 
 def source(cell: dict[str, Any]) -> str:
@@ -71,11 +69,7 @@ def tags(cell: dict[str, Any]) -> list[str]:
 
 
 def read_parameters(path: Path) -> dict[str, Parameter]:
-    """The parameters of a notebook by name, from the one cell tagged `parameters`.
-
-    Raises:
-        LabError: no such cell or several, or a line that is not `name: type = literal`.
-    """
+    """The parameters of a notebook by name, from its one cell tagged `parameters`."""
     found = [cell for cell in read_notebook(path)["cells"] if "parameters" in tags(cell)]
     if len(found) != 1:
         raise LabError(f"{path} must have one cell tagged 'parameters', it has {len(found)}")
@@ -83,17 +77,17 @@ def read_parameters(path: Path) -> dict[str, Parameter]:
 
 
 def parse_parameters(text: str, *, where: str) -> dict[str, Parameter]:
-    """The parameters that the cell's text declares; nothing in it is executed.
+    """The parameters that the text of a cell declares, a line `name: type = literal  # help` each; nothing is executed.
 
     Raises:
-        LabError: a line that is not `name: type = literal`, or a name declared twice.
+        LabError: a line of another form, or a name declared twice.
     """
     try:
         body = ast.parse(text).body
     except SyntaxError as error:
         line = f" in line {error.lineno}" if error.lineno else ""
         raise LabError(f"the parameters cell of {where} does not parse: {error.msg}{line}") from None
-    except (ValueError, RecursionError, MemoryError) as error:  # zero bytes, or brackets without end
+    except (ValueError, RecursionError, MemoryError) as error:  # null bytes, or very deep nesting
         raise LabError(f"the parameters cell of {where} does not parse: {error}") from None
     lines = text.splitlines()
     parameters: dict[str, Parameter] = {}
@@ -115,12 +109,10 @@ def parse_parameters(text: str, *, where: str) -> dict[str, Parameter]:
 
 
 def strip(path: Path) -> bool:
-    """Remove outputs, execution counts and editors' traces from a notebook file; True when that changed it."""
-    path = Path(path)
+    """Remove outputs, execution counts and the metadata that editors leave; True if that changed the file."""
     book = read_notebook(path)
     for cell in book["cells"]:
-        kept = {"tags": tags(cell)} if tags(cell) else {}
-        cell["metadata"] = kept
+        cell["metadata"] = {"tags": tags(cell)} if tags(cell) else {}
         cell["source"] = source(cell).splitlines(keepends=True)
         if cell["cell_type"] == "code":
             cell["outputs"], cell["execution_count"] = [], None
@@ -131,5 +123,5 @@ def strip(path: Path) -> bool:
     text = json.dumps(book, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     if text == path.read_text(encoding="utf-8"):
         return False
-    path.write_text(text, encoding="utf-8")
+    write_text(path, text)
     return True
