@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from feelvos_lab.ablation.record import PLAN, write_record
+from feelvos_lab.ablation.record import write_record
 from feelvos_lab.ablation.runs import plan
 from feelvos_lab.ablation.spec import Spec
+from feelvos_lab.ablation.worker import PLAN
 from feelvos_lab.files.atomic import write_json
 
 EFFECT = {"full": 0.6, "narrow": 0.5, "blind": 0.4}

@@ -276,7 +276,13 @@ SABOTAGES = (
         "",
         SWEEP,
     ),
-    Sabotage("stale-is-ok", "ablation/runs.py", "            if not same:", "            if False:", SWEEP),
+    Sabotage(
+        "stale-is-ok",
+        "ablation/runs.py",
+        'if read_json(folder / PLAN).get("fingerprint") != planned.fingerprint:',
+        "if False:",
+        SWEEP,
+    ),
     Sabotage(
         "notebook-may-disobey",
         "ablation/runs.py",

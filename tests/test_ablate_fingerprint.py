@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from ablate_standin import record_by_hand, write_spec
 
-from feelvos_lab.ablation.record import PLAN, RECORD
+from feelvos_lab.ablation.record import RECORD
 from feelvos_lab.ablation.runs import PACKAGE, fingerprint, number_sources, plan, with_state
 from feelvos_lab.ablation.spec import load_spec
+from feelvos_lab.ablation.worker import PLAN
 from feelvos_lab.config import configure
 from feelvos_lab.errors import LabError
 from feelvos_lab.model import checkpoint

@@ -12,9 +12,9 @@ import pytest
 from ablate_standin import SPEC, record_by_hand, write_spec
 
 from feelvos_lab.ablation.execute import Sweep, left_text, seconds_left, status_text, sweep_lock, under_way
-from feelvos_lab.ablation.record import PLAN
 from feelvos_lab.ablation.runs import plan
 from feelvos_lab.ablation.spec import Spec, load_spec
+from feelvos_lab.ablation.worker import PLAN
 from feelvos_lab.cli import main as cli
 from feelvos_lab.files.atomic import write_json
 

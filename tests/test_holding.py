@@ -17,9 +17,9 @@ import pytest
 from ablate_standin import record_by_hand, write_spec
 
 from feelvos_lab.ablation import dask_cluster, execute, local_runs
-from feelvos_lab.ablation.record import UNFINISHED
 from feelvos_lab.ablation.runs import plan
 from feelvos_lab.ablation.spec import load_spec
+from feelvos_lab.ablation.worker import UNFINISHED
 from feelvos_lab.cli import main as cli
 from feelvos_lab.config import configure
 from feelvos_lab.errors import LabError

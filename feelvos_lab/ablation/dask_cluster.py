@@ -28,9 +28,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from feelvos_lab.ablation.local_runs import conclude, end, plan_content, start
-from feelvos_lab.ablation.record import FAILURE, PLAN
-from feelvos_lab.ablation.runs import Outcome, PlannedRun, fingerprint, with_state
+from feelvos_lab.ablation.runs import PlannedRun, fingerprint, with_state
 from feelvos_lab.ablation.spec import Spec
+from feelvos_lab.ablation.worker import FAILURE, PLAN
 from feelvos_lab.errors import LabError
 from feelvos_lab.files.atomic import write_json
 
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 ANSWER = 10.0  # seconds a scheduler gets to answer
+
+KEPT = "the runs that had finished are kept, and the same command makes the rest"
 
 ALONE = 60.0  # seconds in which another worker may come when the last has gone
 
@@ -105,7 +107,7 @@ def _quiet() -> Iterator[None]:
             log.setLevel(level)
 
 
-def run_there(todo: Sequence[tuple[int, PlannedRun]], spec: Spec, client: Client) -> Iterator[Outcome]:
+def run_there(todo: Sequence[PlannedRun], spec: Spec, *, client: Client) -> Iterator[tuple[PlannedRun, float]]:
     """Make the runs on the cluster's workers, one a worker thread; each is told when its files are here.
 
     Closing the iterator stops those that run.
@@ -116,22 +118,20 @@ def run_there(todo: Sequence[tuple[int, PlannedRun]], spec: Spec, client: Client
     """
     began = time.monotonic()
     address = client.scheduler.address
-    waiting: dict[Future, tuple[int, PlannedRun]] = {}
-    for number, planned in todo:
+    text = spec.notebook.read_text(encoding="utf-8")
+    waiting: dict[Future, PlannedRun] = {}
+    for planned in todo:
         key = f"{planned.folder.name}-{uuid.uuid4().hex[:8]}"
-        waiting[client.submit(make_run, _package(planned, spec), key=key, pure=False)] = (number, planned)
+        package = {"text": text, "plan": plan_content(planned, spec), "digest": planned.variant.digest}
+        waiting[client.submit(make_run, package, key=key, pure=False)] = planned
     workers = _Workers(client)
     try:
         while waiting:
             time.sleep(0.1)
             workers.require()
             for future in [f for f in waiting if f.done() or f.status in ("lost", "cancelled")]:
-                number, planned = waiting[future]
                 if future.status in ("lost", "cancelled"):
-                    raise LabError(
-                        f"the scheduler at {address} went away; the runs that had finished are kept, and the same "
-                        "command makes the rest"
-                    )
+                    raise LabError(f"the scheduler at {address} went away; {KEPT}")
                 seconds = time.monotonic() - began
                 if future.status == "finished":
                     files, seconds = future.result()
@@ -140,10 +140,10 @@ def run_there(todo: Sequence[tuple[int, PlannedRun]], spec: Spec, client: Client
                     if isinstance(error, OtherSources):
                         raise LabError(str(error))
                     files = {FAILURE: _failure(error)}
+                planned = waiting.pop(future)
                 _keep(planned, spec, files)
-                del waiting[future]
-                future.release()  # its bytes need not stay in the cluster's memory
-                yield Outcome(number, with_state(planned), seconds)
+                future.release()  # frees its bytes in the cluster's memory
+                yield with_state(planned), seconds
     finally:
         if waiting and client.status == "running":
             with contextlib.suppress(OSError, TimeoutError):
@@ -168,10 +168,8 @@ class _Workers:
         if found:
             self.there = now
         elif now > self.there + ALONE:
-            raise LabError(
-                f"the last worker of {self.client.scheduler.address} went away and none came within {ALONE:.0f} s; the "
-                "runs that had finished are kept, and the same command makes the rest"
-            )
+            address = self.client.scheduler.address
+            raise LabError(f"the last worker of {address} went away and none came within {ALONE:.0f} s; {KEPT}")
 
 
 def make_run(package: Mapping[str, Any]) -> tuple[dict[str, bytes], float]:
@@ -186,19 +184,17 @@ def make_run(package: Mapping[str, Any]) -> tuple[dict[str, bytes], float]:
     worker = get_worker()
     key, began = worker.get_current_task(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="feelvos-run-", dir=worker.local_directory) as place:
-        notebook = Path(place) / package["notebook"]
+        planned = package["plan"]
+        notebook, folder = Path(place) / Path(planned["notebook"]).name, Path(place) / "run"
         notebook.write_text(package["text"], encoding="utf-8")
-        content = dict(package["plan"])
-        parameters = {name: value for name, value in content["parameters"].items() if name != "folder"}
-        if fingerprint(notebook, parameters, package["digest"]) != content["fingerprint"]:
+        parameters = {name: value for name, value in planned["parameters"].items() if name != "folder"}
+        if fingerprint(notebook, parameters, package["digest"]) != planned["fingerprint"]:
             raise OtherSources(
                 f"the worker on {socket.gethostname()} has other sources or checkpoints than this machine: install "
                 "the same commit on both"
             )
-        folder = Path(place) / "run"
-        folder.mkdir()
-        content |= {"notebook": str(notebook), "parameters": {**parameters, "folder": str(folder)}}
-        write_json(folder / PLAN, content)
+        parameters["folder"] = str(folder)
+        write_json(folder / PLAN, {**planned, "notebook": str(notebook), "parameters": parameters})
         process = start(folder, {})
         try:
             while process.poll() is None:
@@ -222,46 +218,30 @@ def _wanted(worker: Any, key: str) -> bool:
     return task is not None and task.state in ("executing", "long-running")
 
 
-def _package(planned: PlannedRun, spec: Spec) -> dict[str, Any]:
-    """All that a worker needs to make a run."""
-    return {
-        "notebook": spec.notebook.name,
-        "text": spec.notebook.read_text(encoding="utf-8"),
-        "plan": plan_content(planned, spec),
-        "digest": planned.variant.digest,
-    }
-
-
 def _keep(planned: PlannedRun, spec: Spec, files: Mapping[str, bytes]) -> None:
-    """Write a run's files, all of them or none, in the place of what was there.
+    """Write a run's files, all of them or none, in place of what was there.
 
     Raises:
         LabError: a name outside the run's folder, or a folder that cannot be written.
     """
-    try:
-        _replace(planned, spec, files)
-    except OSError as error:
-        raise LabError(f"the folder {planned.folder} cannot be written: {error.strerror or error}") from error
-
-
-def _replace(planned: PlannedRun, spec: Spec, files: Mapping[str, bytes]) -> None:
     folder = planned.folder
-    unfinished = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    for name, content in files.items():
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts:
-            raise LabError(f"a worker sent a file that would lie outside the run's folder: {name!r}")
-        target = unfinished / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
-    write_json(unfinished / PLAN, plan_content(planned, spec))
-    before = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(before, ignore_errors=True)
-    if folder.exists():
-        os.replace(folder, before)
-    os.replace(unfinished, folder)
-    shutil.rmtree(before, ignore_errors=True)
+    new, old = (folder.with_name(f".{folder.name}.{part}") for part in ("part", "old"))
+    try:
+        shutil.rmtree(new, ignore_errors=True)
+        for name, content in files.items():
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts:
+                raise LabError(f"a worker sent a file that would lie outside the run's folder: {name!r}")
+            (new / path).parent.mkdir(parents=True, exist_ok=True)
+            (new / path).write_bytes(content)
+        write_json(new / PLAN, plan_content(planned, spec))
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(new, folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise LabError(f"the folder {folder} cannot be written: {error.strerror or error}") from error
 
 
 def _failure(error: BaseException) -> bytes:

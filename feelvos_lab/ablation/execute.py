@@ -11,14 +11,16 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
+from feelvos_lab.ablation.dask_cluster import connected, run_there
 from feelvos_lab.ablation.local_runs import run_here
-from feelvos_lab.ablation.record import PLAN
 from feelvos_lab.ablation.results import seeds_there
-from feelvos_lab.ablation.runs import METRIC_NAMES, PlannedRun, count_states, plan
+from feelvos_lab.ablation.runs import METRIC_NAMES, PlannedRun, count_states, plan, with_state
 from feelvos_lab.ablation.spec import Spec
+from feelvos_lab.ablation.worker import PLAN
 from feelvos_lab.errors import LabError
 from feelvos_lab.files import lock
 
@@ -171,51 +173,43 @@ def run(
     if workers < 1:
         raise LabError(f"workers must be at least 1, got {workers}")
     runs = plan(spec, seeds, root)
-    if not (todo := _todo(runs)):
+    if not (todo := _not_ok(runs)):
         progress(f"{spec.name}: all {len(runs)} runs are done, nothing to train")
         return runs
     with contextlib.ExitStack() as stack:
         if scheduler is None:
-            from feelvos_lab.deterministic import VARIABLES
+            variables: Mapping[str, str] = {}
+            if deterministic:
+                from feelvos_lab.deterministic import VARIABLES as variables  # imports torch: seconds
 
             workers = min(workers, len(todo))
             threads = 1 if deterministic else max(1, cores // workers)
             where = f"{workers} at a time, {threads} thread(s) each"
+            make = partial(run_here, workers=workers, threads=threads, variables=variables)
         else:
-            from feelvos_lab.ablation.dask_cluster import connected, run_there
-
             client = stack.enter_context(connected(scheduler))
             workers = sum(client.nthreads().values())
             where = f"on {workers} worker thread(s) of {scheduler}" if workers else f"{scheduler} has no worker yet"
+            make = partial(run_there, client=client)
         sweep = Sweep(began=time.time(), workers=max(1, workers), scheduler=scheduler, seeds=[r.seed for r in runs])
         stack.enter_context(sweep_lock(Path(root) / "runs" / spec.name, sweep))
-        runs = plan(spec, seeds, root)  # again: a sweep that held the folder until now may have ended some
-        todo = _todo(runs)
-        if scheduler is None:
-            variables = VARIABLES if deterministic else {}
-            outcomes = run_here(todo, spec, workers=workers, threads=threads, variables=variables)
-        else:
-            outcomes = run_there(todo, spec, client)
-        stack.enter_context(contextlib.closing(outcomes))
+        runs = [with_state(one) for one in runs]  # again: a sweep that held the lock until now may have ended some
+        todo = _not_ok(runs)
         progress(f"{spec.name}: {len(runs)} runs ({count_states(runs)}); {where}")
-        waiting = len(todo)
-        for outcome in outcomes:
-            runs[outcome.number - 1] = done = outcome.run
-            waiting -= 1
-            left = f"; {left_text(seconds_left(runs, workers=sweep.workers))} left" if waiting else ""
-            progress(f"[{outcome.number}/{len(runs)}] {done.name} … {_told(done, spec, outcome.seconds)}{left}")
+        outcomes = stack.enter_context(contextlib.closing(make(todo, spec)))
+        for count, (done, seconds) in enumerate(outcomes, 1):
+            runs[done.number - 1] = done
+            if done.state == "ok":
+                told = f"ok {METRIC_NAMES[spec.metric]} {done.mean(spec.metric):.1f} in {seconds:.0f} s"
+            else:
+                told = f"{done.state} after {seconds:.0f} s: {done.reason} (see {done.notebook})"
+            left = f"; {left_text(seconds_left(runs, workers=sweep.workers))} left" if count < len(todo) else ""
+            progress(f"[{done.number}/{len(runs)}] {done.name} … {told}{left}")
     return runs
 
 
-def _todo(runs: Sequence[PlannedRun]) -> list[tuple[int, PlannedRun]]:
-    """The runs that are not ok, with their places from 1 on."""
-    return [(number, planned) for number, planned in enumerate(runs, 1) if planned.state != "ok"]
-
-
-def _told(done: PlannedRun, spec: Spec, seconds: float) -> str:
-    if done.state != "ok":
-        return f"{done.state} after {seconds:.0f} s: {done.reason} (see {done.notebook})"
-    return f"ok {METRIC_NAMES[spec.metric]} {done.mean(spec.metric):.1f} in {seconds:.0f} s"
+def _not_ok(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
+    return [planned for planned in runs if planned.state != "ok"]
 
 
 def _cores() -> int:

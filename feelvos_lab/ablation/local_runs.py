@@ -1,4 +1,7 @@
-"""One run in a fresh Python process: started in its folder, concluded when it has ended, stopped when it must."""
+"""Make runs on this machine, each in a fresh Python process.
+
+How a run is started, ended and concluded is said here once; `dask_cluster` uses the same three functions.
+"""
 
 from __future__ import annotations
 
@@ -12,64 +15,60 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from feelvos_lab.ablation.record import FAILURE, PLAN, RECORD, UNFINISHED
-from feelvos_lab.ablation.runs import Outcome, PlannedRun, with_state
+from feelvos_lab.ablation.record import RECORD
+from feelvos_lab.ablation.runs import PlannedRun, with_state
 from feelvos_lab.ablation.spec import Spec
+from feelvos_lab.ablation.worker import FAILURE, NOTEBOOK, PLAN, UNFINISHED
 from feelvos_lab.errors import LabError
 from feelvos_lab.files.atomic import read_json, remove_unfinished, write_json
 from feelvos_lab.files.lock import acquire
 
-PATIENCE = 10.0  # seconds a stopped run gets to end its kernel
+PATIENCE = 10.0  # seconds that a stopped run gets to end its kernel
 
-ORPHANS = 30.0  # seconds for what a killed sweep left running, which ends by itself
+ORPHANS = 30.0  # seconds for the processes of a killed sweep, which end by themselves
 
-NOTEBOOK, LOG = "notebook.ipynb", "log.txt"
+LOG = "log.txt"
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 def run_here(
-    todo: Sequence[tuple[int, PlannedRun]],
-    spec: Spec,
-    *,
-    workers: int,
-    threads: int,
-    variables: Mapping[str, str] | None = None,
-) -> Iterator[Outcome]:
-    """Make the runs on this machine, `workers` at a time with so many threads each; each is told when it has ended.
+    todo: Sequence[PlannedRun], spec: Spec, *, workers: int, threads: int, variables: Mapping[str, str]
+) -> Iterator[tuple[PlannedRun, float]]:
+    """Make the runs, `workers` at a time with `threads` threads each; yield each with its seconds when it has ended.
 
-    `variables` are set in each run's environment.
-
-    Closing the iterator stops those that run.
+    `variables` are set in each run's environment. Closing the iterator stops the running ones.
 
     Raises:
-        LabError: a run's folder cannot be written, as on a full disk, or something else still works there.
+        LabError: a run's folder cannot be written, as on a full disk, or another process still works there.
     """
-    queue, running = list(todo), dict[int, tuple[PlannedRun, subprocess.Popen[bytes], float]]()
+    variables = {**dict.fromkeys(THREADS, str(threads)), **variables}
+    queue, running = list(todo), dict[subprocess.Popen[bytes], tuple[PlannedRun, float]]()
     try:
         while queue or running:
             while queue and len(running) < workers:
-                number, planned = queue.pop(0)
-                process = _begin(planned, spec, {**dict.fromkeys(THREADS, str(threads)), **(variables or {})})
-                running[number] = (planned, process, time.monotonic())
+                planned = queue.pop(0)
+                running[_begin(planned, spec, variables)] = (planned, time.monotonic())
             time.sleep(0.05)
-            for number, (planned, process, began) in list(running.items()):
-                if process.poll() is not None:
-                    del running[number]
-                    conclude(planned.folder, process.returncode)
-                    yield Outcome(number, with_state(planned), time.monotonic() - began)
-    finally:
-        interrupted = [end(process) for _, process, _ in running.values()]  # all, before anything is written
-        for (planned, process, _), it in zip(running.values(), interrupted, strict=True):
-            if not it:
+            for process in [process for process in running if process.poll() is not None]:
+                planned, began = running.pop(process)
                 conclude(planned.folder, process.returncode)
-            else:  # missing, neither ok nor failed: UNFINISHED is there
+                yield with_state(planned), time.monotonic() - began
+    finally:
+        stopped = [end(process) for process in running]  # all of them, before anything is written
+        for (process, (planned, _)), was_running in zip(running.items(), stopped, strict=True):
+            if not was_running:
+                conclude(planned.folder, process.returncode)
+            else:  # missing, neither ok nor failed: UNFINISHED is still there
                 for name in (RECORD, FAILURE):
                     (planned.folder / name).unlink(missing_ok=True)
 
 
 def _begin(planned: PlannedRun, spec: Spec, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start a run in its folder, once nobody else works there. Its process and kernel hold the folder, not this one."""
+    """Start a run in its folder once no other process works there.
+
+    The lock is inherited by the run's process and its kernel, and released here.
+    """
     folder = planned.folder
     held = acquire(folder / UNFINISHED, f"making the run {folder}, left by a sweep that was killed", patience=ORPHANS)
     try:
@@ -82,22 +81,19 @@ def _begin(planned: PlannedRun, spec: Spec, variables: Mapping[str, str]) -> sub
         os.close(held)
 
 
-def plan_content(planned: PlannedRun, spec: Spec, *, folder: Path | None = None) -> dict[str, Any]:
-    """What `plan.json` says to the process that makes the run; `folder` in place of the planned one."""
+def plan_content(planned: PlannedRun, spec: Spec) -> dict[str, Any]:
+    """The content of `plan.json`, which the process that makes the run reads."""
     return {
         "spec": spec.name,
         "variant": planned.variant.name,
         "notebook": str(spec.notebook),
-        "parameters": {**planned.parameters, "folder": str((folder or planned.folder).resolve())},
+        "parameters": {**planned.parameters, "folder": str(planned.folder.resolve())},
         "fingerprint": planned.fingerprint,
     }
 
 
 def clear(planned: PlannedRun) -> None:
-    """Keep the checkpoints of the very same run, so that it goes on; remove those of any other.
-
-    What tells that the run did not end stays.
-    """
+    """Remove what another run left in the folder; of the same run keep the checkpoints, so that it resumes."""
     folder = planned.folder
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -117,7 +113,7 @@ def clear(planned: PlannedRun) -> None:
 def start(folder: Path, variables: Mapping[str, str], *, held: int | None = None) -> subprocess.Popen[bytes]:
     """Start the run whose `plan.json` lies in `folder`, with some environment variables set.
 
-    It stops when this process is gone. `held` is the open lock file of the folder, which it removes when it ends.
+    It ends when this process is gone. `held` is the open lock file of the folder, which it removes when it ends.
     """
     passed = [] if held is None else [held]
     with open(folder / LOG, "wb") as log:
@@ -133,7 +129,7 @@ def start(folder: Path, variables: Mapping[str, str], *, held: int | None = None
 
 
 def end(process: subprocess.Popen[bytes]) -> bool:
-    """End the process if it still runs, after some seconds for its kernel; whether it did."""
+    """End the process if it still runs, after some seconds for its kernel; returns whether it was running."""
     if process.poll() is not None:
         return False
     process.terminate()
@@ -146,16 +142,14 @@ def end(process: subprocess.Popen[bytes]) -> bool:
 
 
 def conclude(folder: Path, code: int) -> None:
-    """Say in `failed.json` why there is no record, where the process could not say it itself."""
-    if code != 0 and not (folder / FAILURE).exists():
-        write_json(folder / FAILURE, {"error": _ending(code)})
-    if code == 0 and not (folder / RECORD).exists():
-        write_json(folder / FAILURE, {"error": "the notebook ran through but wrote no record"})
-    (folder / UNFINISHED).unlink(missing_ok=True)  # where the process could not do it itself
-
-
-def _ending(code: int) -> str:
+    """After the process has ended: write to `failed.json` why there is no record, if it did not do so itself."""
     if code < 0:
         hint = " (out of memory?)" if -code == signal.SIGKILL else ""
-        return f"the process was ended by {signal.Signals(-code).name}{hint}"
-    return f"the process ended with code {code}, see {LOG}"
+        reason = f"the process was ended by {signal.Signals(-code).name}{hint}"
+    elif code > 0:
+        reason = f"the process ended with code {code}, see {LOG}"
+    else:
+        reason = "the notebook ran through but wrote no record"
+    if not (folder / (FAILURE if code else RECORD)).exists():
+        write_json(folder / FAILURE, {"error": reason})
+    (folder / UNFINISHED).unlink(missing_ok=True)  # a process that was killed could not remove it

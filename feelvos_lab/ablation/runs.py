@@ -1,14 +1,11 @@
-"""Whether a finished run still says what the code would measure now.
+"""The runs that an experiment asks for, each with its state; nothing is started or written.
 
-A run's fingerprint is a hash of its configuration, its seed, the worker notebook's code cells up to the one tagged
-`record` (what comes later draws, and cannot change a number), and the library's sources that can change one. Comments,
-docstrings and layout do not count: sources are compared as syntax trees.
+A run's identity is its folder, `<variant>-s<seed>-<8 hex of the configuration>`. It has one of four states: `ok`,
+`failed`, `stale` (code or notebook changed since) or `missing` (never run, running, or interrupted).
 
-From an experiment to the runs that it asks for, each with its state; nothing is started or written.
-
-A run's identity is its folder, `<variant>-s<seed>-<8 hex of the configuration>`; its fingerprint (see fingerprint.py)
-says whether the record there is what the code would measure now. Four states, shown and never mixed:
-`ok`, `failed`, `stale` (code or notebook changed since), `missing` (never run, under way, or interrupted).
+Whether a run is stale is told by its fingerprint: a hash of its configuration, its seed, the worker notebook's code
+cells up to the one tagged `record` (later cells draw, and cannot change a number), and the library's sources that can
+change a number. Sources are compared as syntax trees, so comments, docstrings and layout do not count.
 """
 
 from __future__ import annotations
@@ -17,22 +14,22 @@ import ast
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import feelvos_lab
-from feelvos_lab.ablation.record import FAILURE, PLAN, RECORD, UNFINISHED, read_record
+from feelvos_lab.ablation.record import RECORD, read_record
 from feelvos_lab.ablation.spec import Spec, Variant, check_seeds
+from feelvos_lab.ablation.worker import FAILURE, PLAN, UNFINISHED
 from feelvos_lab.errors import LabError
 from feelvos_lab.files.atomic import read_json
 from feelvos_lab.files.notebooks import read_notebook, source, tags
-from feelvos_lab.model.checkpoint import read_card, shipped_path
 
 PACKAGE = Path(feelvos_lab.__file__).parent
 
-# Everything that train, infer and evaluate import, directly or not; a test holds the list complete.
+# Everything that training, inference and evaluation import, directly or not; a test holds the list complete.
 SOURCES = (
     "config.py",
     "data/**/*.py",
@@ -41,83 +38,25 @@ SOURCES = (
     "inference/propagation.py",
     "evaluation/**/*.py",
 )
-HARMLESS = ("model/matching/naive.py", "model/matching/dense.py")  # the slow twins, which tests and lessons alone call
-
-
-def number_sources(package: Path | None = None) -> list[Path]:
-    """The library's files that can change a number, sorted; `package` is another copy of its folder."""
-    package = PACKAGE if package is None else package
-    found = {path for pattern in SOURCES for path in package.glob(pattern)}
-    return sorted(found - {package / name for name in HARMLESS})
-
-
-def fingerprint(notebook: Path, parameters: Mapping[str, Any], digest: str) -> str:
-    """16 hexadecimal digits that differ when the run's number could.
-
-    Args:
-        notebook: the worker that will run.
-        parameters: what is injected into it, without the output folder.
-        digest: the variant's, which holds the preset's values too.
-
-    Raises:
-        LabError: there is a parameter `start` of another value than "trunk" or "all", or no shipped checkpoint.
-    """
-    parts = [json.dumps(dict(parameters), sort_keys=True), digest]
-    parts += [_meaning(code) for code in worker_code(notebook)]
-    if start := parameters.get("start"):  # weights that a training starts from change its number as sources do
-        if start not in ("trunk", "all"):
-            raise LabError(f"start must be 'trunk' or 'all', got {start!r}")
-        parts.append(read_card(shipped_path(parameters["preset"]))["sha256"])
-    parts += [f"{path.relative_to(PACKAGE)}:{_file_meaning(path)}" for path in number_sources()]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-def worker_code(notebook: Path) -> list[str]:
-    """The code cells that can change a number: up to the cell tagged `record`, or all where there is none."""
-    cells = [cell for cell in read_notebook(notebook)["cells"] if cell["cell_type"] == "code"]
-    last = next((i for i, cell in enumerate(cells) if "record" in tags(cell)), len(cells) - 1)
-    return [source(cell) for cell in cells[: last + 1]]
-
-
-def _file_meaning(path: Path) -> str:
-    stat = path.stat()
-    return _cached_meaning(path, stat.st_mtime_ns, stat.st_size)
-
-
-@lru_cache(maxsize=512)
-def _cached_meaning(path: Path, modified: int, size: int) -> str:
-    return hashlib.sha256(_meaning(path.read_text(encoding="utf-8")).encode()).hexdigest()
-
-
-def _meaning(code: str) -> str:
-    """The code's syntax tree without docstrings and positions; the text itself where it is not plain Python."""
-    try:
-        tree = ast.parse(code)
-    except SyntaxError:  # `%matplotlib inline` and the like
-        return code
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and ast.get_docstring(
-            node, clean=False
-        ):
-            node.body = node.body[1:]
-    return ast.dump(tree)
-
-
-State = Literal["ok", "failed", "stale", "missing"]
+HARMLESS = ("model/matching/naive.py", "model/matching/dense.py")  # the slow twins, called by tests and lessons only
 
 METRIC_NAMES = {"JF": "J&F", "J": "J", "F": "F"}
+
+State = Literal["ok", "failed", "stale", "missing"]
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run: a variant with a seed, where it lives, and how far it is."""
+    """One run: a variant with a seed, its folder, and its state."""
 
+    number: int  # its place in the plan, from 1 on
     variant: Variant
     seed: int
     folder: Path
     fingerprint: str
-    state: State
+    state: State = "missing"
     reason: str = ""  # why it failed, in one line
+    measured: dict[str, Any] = field(default_factory=dict, repr=False)  # the record of a run that is ok
 
     @property
     def name(self) -> str:
@@ -138,49 +77,37 @@ class PlannedRun:
         return 100 * sum(row[metric] for row in scores) / len(scores)
 
     def seconds(self) -> float:
-        """What training and testing took, of a run that is ok."""
+        """Training and test time of a run that is ok."""
         record = self.record()
         return record["train_seconds"] + record["test_seconds"]
 
     def record(self) -> dict[str, Any]:
-        """The record of a run that is ok.
+        """The record, as it was when the state was determined.
 
         Raises:
-            LabError: it is not.
+            LabError: the run is not ok.
         """
         if self.state != "ok":
             raise LabError(f"{self.name} is {self.state}, so it has no number to show")
-        return read_record(self.folder)
-
-
-class Outcome(NamedTuple):
-    """A run that has ended."""
-
-    number: int  # its place among the experiment's runs, from 1 on
-    run: PlannedRun  # with its state now
-    seconds: float
+        return self.measured
 
 
 def plan(spec: Spec, seeds: Sequence[int] | None = None, root: Path = Path("experiments")) -> list[PlannedRun]:
-    """All runs of an experiment with their present states; nothing is started or written.
+    """All runs of an experiment with their present states.
 
     Args:
         spec: the experiment.
-        seeds: in place of the file's.
+        seeds: instead of the file's; distinct integers from 0 on.
         root: runs live in `root/runs/<spec>/`.
-
-    Raises:
-        LabError: seeds that are no distinct integers from 0 on.
     """
     chosen = tuple(spec.seeds if seeds is None else seeds)
     check_seeds(chosen, where="seeds")
-    runs = []
+    runs: list[PlannedRun] = []
     for seed in chosen:
         for variant in spec.variants:
             folder = Path(root) / "runs" / spec.name / f"{variant.name}-s{seed}-{variant.digest}"
-            run = PlannedRun(variant, seed, folder, "", "missing")
-            mark = fingerprint(spec.notebook, run.parameters, variant.digest)
-            runs.append(with_state(replace(run, fingerprint=mark)))
+            mark = fingerprint(spec.notebook, {**variant.parameters, "seed": seed}, variant.digest)
+            runs.append(with_state(PlannedRun(len(runs) + 1, variant, seed, folder, mark)))
     return runs
 
 
@@ -190,29 +117,29 @@ def count_states(runs: Sequence[PlannedRun]) -> str:
 
 
 def with_state(planned: PlannedRun) -> PlannedRun:
-    """The run with the state that its folder shows."""
+    """The run with the state that its folder shows now."""
     folder = planned.folder
-    state: State
+    record: dict[str, Any] = {}
+    state: State = "missing"
     reason = ""
-    if (folder / UNFINISHED).exists() or not ((folder / RECORD).exists() or (folder / FAILURE).exists()):
-        state = "missing"  # a record alone does not do: the page is written after it
-    else:
+    ended = (folder / RECORD).exists() or (folder / FAILURE).exists()
+    if ended and not (folder / UNFINISHED).exists():  # a record is not enough: the notebook's page is written after it
         try:
-            same = read_json(folder / PLAN).get("fingerprint") == planned.fingerprint
-            if not same:
+            if read_json(folder / PLAN).get("fingerprint") != planned.fingerprint:
                 state = "stale"
             elif (folder / FAILURE).exists():
-                state, reason = "failed", str(read_json(folder / FAILURE).get("error", "no reason told"))
+                state, reason = "failed", str(read_json(folder / FAILURE).get("error", "no reason given"))
             else:
-                reason = _mismatch(planned, read_record(folder))
+                record = read_record(folder)
+                reason = _mismatch(planned, record)
                 state = "failed" if reason else "ok"
         except LabError as error:
             state, reason = "failed", str(error)
-    return replace(planned, state=state, reason=reason)
+    return replace(planned, state=state, reason=reason, measured=record)
 
 
 def _mismatch(planned: PlannedRun, record: dict[str, Any]) -> str:
-    """What the record says other than the plan did: a notebook that does not obey its parameters is no evidence."""
+    """Where the record contradicts the plan: a notebook that ignores its parameters is no evidence."""
     wanted = {"seed": planned.seed, "split": planned.variant.parameters.get("split", record["split"])}
     if planned.variant.config is not None:
         wanted["digest"] = planned.variant.config.digest()
@@ -220,3 +147,60 @@ def _mismatch(planned: PlannedRun, record: dict[str, Any]) -> str:
         if record[key] != value:
             return f"the notebook recorded {key} {record[key]!r}, but {value!r} was planned"
     return ""
+
+
+def fingerprint(notebook: Path, parameters: Mapping[str, Any], digest: str) -> str:
+    """16 hexadecimal digits that differ when the run's number could.
+
+    Args:
+        notebook: the worker that will run.
+        parameters: what is injected into it, without the output folder.
+        digest: the variant's, which covers the preset's values too.
+
+    Raises:
+        LabError: a parameter `start` other than "trunk" or "all", or no shipped checkpoint to start from.
+    """
+    parts = [json.dumps(dict(parameters), sort_keys=True), digest]
+    parts += [_meaning(code) for code in worker_code(notebook)]
+    if start := parameters.get("start"):  # initial weights change a number as sources do
+        from feelvos_lab.model.checkpoint import read_card, shipped_path  # imports torch: seconds
+
+        if start not in ("trunk", "all"):
+            raise LabError(f"start must be 'trunk' or 'all', got {start!r}")
+        parts.append(read_card(shipped_path(parameters["preset"]))["sha256"])
+    for path in number_sources():
+        stat = path.stat()
+        parts.append(f"{path.relative_to(PACKAGE)}:{_file_meaning(path, stat.st_mtime_ns, stat.st_size)}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def number_sources() -> list[Path]:
+    """The library's files that can change a number, sorted."""
+    found = {path for pattern in SOURCES for path in PACKAGE.glob(pattern)}
+    return sorted(found - {PACKAGE / name for name in HARMLESS})
+
+
+def worker_code(notebook: Path) -> list[str]:
+    """The code cells that can change a number: up to the cell tagged `record`, or all where there is none."""
+    cells = [cell for cell in read_notebook(notebook)["cells"] if cell["cell_type"] == "code"]
+    last = next((i for i, cell in enumerate(cells) if "record" in tags(cell)), len(cells) - 1)
+    return [source(cell) for cell in cells[: last + 1]]
+
+
+@lru_cache(maxsize=512)
+def _file_meaning(path: Path, modified: int, size: int) -> str:
+    return hashlib.sha256(_meaning(path.read_text(encoding="utf-8")).encode()).hexdigest()
+
+
+def _meaning(code: str) -> str:
+    """The code's syntax tree without docstrings and positions; the text itself where it is not plain Python."""
+    try:
+        tree = ast.parse(code)
+    except SyntaxError:  # `%matplotlib inline` and the like
+        return code
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and ast.get_docstring(
+            node, clean=False
+        ):
+            node.body = node.body[1:]
+    return ast.dump(tree)

@@ -23,10 +23,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from feelvos_lab.ablation.record import FAILURE, PLAN, UNFINISHED
 from feelvos_lab.errors import LabError
 from feelvos_lab.files.atomic import read_json, write_json
 from feelvos_lab.files.notebooks import papermill_path
+
+PLAN, NOTEBOOK, FAILURE = "plan.json", "notebook.ipynb", "failed.json"
+
+UNFINISHED = ".run.lock"  # held while the run is made; where it is left behind, the run did not end
 
 
 def check_injection(parameters: dict[str, Any]) -> None:
