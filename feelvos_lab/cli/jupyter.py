@@ -9,7 +9,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from feelvos_lab.errors import LabError
+from feelvos_lab.errors import LabError, reporting
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
@@ -29,10 +29,8 @@ def copy_notebooks(source: Path, desk: Path) -> list[str]:
     if not books:
         raise LabError(f"{source} holds no notebooks: run this in a clone of the project, not in an installed package")
     originals = desk / ".originals"
-    try:
+    with reporting(f"cannot make the folder {desk}"):
         originals.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LabError(f"cannot make the folder {desk}: {error.strerror or error}") from error
     kept = []
     for book in books:
         mine, original = desk / book.name, originals / book.name

@@ -7,15 +7,12 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from feelvos_lab.errors import LabError
+from feelvos_lab.errors import LabError, reporting
 from feelvos_lab.files.lock import locked
-
-if TYPE_CHECKING:
-    pass
 
 DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})  # where a disk is at fault
 
@@ -32,13 +29,13 @@ def complete_file(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield unfinished
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise LabError(f"cannot write {path}: {error.strerror or error}") from error
+        with reporting(f"cannot write {path}"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield unfinished
+            os.replace(unfinished, path)
     finally:
-        _remove(unfinished)
+        if os.path.lexists(unfinished):
+            unfinished.unlink()
 
 
 def is_unfinished(name: str) -> bool:
@@ -46,16 +43,11 @@ def is_unfinished(name: str) -> bool:
     return name.startswith(".") and ".partial" in name
 
 
-def remove_unfinished(folder: Path) -> None:
+def remove_unfinished(folder: Path | str) -> None:
     """Remove what processes that were killed had begun to write; nobody may be writing there now."""
-    for path in folder.iterdir():
+    for path in Path(folder).iterdir():
         if is_unfinished(path.name) and path.is_file():
             path.unlink(missing_ok=True)
-
-
-def _remove(path: Path) -> None:
-    if os.path.lexists(path):
-        path.unlink()
 
 
 @contextmanager
@@ -77,10 +69,12 @@ def complete_folder(path: Path | str) -> Iterator[Path]:
             refuse_occupied(path)  # by one that has ended since
             shutil.rmtree(unfinished, ignore_errors=True)
             try:
-                _attempt(unfinished.mkdir, path)
-                with _a_full_disk_told(path):
+                with _writing_to(path):
+                    unfinished.mkdir()
+                with _writing_to(path, only=DISK):  # other errors are the caller's own
                     yield unfinished
-                _attempt(lambda: os.replace(unfinished, path), path)
+                with _writing_to(path):
+                    os.replace(unfinished, path)
             except BaseException:
                 shutil.rmtree(unfinished, ignore_errors=True)
                 raise
@@ -89,7 +83,7 @@ def complete_folder(path: Path | str) -> Iterator[Path]:
         raise
 
 
-def refuse_occupied(path: Path) -> None:
+def refuse_occupied(path: Path | str) -> None:
     """Stop before anything is computed whose result would overwrite another.
 
     Raises:
@@ -119,10 +113,12 @@ def writable_folder(path: Path | str, *, resuming: Sequence[str]) -> Iterator[Pa
     _refuse_other_work(path, resuming)
     made = [*([] if path.exists() else [path]), *_make_parents(path)]
     try:
-        _attempt(lambda: path.mkdir(exist_ok=True), path)
+        with _writing_to(path):
+            path.mkdir(exist_ok=True)
         with locked(path / ".lock", f"training in {path}"):
             _refuse_other_work(path, resuming)  # of one that has ended since
-            _attempt(lambda: remove_unfinished(path), path)
+            with _writing_to(path):
+                remove_unfinished(path)
             yield path
     except BaseException:
         _remove_empty(made)
@@ -132,7 +128,8 @@ def writable_folder(path: Path | str, *, resuming: Sequence[str]) -> Iterator[Pa
 def _make_parents(path: Path) -> list[Path]:
     """Make the folders above `path`; those that were made, deepest first."""
     missing = [parent for parent in path.parents if not parent.exists()]
-    _attempt(lambda: path.parent.mkdir(parents=True, exist_ok=True), path)
+    with _writing_to(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     return missing
 
 
@@ -152,32 +149,18 @@ def _refuse_other_work(path: Path, names: Sequence[str]) -> None:
     refuse_occupied(path)
 
 
-@contextmanager
-def _a_full_disk_told(path: Path) -> Iterator[None]:
-    """Whatever writes in the block, a film for instance, a disk at fault is one sentence."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in DISK:
-            raise
-        raise LabError(f"cannot write to the output folder {path}: {error.strerror or error}") from error
+def _writing_to(path: Path, *, only: frozenset[int] | None = None) -> AbstractContextManager[None]:
+    return reporting(f"cannot write to the output folder {path}", only=only)
 
 
-def _attempt(action: Any, path: Path) -> None:
-    try:
-        action()
-    except OSError as error:
-        raise LabError(f"cannot write to the output folder {path}: {error.strerror or error}") from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path | str) -> dict[str, Any]:
     """A JSON object from a file.
 
     Raises:
         LabError: no such file, or no JSON object in it.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise LabError(f"there is no {path}") from None
     except (ValueError, RecursionError) as error:
@@ -189,12 +172,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path | str, content: Mapping[str, Any]) -> None:
     """Write a JSON file in one step: whoever reads it sees all of it or the one before."""
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path | str, text: str) -> None:
     """Write a text file in one step."""
     with complete_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
         file.write(text)

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from feelvos_lab.errors import LabError
+from feelvos_lab.errors import LabError, reporting
 
 PATIENCE = 0.3  # seconds: one who only looks holds the file for a moment
 
@@ -89,11 +89,9 @@ def holder(path: Path) -> dict[str, Any] | None:
 def _taken(path: Path, doing: str, *, give_up: float) -> int:
     """The file, locked, as it stands under its name: whoever had it may have removed the one that was waited for."""
     while True:
-        try:
+        with reporting(f"the folder {path.parent} cannot be written"):
             path.parent.mkdir(parents=True, exist_ok=True)
             held = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise LabError(f"the folder {path.parent} cannot be written: {error.strerror or error}") from None
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if path.exists() and os.path.samestat(os.fstat(held), path.stat()):
