@@ -66,7 +66,7 @@ def test_a_named_mistake_never_passes_and_never_goes_by_another_name(name, capsy
     task = find_exercise(name)
     for mistake in task.mistakes:
         for wrong in mistake.wrong:
-            told, right = exercises._verdict(task, _with_arguments_of(task, wrong))
+            told, right = exercises._check_answer(task, _with_arguments_of(task, wrong))
             assert not right
             assert [m.name for m in task.mistakes if m.hint in told] == [mistake.name]
 

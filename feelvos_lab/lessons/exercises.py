@@ -1,11 +1,11 @@
-"""Exercises of the notebooks: write a function of the library anew, and be told what is wrong with it by name.
+"""Exercises of the lessons: students write a function of the library themselves, and get named feedback.
 
     @exercise("global_matching")
     def global_matching(query, reference, labels, *, num_objects):
         ...
 
-The decorator calls the function on a hand case, a random one and an edge case, prints one paragraph, and hands back
-the student's function where it is right, the library's where it is not, so that the next cell always runs.
+The decorator calls the function on a hand case, a random case and an edge case and prints one paragraph. It returns
+the student's function if it is right and the library's if not, so that the next cell always runs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from torch import Tensor
@@ -36,45 +36,56 @@ _LEVELS = ("nudge", "formula", "code")
 _hints_shown: dict[str, int] = {}
 
 
-class _Raised:
-    """What a call gave instead of a result."""
+class _Raised(NamedTuple):
+    """What a call raised instead of returning a result."""
 
-    def __init__(self, error: Exception) -> None:
-        self.error = error
+    error: Exception
 
 
 def exercise(name: str) -> Callable[[Answer], Answer]:
-    """Check the function below on a hand case, a random one and an edge case, and say in one paragraph how it went.
+    """Check the decorated function on a hand case, a random case and an edge case, and print the result.
 
     Args:
-        name: of the exercise, which is that of a function of the library and of the decorated one.
+        name: of the exercise, of the library's function and of the decorated function.
 
     Returns:
-        A decorator. What it gives back is the decorated function if that is right, else the library's.
+        A decorator that returns the decorated function if it is right, else the library's function.
 
     Raises:
-        LabError: no exercise of that name, or a function of another one.
+        LabError: no such exercise, or the decorated function has another name.
+
+    Example:
+        >>> @exercise("pairwise_sq_dist")
+        ... def pairwise_sq_dist(query, reference):
+        ...     return (query[:, None] - reference).norm(dim=2)
+        ✗ pairwise_sq_dist: these look like distances, not squared distances; ...
+        >>> pairwise_sq_dist.__module__  # the next cell runs with the library's function
+        'feelvos_lab.model.matching.maps'
     """
     task = find_exercise(name)
 
     def check(answer: Answer) -> Answer:
         if answer.__name__ != name:
             raise LabError(f"the function of exercise {name!r} must be called {name}, it is called {answer.__name__}")
-        verdict, right = _verdict(task, answer)
-        print(verdict)
-        return _with_the_rest_from_the_library(task, answer) if right else task.library
+        message, right = _check_answer(task, answer)
+        print(message)
+        return _completed_by_library(task, answer) if right else task.library
 
     return check
 
 
 def hint(name: str, level: int | None = None) -> None:
-    """Print the next hint of an exercise: a nudge, then the formula, then the code that matters.
+    """Print the next hint of an exercise: a nudge, then the formula, then the essential code.
 
     Args:
-        level: 1 to 3 for one of them; None goes on from the last one shown, and stays at the third.
+        level: 1 to 3 for a certain hint; None for the one after the last that was shown, and the third at the end.
 
     Raises:
-        LabError: no exercise of that name, or another level.
+        LabError: no such exercise, or another level.
+
+    Example:
+        >>> hint("matching_memory", 2)
+        matching_memory, formula: M = ((H − 1) // 4 + 1) · ((W − 1) // 4 + 1); N = M where ... bytes = M · N · 4. ...
     """
     task = find_exercise(name)
     if level is None:
@@ -88,44 +99,48 @@ def hint(name: str, level: int | None = None) -> None:
 
 
 def solution(name: str) -> None:
-    """Print the library's own source of an exercise: there is no other solution.
+    """Print the library's source of an exercise: there is no other solution.
 
     Raises:
-        LabError: no exercise of that name.
+        LabError: no such exercise.
+
+    Example:
+        >>> solution("combine_objects")
+        # feelvos_lab.model.head
+        def combine_objects(logits: Tensor) -> Tensor:
+            ...
     """
     library = find_exercise(name).library
     print(f"# {library.__module__}\n{inspect.getsource(inspect.unwrap(library))}", end="")
 
 
-def _verdict(task: Exercise, answer: Answer) -> tuple[str, bool]:
+def _check_answer(task: Exercise, answer: Answer) -> tuple[str, bool]:
     """The paragraph to print, and whether the answer is right."""
     if _is_stub(answer):
         return _not_attempted(task), False
-    if wrong := _wrong_arguments(task, answer):
-        return _failed(task, wrong), False
+    if problem := _wrong_arguments(task, answer):
+        return _failed(task, problem), False
     cases = [case for case in task.cases() if not _left_out(task, answer) & case.arguments.keys()]
     results = []
     for case in cases:
-        given = copy.deepcopy(case.arguments)
-        result = _result(task, answer, given)
+        arguments = copy.deepcopy(case.arguments)
+        result = _result(task, answer, arguments)
         if isinstance(result, _Raised) and isinstance(result.error, NotImplementedError):
             return _not_attempted(task), False
-        for argument, before in case.arguments.items():
-            if _was_changed(before, given[argument]):
-                says = f"your code writes into its argument `{argument}`, which belongs to the caller; work on a copy"
-                return _failed(task, says, f"{case.name} case, {case.about}"), False
+        if changed := [name for name, before in case.arguments.items() if _was_changed(before, arguments[name])]:
+            problem = f"your code writes into its argument `{changed[0]}`, which belongs to the caller; work on a copy"
+            return _failed(task, problem, f"{case.name} case, {case.about}"), False
         results.append(result)
-    expected = [_result(task, task.library, copy.deepcopy(case.arguments)) for case in cases]
+    expected = _results(task, task.library, cases)
     failed = [i for i in range(len(cases)) if not _agree(expected[i], results[i])]
     if not failed:
         return f"✓ {task.name}: right on the hand case, at random and at the edge; yours is used from here on.", True
-    first = failed[0]
+    case, right, got = cases[failed[0]], expected[failed[0]], results[failed[0]]
     mistake = next((m for m in task.mistakes if _is_made(m, task, cases, expected, results)), None)
-    if mistake is None and isinstance(results[first], _Raised):
-        return _raised(task, answer, cases[first], results[first].error), False
-    evidence = _evidence(cases[first], expected[first], results[first])
-    says = mistake.hint if mistake else "that is not it, and no mistake that has a name here"
-    return _failed(task, says, evidence), False
+    if mistake is None and isinstance(got, _Raised):
+        return _raised(task, answer, case, got.error), False
+    problem = mistake.hint if mistake else "that is not it, and no mistake that has a name here"
+    return _failed(task, problem, _evidence(case, right, got)), False
 
 
 def _was_changed(before: Any, after: Any) -> bool:
@@ -138,11 +153,15 @@ def _was_changed(before: Any, after: Any) -> bool:
 
 def _result(task: Exercise, answer: Answer, arguments: dict[str, Any]) -> Any:
     try:
-        with warnings.catch_warnings():  # such as numpy's of 0 / 0: the result is judged, in one paragraph
+        with warnings.catch_warnings():  # such as numpy's of 0 / 0: the paragraph judges the result
             warnings.simplefilter("ignore")
             return task.call(answer, arguments)
-    except Exception as error:  # whatever a student's code may raise is shown to the student
+    except Exception as error:  # whatever a student's code raises is shown to the student
         return _Raised(error)
+
+
+def _results(task: Exercise, answer: Answer, cases: list[Case]) -> list[Any]:
+    return [_result(task, answer, copy.deepcopy(case.arguments)) for case in cases]
 
 
 def _agree(expected: Any, got: Any) -> bool:
@@ -152,20 +171,20 @@ def _agree(expected: Any, got: Any) -> bool:
 
 
 def _is_made(mistake: Mistake, task: Exercise, cases: list[Case], expected: list[Any], results: list[Any]) -> bool:
-    """Does one of the mistake's functions give the student's results wherever it is wrong itself?"""
+    """Whether one of the mistake's functions gives the student's results wherever it differs from the right ones."""
     for wrong in mistake.wrong:
-        theirs = [_result(task, wrong, copy.deepcopy(case.arguments)) for case in cases]
-        telling = [i for i in range(len(cases)) if not _agree(expected[i], theirs[i])]
-        if telling and all(_agree(theirs[i], results[i]) for i in telling):
+        theirs = _results(task, wrong, cases)
+        differs = [i for i in range(len(cases)) if not _agree(expected[i], theirs[i])]
+        if differs and all(_agree(theirs[i], results[i]) for i in differs):
             return True
     return False
 
 
 def _is_stub(answer: Answer) -> bool:
-    """Is the body nothing but a docstring, `...`, `pass` and `raise NotImplementedError`?"""
+    """Whether the body is only a docstring, `...`, `pass` or `raise NotImplementedError`."""
     try:
         (function,) = ast.parse(textwrap.dedent(inspect.getsource(answer))).body
-    except (OSError, SyntaxError, ValueError):  # typed where no source is kept: then calling it must tell
+    except (OSError, SyntaxError, ValueError):  # no source is kept of it: then the call decides
         return False
     return isinstance(function, ast.FunctionDef) and all(_does_nothing(node) for node in function.body)
 
@@ -188,8 +207,8 @@ def _left_out(task: Exercise, answer: Answer) -> frozenset[str]:
     return task.optional - {p.name for p in parameters_of(answer)}
 
 
-def _with_the_rest_from_the_library(task: Exercise, answer: Answer) -> Answer:
-    """The answer itself; the library where it is called with an argument that the answer left out."""
+def _completed_by_library(task: Exercise, answer: Answer) -> Answer:
+    """The answer, except that calls with an argument that it does not take go to the library."""
     missing = _left_out(task, answer)
     if not missing:
         return answer
@@ -205,11 +224,9 @@ def _not_attempted(task: Exercise) -> str:
     return f'○ {task.name}: not attempted; the library\'s is used below. A start: hint("{task.name}")'
 
 
-def _failed(task: Exercise, says: str, evidence: str = "") -> str:
-    told = f"\n  {evidence}" if evidence else ""
-    return (
-        f'✗ {task.name}: {says}.{told}\n  The library\'s is used below until this is mended; hint("{task.name}") helps.'
-    )
+def _failed(task: Exercise, problem: str, evidence: str = "") -> str:
+    below = f'The library\'s is used below until this is fixed; hint("{task.name}") helps.'
+    return "\n  ".join(filter(None, [f"✗ {task.name}: {problem}.", evidence, below]))
 
 
 def _raised(task: Exercise, answer: Answer, case: Case, error: Exception) -> str:
@@ -217,14 +234,16 @@ def _raised(task: Exercise, answer: Answer, case: Case, error: Exception) -> str
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == own]
     where = f" in line {lines[-1]}" if lines and lines[-1] else ""
     words = " ".join(str(error).split())[:200]
-    says = f"your code raised {type(error).__name__}{where}{': ' if words else ''}{words}"
-    return _failed(task, says.rstrip("."), f"{case.name} case, {case.about}: {shapes(case.arguments)}")
+    problem = f"your code raised {type(error).__name__}{where}{': ' if words else ''}{words}"
+    return _failed(task, problem.rstrip("."), f"{case.name} case, {case.about}: {shapes(case.arguments)}")
 
 
 def _evidence(case: Case, expected: Any, got: Any) -> str:
-    given = ", ".join(f"{name} = {show(value)}" for name, value in case.arguments.items())
     if isinstance(expected, _Raised):
-        return f"{case.name} case, {case.about}: expected an error, {expected.error}; got {show(got)}"
-    if isinstance(got, _Raised):
-        return f"{case.name} case, {case.about}: expected {show(expected)}, got {type(got.error).__name__}: {got.error}"
-    return f"{case.name} case, {case.about}: {given} → {disagreement(expected, got)}"
+        difference = f"expected an error, {expected.error}; got {show(got)}"
+    elif isinstance(got, _Raised):
+        difference = f"expected {show(expected)}, got {type(got.error).__name__}: {got.error}"
+    else:
+        given = ", ".join(f"{name} = {show(value)}" for name, value in case.arguments.items())
+        difference = f"{given} → {disagreement(expected, got)}"
+    return f"{case.name} case, {case.about}: {difference}"
