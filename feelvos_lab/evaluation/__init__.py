@@ -1,4 +1,4 @@
-"""Scores as the official DAVIS evaluation counts them: J, F and J&F."""
+"""J, F and J&F by the rules of the official DAVIS evaluation, for masks and for models."""
 
 from feelvos_lab import lazy_names
 

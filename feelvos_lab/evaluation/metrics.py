@@ -1,24 +1,23 @@
-"""J, F and J&F, counted as the official DAVIS evaluation counts them.
+"""J, F and J&F by the rules of the official DAVIS evaluation.
 
-Its rules, each held by a test: the first frame (given) and the last one are left out; an object that is absent from
-both masks scores 1; an object that the prediction lacks is scored as an empty mask; an id that the clip lacks is
-refused, for the official evaluation stops there too; a pixel marked void (255) in the truth counts as background.
-Two deliberate differences: the objects are `clip.object_ids` (officially 1 … the highest id of the first frame, so
-that an unused number between two ids would score 1), and decay is right beyond 256 frames, where the official
-indices overflow.
+The first frame (given) and the last one are not scored. An object absent from both masks scores 1; an object missing
+from the prediction is scored as an empty mask; an id that the clip lacks raises, as in the official evaluation; void
+pixels (255) in the truth count as background.
+Two deliberate differences: the objects are `clip.object_ids` (officially 1 … the highest id of the first frame, so an
+unused number in between scores 1), and decay is correct beyond 256 frames, where the official indices overflow.
 
-Letters: H W frame size, T frames.
+Symbols: H W frame size, T frames.
 """
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
@@ -28,7 +27,7 @@ from feelvos_lab.files.atomic import complete_file
 
 Mask = NDArray[np.bool_]
 
-MEASURES = {  # the official column names and ours
+MEASURES = {  # official column name: ours
     "J&F-Mean": "JF",
     "J-Mean": "J",
     "J-Recall": "J_recall",
@@ -42,10 +41,19 @@ MEASURES = {  # the official column names and ours
 def region_similarity(prediction: ArrayLike, truth: ArrayLike) -> float:
     """J = |prediction ∩ truth| / |prediction ∪ truth|, the Jaccard index.
 
-    Shapes: two masks (H, W), tensors or arrays, true inside the object → a number in [0, 1]; 1 where both are empty.
+    Shapes: two masks (H, W), tensors or arrays, true inside the object → a number in [0, 1]; 1 if both are empty.
 
     Raises:
         LabError: masks of different sizes.
+
+    Example:
+        >>> import numpy as np
+        >>> from feelvos_lab.evaluation import region_similarity
+        >>> truth = np.zeros((4, 6), bool)
+        >>> truth[1:3, 1:5] = True  # 8 pixels
+        >>> prediction = truth & (np.arange(6) < 3)  # the left half of them
+        >>> region_similarity(prediction, truth), region_similarity(0 * truth, 0 * truth)
+        (0.5, 1.0)
     """
     prediction, truth = _pair(prediction, truth)
     union = np.count_nonzero(prediction | truth)
@@ -53,18 +61,26 @@ def region_similarity(prediction: ArrayLike, truth: ArrayLike) -> float:
 
 
 def contour_accuracy(prediction: ArrayLike, truth: ArrayLike, *, tolerance: float = 0.008) -> float:
-    """F = 2PR / (P + R) of the contours; a contour pixel is right within a distance of the other contour.
+    """F = 2PR / (P + R) of the contours, which match within a tolerance.
 
-    P is the share of the predicted contour within that distance of the true one, R the share of the true contour
-    within it of the predicted one (Perazzi et al., CVPR 2016, section 4.1). The distance is `tolerance` × the frame's
-    diagonal, rounded up to whole pixels, or `tolerance` pixels itself where it is 1 or more.
+    P (precision) is the share of predicted contour pixels within the tolerance of the true contour, R (recall) the
+    share of true contour pixels within it of the predicted one (Perazzi et al., CVPR 2016, section 4.1). A
+    `tolerance` below 1 is a fraction of the frame's diagonal, rounded up to whole pixels; from 1 on it is pixels.
 
-    Shapes: two masks (H, W), tensors or arrays, true inside the object → a number in [0, 1]. Without any contour in
-    both masks F is 1, with one in a single mask 0. The frame's border is no contour: a mask that fills the frame has
-    none, as officially.
+    Shapes: two masks (H, W), tensors or arrays, true inside the object → a number in [0, 1]; 1 if neither mask has a
+    contour, 0 if one of them has none. The frame's border is no contour, as officially.
 
     Raises:
         LabError: masks of different sizes.
+
+    Example:
+        >>> import numpy as np
+        >>> from feelvos_lab.evaluation import contour_accuracy
+        >>> truth = np.zeros((40, 40), bool)
+        >>> truth[10:20, 10:20] = True
+        >>> shifted = np.roll(truth, 3, axis=1)
+        >>> round(contour_accuracy(shifted, truth), 2), contour_accuracy(shifted, truth, tolerance=3)
+        (0.5, 1.0)
     """
     prediction, truth = _pair(prediction, truth)
     height, width = truth.shape
@@ -80,19 +96,26 @@ def contour_accuracy(prediction: ArrayLike, truth: ArrayLike, *, tolerance: floa
 
 
 def frame_scores(predicted: Iterable[ArrayLike], clip: Clip) -> list[dict[str, Any]]:
-    """J and F of every object in every scored frame, by frame, then by object.
+    """J and F of every object in every scored frame, ordered by frame, then by object.
 
     Args:
-        predicted: T masks (H, W) of object ids, frame 0 included; a generator is read once and not kept.
-        clip: its masks are the truth, its `object_ids` the objects; one that enters later counts after the frame
-            that gives it.
+        predicted: T masks (H, W) of object ids, frame 0 included; a generator is consumed frame by frame.
+        clip: its masks are the truth, its `object_ids` the objects; an object that enters later is scored after the
+            frame that gives it.
 
     Returns:
-        rows of clip, object, frame (1 … T−2), J, F; none of an object that is given in frame T−2 or later.
+        rows of clip, object, frame (1 … T−2), J, F; none for an object given in frame T−2 or later.
 
     Raises:
-        LabError: fewer than three frames, a clip without its masks, another number or size of masks, an id that the
-            clip lacks.
+        LabError: fewer than three frames, a clip that is not annotated, or masks that do not fit the clip.
+
+    Example:
+        >>> from feelvos_lab.data import make_clip
+        >>> from feelvos_lab.evaluation import frame_scores
+        >>> clip = make_clip(1, height=32, width=32, frames=3)
+        >>> rows = frame_scores(clip.masks, clip)  # the truth itself
+        >>> {row["frame"] for row in rows}, {(row["J"], row["F"]) for row in rows}
+        ({1}, {(1.0, 1.0)})
     """
     if len(clip) < 3:
         raise LabError(
@@ -113,26 +136,19 @@ def frame_scores(predicted: Iterable[ArrayLike], clip: Clip) -> list[dict[str, A
 
 
 def score_masks(predicted: Iterable[ArrayLike], clip: Clip) -> list[dict[str, Any]]:
-    """The scores of every object of a clip: means over the frames 1 … T−2, recall and decay.
+    """The scores of every object of a clip: means over the frames 1 … T−2, recall and decay. Args: see `frame_scores`.
 
-    Recall is the share of frames above 0.5; decay is the mean of the first quarter of the frames less that of the
-    last one. JF is the mean of J and F.
-
-    Args:
-        predicted: T masks (H, W) of object ids, frame 0 included; a generator is read once and not kept.
-        clip: its masks are the truth, its `object_ids` the objects.
+    Recall is the share of frames above 0.5; decay is the mean of the first quarter of the frames minus that of the
+    last. JF is the mean of J and F.
 
     Returns:
-        rows of clip, object, J, F, JF, J_recall, J_decay, F_recall, F_decay (fractions) and frames (how many counted).
-
-    Raises:
-        LabError: as `frame_scores`.
+        rows of clip, object, J, F, JF, J_recall, J_decay, F_recall, F_decay (fractions) and frames (number scored).
     """
     return summarise(frame_scores(predicted, clip))
 
 
 def summarise(scores: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What `score_masks` returns, from what `frame_scores` returned, of one clip or of several."""
+    """Rows of `frame_scores`, of one or several clips → rows of `score_masks`."""
     groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for row in scores:
         groups.setdefault((row["clip"], row["object"]), []).append(row)
@@ -140,26 +156,23 @@ def summarise(scores: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def write_scores(rows: Sequence[dict[str, Any]], folder: Path | str) -> None:
-    """Write what `score_masks` returned to `global.csv` (means over all objects) and `per_object.csv` in a folder.
+    """Write rows of `score_masks` to `global.csv` (means over all objects) and `per_object.csv` in a folder.
 
-    Columns and their order are those of the official result files; each file is complete or not there.
+    Columns and their order are those of the official result files. Each file is written atomically.
 
     Raises:
         LabError: no rows, or a folder that cannot be written.
     """
     if not rows:
         raise LabError("there are no scores to write: at least one row was expected, none came")
-    folder = Path(folder)
-    overall = {name: _text(np.mean([row[key] for row in rows])) for name, key in MEASURES.items()}
-    _write_csv(folder / "global.csv", [overall])
-    _write_csv(
-        folder / "per_object.csv",
-        [
-            {"Sequence": f"{row['clip']}_{row['object']}", "J-Mean": _text(row["J"]), "F-Mean": _text(row["F"])}
-            | {name: _text(row[key]) for name, key in MEASURES.items() if key not in ("J", "F")}
-            for row in rows
-        ],
-    )
+    overall = {name: np.mean([row[key] for row in rows]) for name, key in MEASURES.items()}
+    order = {"J-Mean": "J", "F-Mean": "F"} | MEASURES  # officially J and F come first here
+    objects = [
+        {"Sequence": f"{row['clip']}_{row['object']}"} | {name: row[key] for name, key in order.items()} for row in rows
+    ]
+    for name, written in (("global", [overall]), ("per_object", objects)):
+        with complete_file(Path(folder) / f"{name}.csv") as unfinished:
+            pd.DataFrame(written).to_csv(unfinished, index=False, float_format="%.6f", lineterminator="\n")
 
 
 def _array(values: ArrayLike) -> NDArray[Any]:
@@ -174,7 +187,7 @@ def _pair(prediction: ArrayLike, truth: ArrayLike) -> tuple[Mask, Mask]:
 
 
 def _bounding_box(mask: Mask) -> tuple[slice, slice]:
-    """The smallest box around the mask and one pixel more, clipped to the frame; an empty mask's is empty."""
+    """The mask's bounding box and one pixel more, clipped to the frame; of an empty mask an empty box."""
     rows = np.flatnonzero(mask.any(axis=1))
     if not len(rows):
         return slice(0), slice(0)
@@ -184,7 +197,7 @@ def _bounding_box(mask: Mask) -> tuple[slice, slice]:
 
 
 def _contour(mask: Mask) -> Mask:
-    """Pixels that differ from the one on the right, below, or below on the right (outside: as the border pixel)."""
+    """Pixels that differ from their right, lower or lower right neighbour; the border is replicated outside."""
     across, down = mask[:, :-1] != mask[:, 1:], mask[:-1] != mask[1:]
     contour = np.zeros_like(mask)
     contour[:, :-1] |= across
@@ -196,8 +209,8 @@ def _contour(mask: Mask) -> Mask:
 def _count_near(contour: Mask, other: Mask, *, radius: int) -> int:
     """How many pixels of `contour` lie within `radius` of a pixel of `other`.
 
-    A disk is a stack of 2 radius + 1 horizontal runs, and a run holds a pixel of `other` if more of them come up to
-    its end than before its start: no dilated image is made, only the contour's pixels are looked at.
+    Instead of dilating `other`, count its pixels in the disk round each pixel of `contour`: a disk is a stack of
+    2 radius + 1 horizontal runs, and a cumulative sum of `other` gives the count of each run by one subtraction.
     """
     together = np.count_nonzero(contour & other)
     y, x = np.nonzero(contour & ~other)
@@ -205,7 +218,7 @@ def _count_near(contour: Mask, other: Mask, *, radius: int) -> int:
     stride = other.shape[1] + 2 * margin
     padded = np.zeros((other.shape[0] + 2 * margin, stride), dtype=bool)
     padded[margin:-margin, margin:-margin] = other
-    upto = np.cumsum(padded, dtype=np.int32)  # pixels of `other` from the first one to here, row after row
+    upto = np.cumsum(padded, dtype=np.int32)  # pixels of `other` up to here, in row-major order
     near = np.zeros(len(y), dtype=bool)
     for dy in range(-radius, radius + 1):
         reach = math.isqrt(radius * radius - dy * dy)
@@ -219,10 +232,10 @@ def _one_frame(labels: NDArray[Any], truth: NDArray[Any], clip: Clip, frame: int
     if labels.shape != truth.shape:
         raise LabError(f"the predicted mask of {where} has shape {labels.shape}, its truth {truth.shape}")
     rows, known = [], np.count_nonzero(labels == 0)
-    for object_id, start in zip(clip.object_ids, clip.starts or (0,) * len(clip.object_ids), strict=True):
+    for object_id in clip.object_ids:
         prediction, mask = labels == object_id, truth == object_id
         known += np.count_nonzero(prediction)
-        if frame <= start:
+        if frame <= clip.start_of(object_id):
             continue
         j, f = region_similarity(prediction, mask), contour_accuracy(prediction, mask)
         rows.append({"clip": clip.name, "object": object_id, "frame": frame, "J": j, "F": f})
@@ -242,17 +255,6 @@ def _summary(clip: str, object_id: int, scores: list[dict[str, Any]]) -> dict[st
 
 
 def _decay(series: NDArray[np.float64]) -> float:
-    """Mean of the first of four bins less that of the last; neighbouring bins share their border frame, officially."""
+    """Mean of the first of four bins minus that of the last; officially, neighbouring bins share their border frame."""
     edges = np.round(np.linspace(1, len(series), 5) + 1e-10).astype(int) - 1  # a half is rounded up
     return float(series[edges[0] : edges[1] + 1].mean() - series[edges[3] : edges[4] + 1].mean())
-
-
-def _text(fraction: float) -> str:
-    return f"{fraction:.6f}"
-
-
-def _write_csv(path: Path, rows: list[dict[str, str]]) -> None:
-    with complete_file(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

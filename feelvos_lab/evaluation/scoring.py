@@ -1,11 +1,8 @@
-"""Scores of a model, and of the baseline that copies the first mask, over a list of clips.
-
-Scores for people: masks made elsewhere, the table beside the baseline, and what a number may be called.
-"""
+"""Score a model, the copy-first-mask baseline or masks on disk over a list of clips, and print the table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -21,75 +18,74 @@ from feelvos_lab.inference.propagation import propagate
 from feelvos_lab.model.feelvos import Feelvos
 from feelvos_lab.model.fold_norms import fold_batch_norms
 
-
-def evaluate(model: Feelvos, clips: list[Clip], *, progress: Callable[[str], None] | None = None) -> pd.DataFrame:
-    """Propagate the first mask of every clip and score it: one row per clip and object (see `score_masks`)."""
-    rows, model = [], fold_batch_norms(model)
-    for clip in clips:
-        scored = score_masks((p.labels for p in propagate(model, clip)), clip)
-        rows += scored
-        if progress and scored:
-            progress(f"{clip.name}  J&F {pd.DataFrame(scored).JF.mean():.3f}")
-    return pd.DataFrame(rows)
-
-
-def copy_first_mask(clips: list[Clip]) -> pd.DataFrame:
-    """The scores of predicting the first mask, unchanged, for every frame: what any method must beat."""
-    return pd.DataFrame([row for clip in clips for row in score_masks(_copies(clip), clip)])
-
-
-def _copies(clip: Clip) -> Iterator[Tensor]:
-    """For every frame the first mask, with the objects that were given since then pasted over it."""
-    shown = clip.masks[0]
-    if clip.starts:
-        shown = torch.zeros_like(shown)
-    for t in range(len(clip)):
-        if t in clip.starts:
-            given = clip.masks[t]
-            shown = torch.where(torch.isin(given, torch.tensor(clip.given_in(t))), given, shown)  # (H, W)
-        yield shown
-
-
-MEASURES = {"JF": "J&F", "J": "J", "F": "F"}
-
 OFFICIAL_VAL = {"davis-2016": 20, "davis-2017": 30}  # sequences of the published validation lists
 
 
-def score_predictions(folder: Path, clips: list[Clip], *, binary: bool) -> pd.DataFrame:
+def evaluate(model: Feelvos, clips: list[Clip], *, progress: Callable[[str], None] | None = None) -> pd.DataFrame:
+    """Propagate the first mask of every clip and score it: one row per clip and object (see `score_masks`).
+
+    Args:
+        progress: called with a line for each clip, such as `print`.
+
+    Example:
+        >>> from feelvos_lab import configure, evaluate, make_clip
+        >>> from feelvos_lab.model.build import build_model
+        >>> clip = make_clip(1, height=32, width=32, frames=3, objects=2)
+        >>> scores = evaluate(build_model(configure("smoke").model).eval(), [clip])
+        >>> scores["object"].tolist(), scores["frames"].tolist()  # frames 0 (given) and 2 (last) do not count
+        ([1, 2], [1, 1])
+        >>> bool(scores[["J", "F", "JF"]].stack().between(0, 1).all())
+        True
+    """
+    folded = fold_batch_norms(model)
+    return _score(clips, lambda clip: (p.labels for p in propagate(folded, clip)), progress)
+
+
+def copy_first_mask(clips: list[Clip]) -> pd.DataFrame:
+    """The scores of the baseline that predicts the first mask, unchanged, for every frame.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from feelvos_lab.data import make_clip
+        >>> from feelvos_lab.evaluation import copy_first_mask
+        >>> clip = make_clip(1, height=32, width=32, frames=3)
+        >>> still = replace(clip, masks=clip.masks[:1].expand(3, -1, -1))  # nothing moves: the baseline is perfect
+        >>> set(copy_first_mask([still])["JF"])
+        {1.0}
+    """
+    return _score(clips, _copies)
+
+
+def score_predictions(folder: Path | str, clips: list[Clip], *, binary: bool) -> pd.DataFrame:
     """Score indexed PNGs, `folder/<clip>/<frame>.png`; rows as those of `score_masks`.
 
     Args:
-        binary: all ids of a mask are merged to object 1, as DAVIS-2016 is scored.
+        binary: merge all ids of a mask into object 1, as DAVIS-2016 is scored.
 
     Raises:
-        LabError: a clip without a folder, a frame without a mask, or what `read_mask` and `score_masks` refuse.
+        LabError: a clip without a folder, or a frame without a valid mask.
     """
-    return pd.DataFrame(
-        [row for clip in clips for row in score_masks(_read_masks(folder / clip.name, clip, binary), clip)]
-    )
+    return _score(clips, lambda clip: _read_masks(Path(folder) / clip.name, clip, binary))
 
 
 def table(scores: pd.DataFrame, baseline: pd.DataFrame) -> str:
-    """Percentages of every object beside those of copying the first mask, and the means over all objects."""
-    rows = [("clip", "object", *MEASURES.values(), *(f"copy {m}" for m in MEASURES.values()))]
+    """Scores of every object in percent next to those of the baseline, and the means over all objects."""
     both = scores.merge(baseline, on=["clip", "object"], suffixes=("", "_copy"), sort=False)
-    columns = [*MEASURES, *(f"{m}_copy" for m in MEASURES)]
-    for _, row in both.iterrows():
-        rows.append((row["clip"], str(row["object"]), *(f"{100 * row[c]:.1f}" for c in columns)))
-    rows.append(("mean", f"n={len(both)}", *(f"{100 * both[c].mean():.1f}" for c in columns)))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(_aligned(cell, w, left=i == 0) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
-        for row in rows
-    ]
-    rule = "-" * len(lines[0])
-    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+    names = {"JF": "J&F", "J": "J", "F": "F", "JF_copy": "copy J&F", "J_copy": "copy J", "F_copy": "copy F"}
+    values = both[list(names)]
+    text = (100 * pd.concat([values, values.mean().to_frame().T])).map("{:.1f}".format).rename(columns=names)
+    text.insert(0, "object", [*both["object"].astype(str), f"n={len(both)}"])
+    text.index, text.columns.name = [*both["clip"], "mean"], "clip"  # the index is aligned left, its name in the corner
+    widths = {name: 1 + max(len(name), *map(len, text[name])) for name in text}
+    header, *rows, means = text.to_string(col_space=widths).splitlines()
+    rule = "-" * len(header)
+    return "\n".join([header, rule, *rows, rule, means])
 
 
 def benchmark_caveat(data: str, *, split: str, clips: list[Clip], height: int) -> str:
-    """Why a score is not the data set's published benchmark; "" where it is one.
+    """Why a score is not the data set's published benchmark; "" if it is one.
 
-    It is one on all sequences of the published validation list at their own size.
+    Only all sequences of the published validation list, at their own size, are the benchmark.
     """
     if data == "shapes":
         return "These are synthetic clips: the numbers compare rows made here, they are no DAVIS benchmark."
@@ -109,6 +105,28 @@ def benchmark_caveat(data: str, *, split: str, clips: list[Clip], height: int) -
     return ""
 
 
+def _score(
+    clips: list[Clip], masks_of: Callable[[Clip], Iterable[Tensor]], progress: Callable[[str], None] | None = None
+) -> pd.DataFrame:
+    rows = []
+    for clip in clips:
+        scored = score_masks(masks_of(clip), clip)
+        rows += scored
+        if progress and scored:
+            progress(f"{clip.name}  J&F {pd.DataFrame(scored).JF.mean():.3f}")
+    return pd.DataFrame(rows)
+
+
+def _copies(clip: Clip) -> Iterator[Tensor]:
+    """For every frame the first mask, with the objects given since then pasted over it."""
+    shown = torch.zeros_like(clip.masks[0])
+    for t in range(len(clip)):
+        if new := clip.given_in(t):
+            mask = clip.masks[t]
+            shown = torch.where(torch.isin(mask, torch.tensor(new)), mask, shown)  # (H, W)
+        yield shown
+
+
 def _read_masks(folder: Path, clip: Clip, binary: bool) -> Iterator[Tensor]:
     if not folder.is_dir():
         raise LabError(f"no predictions for clip {clip.name!r}: the folder {folder} was expected")
@@ -116,7 +134,3 @@ def _read_masks(folder: Path, clip: Clip, binary: bool) -> Iterator[Tensor]:
         raise LabError(f"clip {clip.name!r} has no files, so masks made elsewhere cannot be matched to its frames")
     for path in clip.frames.paths:
         yield read_mask(folder / f"{path.stem}.png", binary=binary, height=clip.frames.height)
-
-
-def _aligned(cell: str, width: int, *, left: bool) -> str:
-    return cell.ljust(width) if left else cell.rjust(width)
