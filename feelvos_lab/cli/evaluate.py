@@ -5,9 +5,8 @@ torch and pandas are imported inside the command alone, so that `--help` answers
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,28 +14,19 @@ from feelvos_lab.cli.options import Checkpoint, DataRoot, Out, open_model
 from feelvos_lab.errors import LabError
 
 
-class Data(StrEnum):
-    shapes = "shapes"
-    davis_2016 = "davis-2016"
-    davis_2017 = "davis-2017"
-    youtube_vos = "youtube-vos"
-
-
-class Split(StrEnum):
-    train = "train"
-    validation = "validation"
-    test = "test"
-
-
 def evaluate(
-    data: Annotated[Data, typer.Option(help="What to score on.")],
+    data: Annotated[
+        Literal["shapes", "davis-2016", "davis-2017", "youtube-vos"], typer.Option(help="What to score on.")
+    ],
     out: Out,
     data_root: DataRoot = None,
     checkpoint: Checkpoint = None,
     predictions: Annotated[
         Path | None, typer.Option(help="Score these masks instead: one folder a sequence, one indexed PNG a frame.")
     ] = None,
-    split: Annotated[Split, typer.Option(help="test is the published val list of DAVIS.")] = Split.test,
+    split: Annotated[
+        Literal["train", "validation", "test"], typer.Option(help="test is the published val list of DAVIS.")
+    ] = "test",
     height: Annotated[
         int | None, typer.Option(min=0, help="Scale frames to it; 0: as published. Default: the model's.")
     ] = None,
@@ -52,22 +42,22 @@ def evaluate(
     from feelvos_lab.files.atomic import complete_folder, refuse_occupied
 
     refuse_occupied(out)
-    if predictions and (checkpoint or data is Data.shapes):
+    if predictions and (checkpoint or data == "shapes"):
         what = "a checkpoint" if checkpoint else "data shapes"
         raise LabError(f"--predictions scores masks of a DAVIS set that were made elsewhere, it cannot go with {what}")
     if predictions:
-        model, settings, source = None, DataConfig(data=data.value, test_height=height or 0), str(predictions)
+        model, settings, source = None, DataConfig(data=data, test_height=height or 0), str(predictions)
     else:
         model, config, source = open_model(checkpoint)
-        settings = config.data if data is Data.shapes else replace(config.data, test_clips=0)
-        if data is Data.shapes and settings.data != "shapes":
+        settings = config.data if data == "shapes" else replace(config.data, test_clips=0)
+        if data == "shapes" and settings.data != "shapes":
             settings = configure("reduced").data
-        settings = replace(settings, data=data.value, **({} if height is None else {"test_height": height}))
-    clips = load_clips(replace(settings, root=str(data_root or "")), split=split.value)
-    print(f"{len(clips)} clips of {data.value}, split {split.value}; scored: {source}")
+        settings = replace(settings, data=data, **({} if height is None else {"test_height": height}))
+    clips = load_clips(replace(settings, root=str(data_root or "")), split=split)
+    print(f"{len(clips)} clips of {data}, split {split}; scored: {source}")
     with complete_folder(out) as folder:
         scores = (
-            score_predictions(predictions, clips, binary=data is Data.davis_2016)
+            score_predictions(predictions, clips, binary=data == "davis-2016")
             if predictions
             else score_model(model, clips, progress=print)
         )
@@ -75,6 +65,6 @@ def evaluate(
         write_scores(scores.to_dict("records"), folder)
         write_scores(baseline.to_dict("records"), folder / "copy_first_mask")
     print(table(scores, baseline))
-    if sentence := benchmark_caveat(data.value, split=split.value, clips=clips, height=settings.test_height):
+    if sentence := benchmark_caveat(data, split=split, clips=clips, height=settings.test_height):
         print(sentence)
     print(f"the scores are in {out}")

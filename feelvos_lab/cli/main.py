@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import signal
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -34,19 +33,6 @@ for command in (figure, train, segment, evaluate):
     app.command()(command)
 
 
-class Part(StrEnum):
-    auto = "auto"
-    all = "all"
-    deeplab = "deeplab"
-    trunk = "trunk"
-
-
-class Published(StrEnum):
-    davis_2016 = "davis-2016"
-    davis_2017 = "davis-2017"
-    youtube_vos = "youtube-vos"
-
-
 @app.callback()
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of whatever stops the command.")] = False,
@@ -56,7 +42,7 @@ def _options(
 
 @app.command("fetch-data")
 def fetch_data(
-    data: Annotated[Published, typer.Argument(help="The data set.")],
+    data: Annotated[Literal["davis-2016", "davis-2017", "youtube-vos"], typer.Argument(help="The data set.")],
     out: Annotated[Path, typer.Option(help="Folder for it, the later --data-root; must be new or empty.")],
     sha256: Annotated[
         str | None, typer.Option(help="What the archive must have. Default: the published one, if there is one.")
@@ -65,14 +51,14 @@ def fetch_data(
     """Download a data set, verify and unpack it."""
     from feelvos_lab.data.download import ARCHIVES, fetch
 
-    if data is Published.youtube_vos:
+    if data == "youtube-vos":
         raise LabError(
             "YouTube-VOS is given to registered people alone: register at https://youtube-vos.org, download its train "
             f"and valid archives there, and unpack them so that {out / 'train/meta.json'} and "
             f"{out / 'valid/meta.json'} lie beside JPEGImages and Annotations; then pass --data-root {out}"
         )
-    fetch(ARCHIVES[data.value], out, sha256=sha256, progress=print)
-    print(f"{data.value} is in {out}: pass --data-root {out}")
+    fetch(ARCHIVES[data], out, sha256=sha256, progress=print)
+    print(f"{data} is in {out}: pass --data-root {out}")
 
 
 @app.command("import-tf")
@@ -82,8 +68,9 @@ def import_tf(
     ],
     out: Annotated[Path, typer.Option(help="The safetensors file to write; must not exist.")],
     part: Annotated[
-        Part, typer.Option(help="auto: all where the file is FEELVOS's, else DeepLab's layers or the backbone.")
-    ] = Part.auto,
+        Literal["auto", "all", "deeplab", "trunk"],
+        typer.Option(help="auto: all where the file is FEELVOS's, else DeepLab's layers or the backbone."),
+    ] = "auto",
     output_stride: Annotated[int, typer.Option(help="8, as the authors test, or 16, as they train.")] = 8,
 ) -> None:
     """Turn an official TensorFlow checkpoint into a model of preset full; TensorFlow itself is not needed."""
@@ -91,7 +78,7 @@ def import_tf(
 
     if out.exists():
         raise LabError(f"{out} exists already: choose another name for --out")
-    imported = import_checkpoint(checkpoint, out, part=part.value, output_stride=output_stride)
+    imported = import_checkpoint(checkpoint, out, part=part, output_stride=output_stride)
     slots = sum(name.endswith("/Momentum") or name == "global_step" for name in imported.left_out)
     others = [name for name in imported.left_out if not name.endswith("/Momentum") and name != "global_step"]
     print(f"part {imported.part}: {imported.taken} variables read; {slots} of the optimizer left out")

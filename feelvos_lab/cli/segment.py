@@ -5,25 +5,12 @@ torch is imported inside the command alone, so that `--help` answers at once.
 
 from __future__ import annotations
 
-import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 import typer
 
 from feelvos_lab.cli.options import Checkpoint, Out, open_model
-
-
-class Feedback(StrEnum):
-    soft = "soft"
-    hard = "hard"
-
-
-class Overlay(StrEnum):
-    mp4 = "mp4"
-    gif = "gif"
-    none = "none"
 
 
 def segment(
@@ -38,9 +25,12 @@ def segment(
     out: Out,
     checkpoint: Checkpoint = None,
     feedback: Annotated[
-        Feedback | None, typer.Option(help="What the next frame sees of the last prediction. Default: the model's.")
+        Literal["soft", "hard"] | None,
+        typer.Option(help="What the next frame sees of the last prediction. Default: the model's."),
     ] = None,
-    overlay: Annotated[Overlay, typer.Option(help="The film of the masks over the frames, 12 a second.")] = Overlay.mp4,
+    overlay: Annotated[
+        Literal["mp4", "gif", "none"], typer.Option(help="The film of the masks over the frames, 12 a second.")
+    ] = "mp4",
     height: Annotated[
         int | None,
         typer.Option(min=0, help="Frames are scaled down to it for the network; 0: never. Default: the model's."),
@@ -51,6 +41,8 @@ def segment(
 
     An object starts in the first mask that shows it; what later masks say of objects given before is not used.
     """
+    from tqdm import tqdm
+
     from feelvos_lab.data.readers import frame_names, read_clip
     from feelvos_lab.data.video import require_writer
     from feelvos_lab.files.atomic import complete_folder, refuse_occupied
@@ -59,7 +51,7 @@ def segment(
     from feelvos_lab.model.fold_norms import fold_batch_norms
 
     refuse_occupied(out)
-    require_writer(overlay.value)
+    require_writer(overlay)
     clip = read_clip(video, mask)
     model, config, source = open_model(checkpoint)
     scaled = config.data.test_height if height is None else height
@@ -67,17 +59,7 @@ def segment(
     for t in sorted(set(clip.starts) - {0}):
         print(f"given in frame {frame_names(clip)[t]}: {', '.join(map(str, clip.given_in(t)))}")
     with complete_folder(out) as folder:
-        predictions = propagate(fold_batch_norms(model), clip, feedback=feedback and feedback.value, height=scaled)
-        predictions = _counted(predictions, len(clip))
-        write_segmentation(predictions, clip, folder, names=frame_names(clip), moving=overlay.value, cues=cues)
-    print(f"{len(clip)} masks{'' if overlay is Overlay.none else f' and overlay.{overlay.value}'} are in {out}")
-
-
-def _counted(predictions: Any, total: int) -> Any:
-    """Pass predictions on, and tell on stderr's line how far they are, where somebody watches."""
-    for prediction in predictions:
-        if sys.stderr.isatty():
-            print(f"\rframe {prediction.frame + 1} of {total}", end="", file=sys.stderr, flush=True)
-        yield prediction
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
+        predictions = propagate(fold_batch_norms(model), clip, feedback=feedback, height=scaled)
+        counted = tqdm(predictions, total=len(clip), unit="frame", disable=None)  # None: on a terminal only
+        write_segmentation(counted, clip, folder, names=frame_names(clip), moving=overlay, cues=cues)
+    print(f"{len(clip)} masks{'' if overlay == 'none' else f' and overlay.{overlay}'} are in {out}")
