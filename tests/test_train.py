@@ -14,7 +14,7 @@ from torch import nn
 from feelvos_lab.config import configure
 from feelvos_lab.data.synthetic import make_clips
 from feelvos_lab.errors import LabError
-from feelvos_lab.model.checkpoint import load_checkpoint, save_checkpoint
+from feelvos_lab.model.checkpoint import load_checkpoint, load_model, save_checkpoint, shipped_path
 from feelvos_lab.model.feelvos import Feelvos, label_frame
 from feelvos_lab.training.loop import train
 from feelvos_lab.training.losses import batch_loss, hard_pixel_loss, kept_fraction
@@ -195,6 +195,18 @@ def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
     path.write_bytes(whole.replace(b'\\"radius\\": 4', b'\\"radius\\": 5'))
     with pytest.raises(LabError, match=r"m\.safetensors is damaged"):
         load_checkpoint(path)
+
+
+def test_a_model_is_loaded_by_the_name_of_its_preset_or_by_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    save_checkpoint(path, model := Feelvos(CONFIG.model), CONFIG)
+    for which in (path, str(path)):
+        loaded = load_model(which)
+        assert _differing(model, loaded) == [] and not loaded.training
+    assert _differing(load_model("reduced"), load_checkpoint(shipped_path("reduced"))[0]) == []
+    for which in ("full", "redused", tmp_path / "none"):
+        with pytest.raises(LabError, match=rf"no checkpoint '{which}': expected a file, or a preset .*\(.*reduced.*\)"):
+            load_model(which)
 
 
 def test_a_training_state_is_no_checkpoint(tmp_path: Path) -> None:

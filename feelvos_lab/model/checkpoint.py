@@ -1,14 +1,13 @@
-"""Checkpoints: safetensors with the configuration inside, and the training state to resume from.
+"""Checkpoint files: safetensors with the configuration inside. Nothing is pickled.
 
-Nothing is pickled. A file is written beside its place and moved there when complete. It holds the SHA-256 of its own
-tensors and notes, which is compared whenever it is read: a damaged file is refused, not computed with.
+Each file holds the SHA-256 of its own tensors and notes, which is verified whenever it is read.
 
-The checkpoints in the repository, each with a card that says how it was made.
+The repository ships checkpoints, each with a card that records how it was made:
 
     checkpoints/reduced.safetensors
     checkpoints/reduced.json      {"command": …, "sha256": …, "preset": …, "seed": …, "digest": …}
 
-`feelvos-lab train --out DIR` writes both as `model.safetensors` and `model.json`; to ship them is to copy them here.
+`feelvos-lab train --out DIR` writes the same two files as `model.safetensors` and `model.json`.
 """
 
 from __future__ import annotations
@@ -16,8 +15,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -30,73 +30,88 @@ from feelvos_lab.files.atomic import complete_file
 from feelvos_lab.model.build import build_model
 from feelvos_lab.model.feelvos import Feelvos
 
-if TYPE_CHECKING:
-    pass
+FOLDER = Path(__file__).parents[1] / "checkpoints"  # of the shipped checkpoints
 
-_FORMAT = "feelvos_lab checkpoint 2"
+MODEL = "feelvos_lab checkpoint 2"
 
-_WITH_CARD = "feelvos_lab checkpoint 1"  # without a checksum inside: its card, such as the shipped ones have, tells it
+MODEL_1 = "feelvos_lab checkpoint 1"  # without a checksum inside: the card has it, as for the shipped checkpoints
 
-_STATE = "feelvos_lab training state 2"
+PART = "feelvos_lab part of a network 2"
 
-_PART = "feelvos_lab part of a network 2"
+STATE = "feelvos_lab training state 2"
 
 
-def save_checkpoint(path: Path, model: Feelvos, config: Config, **notes: str) -> None:
-    """Write the weights and the configuration to one file.
+def load_model(which: str | Path, *, device: str | torch.device = "cpu") -> Feelvos:
+    """A trained model, in evaluation mode.
 
-    A frozen backbone whose weights come from a package is left out: it is the same for everybody.
+    Args:
+        which: the name of a preset, for the checkpoint that is shipped for it, or the path of a checkpoint.
+
+    Raises:
+        LabError: no such file, or no shipped checkpoint for that preset.
+
+    Example:
+        >>> from feelvos_lab.model.checkpoint import load_model
+        >>> model = load_model("reduced")
+        >>> model.config.embedding_dim, model.training
+        (16, False)
     """
-    tensors = {name: t.contiguous() for name, t in model.state_dict().items() if not _comes_from_package(name, config)}
-    _write(path, tensors, {"format": _FORMAT, **_described(config), **notes})
+    path = shipped_path(which) if which in PRESETS else Path(which)
+    if not path.is_file():
+        raise LabError(
+            f"no checkpoint {str(which)!r}: expected a file, or a preset with a shipped checkpoint "
+            f"({', '.join(shipped_presets()) or 'none'})"
+        )
+    return load_checkpoint(path, device=device)[0]
 
 
 def load_checkpoint(path: Path, *, device: str | torch.device = "cpu") -> tuple[Feelvos, Config]:
     """Read a model, in evaluation mode, and its configuration.
 
     Raises:
-        LabError: no such file, not a checkpoint of this project, truncated, one whose checksum is another, tensors that
-            do not fit or are not finite.
+        LabError: no such file, another format, a damaged file, or tensors that do not fit or are not finite.
     """
-    tensors, notes = _read(path, expected=(_FORMAT, _WITH_CARD))
-    config = _configured(notes, path)
+    tensors, notes = read_tensors(path, expected=(MODEL, MODEL_1))
+    config = _stored_config(notes, path)
     model = build_model(config.model)
     slots = model.state_dict()
     wanted = {name for name in slots if not _comes_from_package(name, config)}
     if wanted != set(tensors):
         odd = sorted(wanted ^ set(tensors))[0]
-        raise LabError(f"checkpoint {path} does not fit its own configuration: tensor {odd} is missing or too much")
-    for name, tensor in tensors.items():
-        if slots[name].shape != tensor.shape:
-            shapes = tuple(slots[name].shape), tuple(tensor.shape)
-            raise LabError(f"checkpoint {path}: tensor {name} must have shape {shapes[0]}, has {shapes[1]}")
-        if slots[name].dtype != tensor.dtype:
-            raise LabError(f"checkpoint {path}: tensor {name} must be {slots[name].dtype}, is {tensor.dtype}")
-        if not tensor.isfinite().all():
-            raise LabError(f"checkpoint {path}: tensor {name} must be finite, is not")
+        raise LabError(f"checkpoint {path} does not fit its own configuration: tensor {odd} is missing or unknown")
+    _require_fit(tensors, slots, path)
     model.load_state_dict(tensors, strict=False)
     return model.eval().to(device), config
 
 
+def save_checkpoint(path: Path, model: Feelvos, config: Config, **notes: str) -> None:
+    """Write the weights and the configuration to one file.
+
+    A frozen backbone whose weights come from a package is left out: every installation has it.
+    """
+    tensors = {name: t.contiguous() for name, t in model.state_dict().items() if not _comes_from_package(name, config)}
+    write_tensors(path, tensors, {"format": MODEL, **config_notes(config), **notes})
+
+
 def save_part(path: Path, tensors: dict[str, Tensor], *, part: str, source: str) -> None:
     """Write some of a network's tensors, to start a training from."""
-    _write(path, tensors, {"format": _PART, "part": part, "source": source})
+    write_tensors(path, tensors, {"format": PART, "part": part, "source": source})
 
 
 def initialise(model: Feelvos, path: Path, *, part: Literal["trunk", "all"]) -> list[str]:
-    """Fill the model from a checkpoint, or from an imported part of a network; returns what keeps its random start.
+    """Fill the model from a checkpoint or a part of a network; returns the names that keep their random start.
 
     Args:
-        path: what `save_checkpoint` or `save_part` wrote, or the state of a training that was interrupted.
-        part: "trunk" takes the backbone alone, as the official training does; "all" whatever the file holds.
+        path: what `save_checkpoint` or `save_part` wrote, or the state of an interrupted training.
+        part: "trunk" takes the backbone alone, as the official training does; "all" every tensor in the file.
 
     Raises:
-        LabError: another part, no such file, another format, no tensor in common, or one of another shape.
+        LabError: a file that cannot be used, no tensor in common with the model, or one of another shape.
     """
     if part not in ("trunk", "all"):
         raise LabError(f"the part to start from must be 'trunk' or 'all', got {part!r}")
-    tensors, notes = _read(path, expected=(_FORMAT, _WITH_CARD, _PART, _STATE))
-    if notes["format"] == _STATE:
+    tensors, notes = read_tensors(path, expected=(MODEL, MODEL_1, PART, STATE))
+    if notes["format"] == STATE:
         tensors = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
     slots = model.state_dict()
     chosen = {n: t for n, t in tensors.items() if n in slots and (part == "all" or n.startswith("backbone."))}
@@ -104,12 +119,7 @@ def initialise(model: Feelvos, path: Path, *, part: Literal["trunk", "all"]) -> 
         raise LabError(
             f"{path} has no tensor of the {'backbone' if part == 'trunk' else 'model'} that is to start from it"
         )
-    for name, tensor in chosen.items():
-        if slots[name].shape != tensor.shape:
-            shapes = tuple(slots[name].shape), tuple(tensor.shape)
-            raise LabError(f"{path}: tensor {name} must have shape {shapes[0]}, has {shapes[1]}")
-        if not tensor.isfinite().all():
-            raise LabError(f"{path}: tensor {name} must be finite, is not")
+    _require_fit(chosen, slots, path)
     model.load_state_dict(chosen, strict=False)
     return [name for name in slots if name not in chosen and not name.endswith("num_batches_tracked")]
 
@@ -118,41 +128,54 @@ def _comes_from_package(name: str, config: Config) -> bool:
     return name.startswith("backbone.") and config.model.freeze_backbone and config.model.pretrained == "package"
 
 
-def _described(config: Config) -> dict[str, str]:
+def _require_fit(tensors: Mapping[str, Tensor], slots: Mapping[str, Tensor], path: Path) -> None:
+    for name, tensor in tensors.items():
+        if slots[name].shape != tensor.shape:
+            shapes = tuple(slots[name].shape), tuple(tensor.shape)
+            raise LabError(f"{path}: tensor {name} must have shape {shapes[0]}, has {shapes[1]}")
+        if slots[name].dtype != tensor.dtype:
+            raise LabError(f"{path}: tensor {name} must be {slots[name].dtype}, is {tensor.dtype}")
+        if not tensor.isfinite().all():
+            raise LabError(f"{path}: tensor {name} must be finite, is not")
+
+
+def config_notes(config: Config) -> dict[str, str]:
+    """A configuration as notes of a file."""
     return {"preset": config.preset, "config": json.dumps(config.flat()), "digest": config.digest()}
 
 
-def _configured(notes: dict[str, str], path: Path) -> Config:
+def _stored_config(notes: dict[str, str], path: Path) -> Config:
     try:
         settings: dict[str, Any] = json.loads(notes["config"])
-        found = digest_of(settings)  # of what is stored: a setting that was added since has its default
+        found = digest_of(settings)  # of the stored settings: one that was added since has its default
         if found != notes["digest"]:
-            raise LabError(f"checkpoint {path} was edited: digest {notes['digest']}, its configuration has {found}")
+            raise LabError(f"the digest is {notes['digest']}, that of the settings {found}")
         return configure(notes["preset"], **settings)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        if isinstance(error, LabError) and str(path) in str(error):
-            raise
         raise LabError(f"checkpoint {path} has a configuration that cannot be used: {error}") from error
 
 
-def _write(path: Path, tensors: dict[str, Tensor], notes: dict[str, str]) -> None:
+def write_tensors(path: Path, tensors: dict[str, Tensor], notes: dict[str, str]) -> None:
+    """Write tensors and notes to one file, complete or not at all, with their checksum among the notes."""
     path, tensors = Path(path), {name: tensor.cpu() for name, tensor in tensors.items()}
-    notes = {**notes, "sha256": _checksum(tensors, notes)}
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, partial, metadata=notes)
-        with partial.open("rb") as file:
+    with complete_file(path) as unfinished:
+        try:
+            save_file(tensors, unfinished, metadata={**notes, "sha256": _checksum(tensors, notes)})
+        except SafetensorError as error:  # the disk is full
+            raise LabError(f"cannot write {path}: {error}") from error
+        with unfinished.open("rb") as file:
             os.fsync(file.fileno())  # on the disk before it has its name, should the power fail
-        os.replace(partial, path)
-    except (OSError, SafetensorError) as error:  # the latter where the disk is full
-        raise LabError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
-    finally:
-        if partial.exists():
-            partial.unlink()
 
 
-def _read(path: Path, *, expected: str | tuple[str, ...]) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: Path, *, expected: tuple[str, ...]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the notes of a file.
+
+    Args:
+        expected: the formats that the caller can use.
+
+    Raises:
+        LabError: no such file, another format, or a truncated or damaged file.
+    """
     path = Path(path)
     if not path.is_file():
         raise LabError(f"no checkpoint at {path}")
@@ -162,23 +185,21 @@ def _read(path: Path, *, expected: str | tuple[str, ...]) -> tuple[dict[str, Ten
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except SafetensorError as error:
         raise LabError(f"{path} is truncated or no safetensors file: {error}") from error
-    expected = (expected,) if isinstance(expected, str) else expected
     if notes.get("format") not in expected:
         raise LabError(
             f"{path} must be a {' or a '.join(map(repr, expected))}, its format is {notes.get('format', 'unnamed')!r}"
         )
-    if notes["format"] == _WITH_CARD:
+    if notes["format"] == MODEL_1:
         _compare_with_card(path)
-    elif notes.get("sha256") != (found := _checksum(tensors, notes)):
-        told = notes.get("sha256", "none")
-        raise LabError(f"{path} is damaged: its content must have sha256 {told[:12]}…, has {found[:12]}…")
+    elif (stored := notes.get("sha256", "none")) != (found := _checksum(tensors, notes)):
+        raise LabError(f"{path} is damaged: its content must have sha256 {stored[:12]}…, has {found[:12]}…")
     return tensors, notes
 
 
 def _checksum(tensors: dict[str, Tensor], notes: dict[str, str]) -> str:
-    """SHA-256 of names, types, shapes and bytes, whatever their order, and of the notes but the checksum itself."""
-    told = {name: note for name, note in notes.items() if name != "sha256"}
-    hashed = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    """SHA-256 of the names, types, shapes and bytes of the tensors, in any order, and of the notes but "sha256"."""
+    others = {name: note for name, note in notes.items() if name != "sha256"}
+    hashed = hashlib.sha256(json.dumps(others, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         hashed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         hashed.update(memoryview(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()))
@@ -188,33 +209,30 @@ def _checksum(tensors: dict[str, Tensor], notes: dict[str, str]) -> str:
 def _compare_with_card(path: Path) -> None:
     card = path.with_suffix(".json")
     try:
-        told = json.loads(card.read_text(encoding="utf-8"))["sha256"]
+        stored = json.loads(card.read_text(encoding="utf-8"))["sha256"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise LabError(f"{path} has no checksum inside, so its card {card.name} must tell one beside it") from error
-    if (found := hashlib.sha256(path.read_bytes()).hexdigest()) != told:
-        raise LabError(f"{path} is damaged: its card says sha256 {str(told)[:12]}…, it has {found[:12]}…")
+        raise LabError(f"{path} has no checksum inside, so its card {card.name} must have it") from error
+    if (found := sha256(path)) != stored:
+        raise LabError(f"{path} is damaged: its card says sha256 {str(stored)[:12]}…, it has {found[:12]}…")
 
 
 def device() -> torch.device:
-    """Where models are trained, and run on films: the first GPU if there is one, else the processor."""
+    """The device to train on and to segment videos with: the first GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-FOLDER = Path(__file__).parents[1] / "checkpoints"
-
-
 def shipped_path(preset: str) -> Path:
-    """Where the checkpoint of a preset lies, or would lie."""
+    """The path of the checkpoint that is, or would be, shipped for a preset."""
     return FOLDER / f"{preset}.safetensors"
 
 
 def shipped_presets() -> list[str]:
-    """The presets that have a checkpoint here."""
+    """The presets with a shipped checkpoint."""
     return [preset for preset in PRESETS if shipped_path(preset).exists()]
 
 
 def write_card(checkpoint: Path, *, config: Config, seed: int, command: str) -> None:
-    """Write the card beside a checkpoint that has just been made."""
+    """Write the card of a new checkpoint next to it."""
     card = {
         "command": command,
         "digest": config.digest(),
@@ -227,10 +245,10 @@ def write_card(checkpoint: Path, *, config: Config, seed: int, command: str) -> 
 
 
 def read_card(checkpoint: Path) -> dict[str, Any]:
-    """The card beside a checkpoint, once the checkpoint is the one it describes.
+    """The card of a checkpoint, once its sha256 is that of the checkpoint.
 
     Raises:
-        LabError: no checkpoint, no card, a card that is no JSON or lacks an entry, or another sha256.
+        LabError: no checkpoint, no card, an incomplete card, or another sha256.
     """
     path = checkpoint.with_suffix(".json")
     for wanted in (checkpoint, path):
@@ -247,7 +265,7 @@ def read_card(checkpoint: Path) -> dict[str, Any]:
 
 
 def shipped_mismatch(config: Config, *, seed: int) -> str:
-    """Why the shipped checkpoint of the preset cannot stand for a training of `config`; "" where it can."""
+    """Why the shipped checkpoint of the preset is not the result of training `config`; "" where it is."""
     try:
         card = read_card(shipped_path(config.preset))
     except LabError as error:
@@ -260,5 +278,5 @@ def shipped_mismatch(config: Config, *, seed: int) -> str:
 
 
 def sha256(path: Path) -> str:
-    """64 hexadecimal digits of a file's content."""
+    """The SHA-256 of a file's content, as 64 hexadecimal digits."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,3 +1,5 @@
+"""The state of a training on disk, from which it resumes exactly."""
+
 from __future__ import annotations
 
 import json
@@ -8,7 +10,7 @@ from torch import Tensor, nn
 
 from feelvos_lab.config import Config
 from feelvos_lab.errors import LabError
-from feelvos_lab.model.checkpoint import _STATE, _described, _read, _write
+from feelvos_lab.model.checkpoint import STATE, config_notes, read_tensors, write_tensors
 
 
 class TrainingState:
@@ -21,25 +23,24 @@ class TrainingState:
     def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, list[dict[str, float]]]:
         """Fill model and optimizer from the state, if there is one; returns the next step and the history so far.
 
-        What a process that was killed had begun to write is removed.
+        Unfinished files of a killed process are removed.
 
         Raises:
             LabError: the state is truncated, damaged, or of another configuration or seed.
         """
         if self.path is None:
             return 0, []
-        for unfinished in self.path.parent.glob(f".{self.path.name}.*.partial"):
+        for unfinished in self.path.parent.glob(f".{self.path.stem}.*.partial{self.path.suffix}"):
             unfinished.unlink(missing_ok=True)
         if not self.path.exists():
             return 0, []
-        tensors, notes = _read(self.path, expected=_STATE)
+        tensors, notes = read_tensors(self.path, expected=(STATE,))
         if notes["digest"] != self.config.digest() or int(notes["seed"]) != self.seed:
             raise LabError(
                 f"{self.path} belongs to configuration {notes['digest']} seed {notes['seed']}, expected "
                 f"{self.config.digest()} seed {self.seed}; use another folder or delete it"
             )
-        model.load_state_dict({n[6:]: t for n, t in tensors.items() if n.startswith("model/")})
-        groups = optimizer.state_dict()
+        model.load_state_dict({n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")})
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         slots: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
@@ -48,7 +49,7 @@ class TrainingState:
                 if tensor.shape == (like := parameters[int(index)]).shape:
                     tensor = torch.empty_like(like).copy_(tensor)  # fused optimizers need the parameter's own layout
                 slots.setdefault(int(index), {})[slot] = tensor
-        optimizer.load_state_dict({"state": slots, "param_groups": groups["param_groups"]})
+        optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
         return int(notes["step"]), json.loads(notes["history"])
 
     def save(
@@ -62,5 +63,5 @@ class TrainingState:
             for slot, value in slots.items():
                 if isinstance(value, Tensor):
                     tensors[f"optimizer/{index}/{slot}"] = value.contiguous()
-        notes = {"format": _STATE, **_described(self.config), "seed": str(self.seed), "step": str(step)}
-        _write(self.path, tensors, {**notes, "history": json.dumps(history)})
+        notes = {"format": STATE, **config_notes(self.config), "seed": str(self.seed), "step": str(step)}
+        write_tensors(self.path, tensors, {**notes, "history": json.dumps(history)})
