@@ -1,4 +1,4 @@
-"""Wrong answers to the exercises: each named mistake, written in another way than in `exercise_checks`."""
+"""Wrong answers to the exercises: each named mistake, written in another way than in `lessons.checks`."""
 
 from __future__ import annotations
 

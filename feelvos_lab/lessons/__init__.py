@@ -1,4 +1,4 @@
-"""What lesson notebooks call, the checks of their exercises, and the rules that they keep."""
+"""Lessons: exercises and their checks, lint rules for notebooks, costs, and the roofline of lessons 03 and 04."""
 
 from feelvos_lab import lazy_names
 

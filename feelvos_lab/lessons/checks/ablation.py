@@ -1,4 +1,4 @@
-"""Notebook 09: the difference of two rows, measurement by measurement."""
+"""Notebook 09: the paired differences of two rows of an ablation."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ EXERCISES = (
         mistakes=(
             Mistake(
                 "by-row",
-                "rows are subtracted in the order in which they stand; partners are those of the same seed, clip and "
-                "object, wherever they stand",
+                "rows are subtracted in their order in the tables; subtract rows of the same seed, clip and object, "
+                "whatever their order",
                 (_by_row,),
             ),
             Mistake(
                 "backwards",
-                "the sign is turned round; it must be a minus b",
+                "the sign is reversed; it must be a minus b",
                 (lambda a, b, column: paired_difference(b, a, column),),
             ),
             Mistake(
@@ -75,15 +75,15 @@ EXERCISES = (
             ),
             Mistake(
                 "dropped",
-                "an object that only one of them was scored on is left out in silence; then the two did not see the "
-                "same test, and that must be a LabError",
+                "an object that is missing in one of the tables is left out silently; then the rows were not scored on "
+                "the same test clips, and that must be a LabError",
                 (lambda a, b, column: _merged(a, b, column, KEYS),),
             ),
         ),
         hints=(
-            "What makes two rows partners? Three columns do.",
+            "Which rows of the two tables belong together? Three columns tell.",
             "difference(seed, clip, object) = a(seed, clip, object) − b(seed, clip, object), over the common seeds; "
-            "an error where a partner is missing.",
+            "an error where one of the two is missing.",
             "seeds = set(a.seed) & set(b.seed)\n"
             "a, b = a[a.seed.isin(seeds)], b[b.seed.isin(seeds)]\n"
             'both = a.merge(b, on=["seed", "clip", "object"], suffixes=("_a", "_b"))\n'

@@ -1,4 +1,4 @@
-"""Are two results the same, and if not, how does one say so? And how are arguments shown in a line?"""
+"""Compare the result of an answer with the right one, and show values in one line."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from torch import Tensor
 from feelvos_lab.data.clip import Clip
 
 TOLERANCE = 1e-4  # absolute, and relative to the expected number: loops and einsum round differently
-
-SHOWN = 16  # numbers of a tensor that are written out
+SHOWN = 16  # the largest tensor that is shown in full, in numbers
 
 
 def same(expected: Any, got: Any) -> bool:
-    """Equal up to rounding; two values that are not a number count as equal."""
+    """Equal up to rounding; nan equals nan."""
     return disagreement(expected, got) is None
 
 
@@ -64,7 +63,7 @@ def show(value: Any) -> str:
 
 
 def shapes(arguments: dict[str, Any]) -> str:
-    """The arguments of a call with the shapes of their tensors, for somebody whose code does not run."""
+    """The arguments of a call, tensors by shape and type: shown with an error that the code raised."""
     return ", ".join(
         f"{n} {_shape(v)} {str(v.dtype).removeprefix('torch.')}" if isinstance(v, Tensor) else f"{n}={show(v)}"
         for n, v in arguments.items()

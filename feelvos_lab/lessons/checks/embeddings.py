@@ -28,7 +28,7 @@ def _differences(query: Tensor, reference: Tensor) -> Tensor:
     return query[:, None] - reference  # (N, M, D)
 
 
-EXERCISES_PAIRS = Exercise(
+_PAIRS = Exercise(
     "pairwise_sq_dist",
     pairwise_sq_dist,
     _pair_cases,
@@ -45,12 +45,12 @@ EXERCISES_PAIRS = Exercise(
         ),
         Mistake(
             "transposed",
-            "rows and columns look exchanged; query pixels are the rows, reference pixels the columns: (N, M)",
+            "rows and columns look swapped; query pixels are the rows, reference pixels the columns: (N, M)",
             (lambda query, reference: _differences(query, reference).square().sum(2).t(),),
         ),
         Mistake(
             "norms",
-            "this compares lengths, |‖q‖² − ‖r‖²|: two vectors of one length that point elsewhere would be twins; "
+            "this compares lengths, |‖q‖² − ‖r‖²|: two vectors of the same length but other directions would be equal; "
             "subtract the vectors before you square, or keep the term −2 q·r",
             (
                 lambda query, reference: (query.square().sum(1)[:, None] - reference.square().sum(1)).abs(),
@@ -64,7 +64,7 @@ EXERCISES_PAIRS = Exercise(
         ),
     ),
     hints=(
-        "Every query meets every reference: let broadcasting make the pairs. Which axis must be new in which tensor?",
+        "Compare every query with every reference: let broadcasting make the pairs. Which axis is new in which tensor?",
         "‖q − r‖² = Σ_d (q_d − r_d)² = ‖q‖² + ‖r‖² − 2 q·r. The first form needs N×M×D numbers, the second N×M.",
         "squares = query.square().sum(1)[:, None] + reference.square().sum(1)   # (N, M)\n"
         "return (squares - 2 * query @ reference.t()).clamp(min=0)",
@@ -79,32 +79,32 @@ def _squash_cases() -> list[Case]:
         Case("random", "3×4 random squared distances", {"sq": 5 * torch.rand(3, 4, generator=generator)}),
         Case(
             "edge",
-            "0, 200 and infinity, as for an object without a pixel",
+            "0, 200 and infinity, which stands for an object without a pixel",
             {"sq": torch.tensor([[0.0, 200.0, torch.inf]])},
         ),
     ]
 
 
-EXERCISES_SQUASH = Exercise(
+_SQUASH = Exercise(
     "normalise_distance",
     normalise_distance,
     _squash_cases,
     mistakes=(
         Mistake(
             "sigmoid",
-            "equal pixels have 0.5 here, as from a plain sigmoid; they should have 0: d = 2·sigmoid(sq) − 1",
+            "equal pixels have distance 0.5, as from a plain sigmoid; it should be 0: d = 2·sigmoid(sq) − 1",
             (torch.sigmoid, lambda sq: 1 - 1 / (1 + torch.exp(sq))),
         ),
         Mistake("no-half", "this rises too fast, like tanh(sq); the same as Eq. 1 is tanh(sq / 2)", (torch.tanh,)),
         Mistake(
             "similarity",
-            "this is large for pixels that are near, so it is a similarity, 1 − d; distance 0 means the same",
+            "this is large for near pixels, so it is a similarity, 1 − d; a distance is 0 for equal pixels",
             (lambda sq: 2 / (1 + torch.exp(sq)), lambda sq: 1 - torch.tanh(sq / 2)),
         ),
         Mistake(
             "overflow",
-            "a large squared distance should give 1 and gives nan: exp of it is infinite, and ∞ / ∞ is no number; let "
-            "the exponential stand in the denominator alone, or use tanh",
+            "a large squared distance should give 1 and gives nan: exp of it is infinite, and ∞ / ∞ is nan; keep "
+            "the exponential in the denominator only, or use tanh",
             (
                 lambda sq: (torch.exp(sq) - 1) / (torch.exp(sq) + 1),
                 lambda sq: (torch.exp(sq / 2) - torch.exp(-sq / 2)) / (torch.exp(sq / 2) + torch.exp(-sq / 2)),
@@ -112,10 +112,10 @@ EXERCISES_SQUASH = Exercise(
         ),
     ),
     hints=(
-        "The input is already squared. You need something that sends 0 to 0 and large numbers to 1.",
+        "The input is already squared. You need a function that maps 0 to 0 and large numbers to 1.",
         "Eq. 1: d = 1 − 2 / (1 + exp(sq)), for the whole tensor at once. It is the same as tanh(sq / 2).",
         "return 1 - 2 / (1 + torch.exp(sq))",
     ),
 )
 
-EXERCISES = (EXERCISES_PAIRS, EXERCISES_SQUASH)
+EXERCISES = (_PAIRS, _SQUASH)

@@ -1,4 +1,4 @@
-"""The parts of an exercise: what is called, with what, and what it looks like when it goes wrong."""
+"""The parts of an exercise: the function, the cases on which answers are checked, and the named mistakes."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ Answer = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Case:
-    """One call that every answer must get right."""
+    """A call for which every answer must give the right result."""
 
     name: str  # "hand", "random" or "edge"
-    about: str  # what is special about it, for the message: "object 2 has no pixel"
+    about: str  # what it is, for the message: "object 2 has no pixel"
     arguments: dict[str, Any]  # by the library's names, in its order
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong answer that is common enough to have a name.
+    """A common wrong answer.
 
-    `wrong` makes the mistake, each in its own way. An answer makes it too if it gives the same as one of them
-    wherever that differs from the right result.
+    Each function of `wrong` makes the mistake in its own way. An answer makes it if, for one of them, it gives the same
+    results wherever these differ from the right ones.
     """
 
     name: str
-    hint: str  # what the results look like, then what to look at
+    hint: str  # what the results look like, then what to change
     wrong: tuple[Answer, ...]
 
 
 @dataclass(frozen=True)
 class Exercise:
-    """A function of the library that a student writes anew; the library's own is the answer key."""
+    """A function of the library that students write themselves; the library's is the answer key."""
 
     name: str
     library: Answer
@@ -42,10 +42,10 @@ class Exercise:
     mistakes: tuple[Mistake, ...]
     hints: tuple[str, str, str]  # nudge, formula, code
     optional: frozenset[str] = frozenset()  # arguments that an answer may leave out
-    settle: Callable[[Any], Any] = lambda result: result  # makes a comparable value of what a call returned
+    settle: Callable[[Any], Any] = lambda result: result  # makes a value that can be compared from what a call returned
 
     def call(self, answer: Answer, arguments: dict[str, Any]) -> Any:
-        """Call as the library would be called: what is keyword-only there by name, the rest by position."""
+        """Call an answer as the library's function: its keyword-only arguments by name, the others by position."""
         by_name = {p.name for p in parameters_of(self.library) if p.kind is p.KEYWORD_ONLY}
         positional = [value for name, value in arguments.items() if name not in by_name]
         return self.settle(answer(*positional, **{n: v for n, v in arguments.items() if n in by_name}))

@@ -1,4 +1,4 @@
-"""Notebook 03: the nearest pixel of each object, anywhere; and what the table of all distances weighs."""
+"""Notebook 03: the nearest pixel of each object in the whole frame; the memory for the table of all distances."""
 
 from __future__ import annotations
 
@@ -81,37 +81,37 @@ _MATCHING = Exercise(
         ),
         Mistake(
             "root",
-            "these look as if Eq. 1 had been given the distance, not its square; leave the root out",
+            "it looks as if Eq. 1 got the distance, not its square; leave the root out",
             (_wrong(squash=lambda sq: normalise_distance(sq.sqrt())),),
         ),
         Mistake(
             "mean",
-            "this looks like the mean distance to the object's pixels; Eq. 2 takes the smallest: one twin is enough",
+            "this looks like the mean distance to the object's pixels; Eq. 2 takes the smallest: one is enough",
             (_wrong(reduce=lambda mine: mine.mean(1)),),
         ),
         Mistake(
             "labels",
             "all objects have the same map here, the distance to the nearest pixel of any of them; the minimum for "
-            "object o runs over the pixels labelled o alone",
+            "object o runs only over the pixels labelled o",
             (_any_label,),
         ),
         Mistake(
             "same-place",
-            "each pixel is compared only with the one at its own place; the minimum runs over all pixels of the "
-            "object, wherever they lie, or nothing that moved would be found",
+            "each pixel is compared only with the one at the same position; the minimum runs over all pixels of the "
+            "object, wherever they are, or nothing that moved would be found",
             (_same_place,),
         ),
         Mistake(
             "absent",
-            "an object without a reference pixel should be far from everything, 1 everywhere, and is not",
+            "an object without a reference pixel should be as far as possible, 1 everywhere, and is not",
             tuple(_wrong(empty=empty) for empty in (0.0, float("inf"), float("nan"))),
         ),
     ),
     hints=(
         "Make a list of query pixels and one of reference pixels, compare all with all, then look at one object's "
         "columns of that table at a time.",
-        "G_o(p) = min over {q : label(q) = o} of d(p, q). The squashing only grows, so min-then-squash gives the same "
-        "as squash-then-min.",
+        "G_o(p) = min over {q : label(q) = o} of d(p, q). The squashing is monotonic, so min-then-squash gives the "
+        "same as squash-then-min.",
         "sq = pairwise_sq_dist(query.flatten(1).t(), reference.flatten(1).t())        # (M, N)\n"
         "maps = []\n"
         "for o in range(num_objects):\n"
@@ -126,7 +126,7 @@ def _memory_cases() -> list[Case]:
     return [
         Case("hand", "9×14 pixels are a grid of 3×4 cells", {"size": (9, 14), "references": None}),
         Case("random", "a 480p frame against 1024 reference pixels", {"size": (480, 854), "references": 1024}),
-        Case("edge", "a frame of one pixel, and no reference at all", {"size": (1, 1), "references": 0}),
+        Case("edge", "a frame of one pixel, and no reference pixel", {"size": (1, 1), "references": 0}),
     ]
 
 
@@ -146,7 +146,7 @@ _MEMORY = Exercise(
     mistakes=(
         Mistake(
             "full-size",
-            "this counts all pixels of the frame; matching happens on the stride-4 grid, one cell for 4×4 pixels",
+            "this counts all pixels of the frame; matching works on the stride-4 grid, one cell per 4×4 pixels",
             (lambda size, *, references=None: _bytes(size[0] * size[1], references),),
         ),
         Mistake(
@@ -165,12 +165,12 @@ _MEMORY = Exercise(
         ),
         Mistake(
             "one-sided",
-            "this is the size of one frame's list, not of the table; every cell meets every reference: M · N",
+            "this is the size of one frame's list, not of the table, which has a number for every pair: M · N",
             (lambda size, *, references=None: _cells(size) * 4,),
         ),
     ),
     hints=(
-        "How many rows and columns has the grid? How many numbers has the table? How many bytes has a number?",
+        "How many rows and columns does the grid have? How many numbers does the table have? How many bytes has each?",
         "M = ((H − 1) // 4 + 1) · ((W − 1) // 4 + 1); N = M where `references` is None; bytes = M · N · 4.",
         "cells = ((size[0] - 1) // 4 + 1) * ((size[1] - 1) // 4 + 1)\n"
         "return cells * (cells if references is None else references) * 4",

@@ -1,4 +1,4 @@
-"""Notebook 05: what goes into the segmentation head, and what is made of what comes out."""
+"""Notebook 05: the input of the segmentation head, and the probabilities from its output."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ _STACK = Exercise(
     mistakes=(
         Mistake(
             "cues-first",
-            "cues and objects look exchanged, (M, K, h, w); objects come first, as the head takes them for a batch",
+            "cues and objects look swapped, (M, K, h, w); objects come first, as the head treats them as a batch",
             (lambda g, n, m: torch.stack(_given(g, n, m)),),
         ),
         Mistake(
             "concatenated",
-            "the maps are laid one behind the other along the objects; each object needs an axis of cues of its own: "
+            "the maps are joined along the objects; each object needs an axis of cues of its own: "
             "`stack` makes one, `cat` does not",
             (lambda g, n, m: torch.cat(_given(g, n, m)),),
         ),
         Mistake(
             "order",
             "the cues come in another order; it must be global, local, previous mask, or the head's weights would "
-            "meet the wrong map",
+            "be applied to the wrong map",
             (
                 lambda g, n, m: torch.stack(_given(g, m, n), dim=1),
                 lambda g, n, m: torch.stack(_given(n, g, m), dim=1),
@@ -62,7 +62,7 @@ _STACK = Exercise(
         ),
         Mistake(
             "none-filled",
-            "a cue that is None should have no channel at all; a made-up map of zeros or ones would say something",
+            "a cue that is None should have no channel; a map of zeros or ones would be a statement about the object",
             tuple(
                 lambda g, n, m, v=v: torch.stack(
                     [torch.full_like(_given(g, n, m)[0], v) if x is None else x for x in (g, n, m)], 1
@@ -86,7 +86,9 @@ def _logit_cases() -> list[Case]:
         Case("hand", "three objects on 1×2 pixels", {"logits": hand}),
         Case("random", "four objects on 3×5 pixels", {"logits": 2 * torch.randn(4, 3, 5, generator=generator)}),
         Case(
-            "edge", "logits of some hundreds, as a sure network gives", {"logits": torch.tensor([[[300.0]], [[299.0]]])}
+            "edge",
+            "logits of some hundreds, as a very sure network gives",
+            {"logits": torch.tensor([[[300.0]], [[299.0]]])},
         ),
     ]
 
@@ -102,7 +104,7 @@ _COMBINE = Exercise(
     mistakes=(
         Mistake(
             "sigmoid",
-            "each object is judged by itself here, as by a sigmoid, and their sum is not 1; they compete",
+            "each object is treated separately, as by a sigmoid, and the sum is not 1; objects must compete",
             (torch.sigmoid,),
         ),
         Mistake(
@@ -117,7 +119,7 @@ _COMBINE = Exercise(
         ),
         Mistake(
             "hard",
-            "these are decisions, 0 or 1, or labels; the next frame is to see how sure the network was",
+            "these are decisions, 0 or 1, or labels; the next frame needs to know how sure the network was",
             (_hard, lambda logits: logits.argmax(0)),
         ),
         Mistake(
@@ -133,7 +135,7 @@ _COMBINE = Exercise(
         ),
     ),
     hints=(
-        "At every pixel exactly one object is there. Which function makes such probabilities of numbers?",
+        "At every pixel there is exactly one object. Which function makes such probabilities from numbers?",
         "p_o = exp(z_o) / Σ_k exp(z_k), the sum over the K objects of one pixel, background included.",
         "return logits.softmax(dim=0)",
     ),

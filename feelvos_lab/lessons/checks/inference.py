@@ -1,4 +1,4 @@
-"""Notebook 07: carrying the first mask through a clip. A stand-in without weights takes the network's place."""
+"""Notebook 07: propagate the first mask through a clip, with a stand-in for the network that needs no weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from feelvos_lab.model.matching import global_matching, local_matching
 
 
 class StandIn(nn.Module):
-    """Colours for embeddings and a fixed sum of the cues for a head; called as `Feelvos` is."""
+    """A model with colours as embeddings and a fixed sum of the cues as head, with the methods of `Feelvos`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,32 +106,32 @@ EXERCISES = (
         mistakes=(
             Mistake(
                 "truth",
-                "the true mask of the frame before is fed back; at test time nobody has it: feed back the prediction",
+                "the true mask of the previous frame is fed back; at test time there is none: feed back the prediction",
                 (_walk("truth"),),
             ),
             Mistake(
                 "frozen",
-                "the previous frame stays the first one; after each frame its embeddings and its prediction take over",
+                "the previous frame stays the first one; replace its embeddings and its mask after each frame",
                 (_walk("frozen"),),
             ),
             Mistake(
                 "moving-first",
-                "the first frame is forgotten: `first` must stay what it was, the one mask that is surely right",
+                "the first frame is replaced: `first` must stay, since its mask is the only one known to be right",
                 (_walk("moving-first"),),
             ),
             Mistake(
                 "no-first-frame",
-                "frame 0 is missing; its mask is given, and is yielded as it is, without cues",
+                "frame 0 is missing; yield its given mask as it is, without cues",
                 (_walk("no-first-frame"),),
             ),
             Mistake(
                 "hard",
-                "labels are fed back where probabilities were asked for, or the other way round; look at `feedback`",
+                "labels are fed back where `feedback` asks for probabilities, or the other way round",
                 (_walk("hard"), _walk("soft")),
             ),
             Mistake(
                 "not-scaled",
-                "the network seems to get frames of 0 … 255; it wants numbers in 0 … 1",
+                "the network seems to get frames in 0 … 255; it expects numbers in 0 … 1",
                 (_walk("not-scaled"),),
             ),
         ),

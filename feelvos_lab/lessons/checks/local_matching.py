@@ -81,13 +81,13 @@ EXERCISES = (
         mistakes=(
             Mistake(
                 "anywhere",
-                "this looks everywhere, like global matching; only pixels at most `radius` rows and columns away count",
+                "this searches the whole frame, as global matching does; search at most `radius` rows and columns away",
                 (_anywhere,),
             ),
             Mistake(
                 "half-window",
                 "the window is too narrow on one side or on both; it reaches `radius` cells in each direction and has "
-                "2·radius + 1 rows and columns (mind that `range` leaves its end out)",
+                "2·radius + 1 rows and columns (`range` leaves its end out)",
                 (
                     _wrong(reach=lambda radius: range(-(radius // 2), radius // 2 + 1)),
                     _wrong(reach=lambda radius: range(-radius, radius)),
@@ -95,25 +95,25 @@ EXERCISES = (
             ),
             Mistake(
                 "wraps",
-                "pixels at one border look at the other one, as `torch.roll` and negative indices do; beyond it "
-                "there is nothing",
+                "pixels at one border are compared with the opposite one, as with `torch.roll` or negative indices; "
+                "beyond the border there is nothing",
                 (_wrong(beyond="wrapped"),),
             ),
             Mistake(
                 "padded",
-                "the zeros of the padding are taken for pixels of the background; pad the labels with a number that is "
-                "no object, such as −1",
+                "the zeros of the padding count as background pixels; pad the labels with a number that is no object, "
+                "such as −1",
                 (_wrong(beyond="background"),),
             ),
             Mistake(
                 "empty-window",
-                "a window without a pixel of the object should give 1, as far as can be, and does not",
+                "a window without a pixel of the object should give 1, the largest distance, and does not",
                 tuple(_wrong(empty=empty) for empty in (0.0, float("inf"), float("nan"))),
             ),
             Mistake(
                 "not-squashed",
-                "these look like squared distances, not squashed into 0 … 1; send the smallest through "
-                "`normalise_distance`",
+                "these look like squared distances, not squashed into 0 … 1; apply "
+                "`normalise_distance` to the smallest",
                 tuple(_wrong(squash=lambda sq: sq, empty=empty) for empty in (float("inf"), 1.0)),
             ),
         ),

@@ -1,4 +1,4 @@
-"""Notebook 01: the overlap of two masks."""
+"""Notebook 01: the region similarity J of two masks."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ EXERCISES = (
             ),
             Mistake(
                 "accuracy",
-                "this looks like the share of pixels on which the masks agree, background included; J looks only at "
-                "pixels that are in one of the masks at least, or an empty mask would score well",
+                "this looks like the share of pixels on which the masks agree, background included; J counts only "
+                "pixels that are in at least one of the masks, or an empty mask would score well",
                 (_accuracy,),
             ),
             Mistake(
@@ -72,7 +72,7 @@ EXERCISES = (
             ),
             Mistake(
                 "empty",
-                "two empty masks should score 1, for they agree, and these do not: 0 / 0 needs a case of its own",
+                "two empty masks agree and should score 1, and here they do not: 0 / 0 needs a case of its own",
                 (
                     _from_counts(lambda both, either, a, b: both / either if either else 0.0),
                     _from_counts(lambda both, either, a, b: both / either if either else float("nan")),

@@ -1,4 +1,4 @@
-"""Notebook 06: the loss of the hardest pixels."""
+"""Notebook 06: the mean loss of the hardest pixels."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ EXERCISES = (
             ),
             Mistake(
                 "easiest",
-                "this keeps the pixels with the lowest loss, which the network has learnt already",
+                "this keeps the pixels with the lowest loss, which the network has already learnt",
                 (_wrong(_mean, largest=False),),
             ),
             Mistake(
@@ -76,13 +76,13 @@ EXERCISES = (
             ),
             Mistake(
                 "over-all",
-                "the kept losses are divided by the number of all pixels; divide by that of the kept ones",
+                "the kept losses are divided by the number of all pixels; divide by the number of the kept ones",
                 (_wrong(lambda kept, counts, losses: kept.sum() / losses.numel()),),
             ),
             Mistake(
                 "ignored",
                 "ignored pixels are counted in the mean, or 0 / 0 comes out where all are ignored; divide by the "
-                "number of kept pixels that are not ignored, and by 1 at least",
+                "number of kept pixels that are not ignored, or by 1 if there is none",
                 (
                     _wrong(lambda kept, counts, losses: kept.mean()),
                     _wrong(lambda kept, counts, losses: kept.sum() / counts.sum()),
@@ -90,7 +90,7 @@ EXERCISES = (
             ),
         ),
         hints=(
-            "First one loss a pixel, without any mean. Then choose, and only then average.",
+            "First one loss per pixel, without a mean. Then select, and only then average.",
             "k = ⌊keep · H · W⌋, at least 1; mean of the k highest cross entropies. A pixel with the label `ignore` "
             "has loss 0 and does not count when the mean is taken.",
             'losses = F.cross_entropy(logits[None], labels[None], ignore_index=ignore, reduction="none").flatten()\n'
