@@ -164,14 +164,13 @@ def _scaled(image: Image.Image, height: int, how: Image.Resampling) -> Image.Ima
 def opened_image(path: Path | str, *, header_only: bool = False) -> Iterator[Image.Image]:
     """The image, with any complaint of the reader turned into one sentence.
 
-    All checksums of a PNG are compared, unless only the header is asked for; a JPEG has none.
-
     Raises:
         LabError: a file that is missing, damaged, no image of `FORMATS`, or one of more than `MAX_PIXELS`.
     """
     try:
         if not header_only:
-            _compare_checksums(Path(path))
+            with _opened(path) as image:
+                image.verify()  # all checksums of a PNG, some of which decoding skips; the file must be opened again
         with _opened(path) as image:
             if not header_only and image.format in PHOTOS:
                 ImageOps.exif_transpose(image, in_place=True)
@@ -187,22 +186,6 @@ def opened_image(path: Path | str, *, header_only: bool = False) -> Iterator[Ima
     except _DAMAGED as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise LabError(f"{path} cannot be read as an image: {reason}") from error
-
-
-def _compare_checksums(path: Path) -> None:
-    """Refuse a PNG of which a chunk is damaged or missing; while it decodes, Pillow does not look at all of them."""
-    content = memoryview(path.read_bytes())
-    if content[:8] != b"\x89PNG\r\n\x1a\n":
-        return
-    position, kind = 8, b""
-    while kind != b"IEND":
-        end = position + 8 + int.from_bytes(content[position : position + 4], "big")
-        kind = bytes(content[position + 4 : position + 8])
-        if end + 4 > len(content):
-            raise LabError(f"{path} cannot be read as an image: it is truncated")
-        if int.from_bytes(content[end : end + 4], "big") != zlib.crc32(content[position + 4 : end]):
-            raise LabError(f"{path} cannot be read as an image: its checksum is wrong in the part {position} to {end}")
-        position = end + 4
 
 
 def _opened(path: Path | str) -> Image.Image:
