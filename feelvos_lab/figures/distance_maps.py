@@ -109,7 +109,7 @@ def strip(
             draw_outline(axes, clip.masks[t] == o)
     for o in objects:
         rows = (
-            ("global_map", "Global map", f"to frame {_start(clip, o)}"),
+            ("global_map", "Global map", f"to frame {clip.start_of(o)}"),
             ("local_map", _local_name(radius), "to the frame before"),
         )
         for field, name, where in rows:
@@ -151,7 +151,7 @@ def arrows(
     _check(clip, [object_id], width, {prediction.frame: prediction})
     if not links:
         raise LabError(f"{name_of(object_id)} has no cell to draw an arrow from")
-    t, start, o, page = prediction.frame, _start(clip, object_id), object_id, Page(width)
+    t, start, o, page = prediction.frame, clip.start_of(object_id), object_id, Page(width)
     page.heading(clip.name, f", frame {t}: where the nearest pixels of an object lie", f", frame {t}")
     headers = [
         (f"Frame {start}", "nearest, anywhere"),
@@ -193,7 +193,7 @@ def _cue_panel(axes: Axes, cue: str, clip: Clip, prediction: Any, o: int) -> Non
     if cue == "frame":
         _picture(axes, overlay(clip.frames[t], torch.zeros_like(prediction.labels)))
     elif cue == "given":
-        start = _start(clip, o)
+        start = clip.start_of(o)
         _picture(axes, overlay(clip.frames[start], _alone(clip.masks[start], o)))
     elif cue == "result":
         _picture(axes, overlay(clip.frames[t], _alone(prediction.labels, o)))
@@ -303,7 +303,7 @@ def _spacing(clip: Clip, prediction: Any) -> tuple[float, float]:
 
 def _headers(clip: Clip, objects: Sequence[int], t: int, radius: int | None) -> list[tuple[str, str]]:
     """Title and explanation of a sheet's panels in the order of `CUES`, short enough for a sixth of a page."""
-    starts = {_start(clip, o) for o in objects}
+    starts = {clip.start_of(o) for o in objects}
     where = f"frame {starts.pop()}" if len(starts) == 1 else "given frame"
     return [
         (f"Frame {t}", "to segment"),
@@ -319,16 +319,9 @@ def _local_name(radius: int | None) -> str:
     return "Local map" if radius is not None else "Global map 2"
 
 
-def _start(clip: Clip, o: int) -> int:
-    """The frame that gives an object; the background is given with the first of them."""
-    if not clip.starts:
-        return 0
-    return min(clip.starts) if o == 0 else clip.starts[clip.object_ids.index(o)]
-
-
 def _entry(clip: Clip, o: int) -> str:
     """Where an object enters, if not all do so in one frame."""
-    return f"given in frame {_start(clip, o)}" if len(set(clip.starts)) > 1 else ""
+    return f"given in frame {clip.start_of(o)}" if len(set(clip.starts)) > 1 else ""
 
 
 def _window_note(prediction: Any, radius: int | None) -> str:
