@@ -43,9 +43,9 @@ CASES: list[Case] = [
      "TMP/demo.yml:7 is not YAML: could not determine a constructor for the tag "
      "'tag:yaml.org,2002:python/object/apply:os.getpid'"),
     ("list that holds itself", PLAN, experiment("seeds: [0]", "seeds: &a [*a]"),
-     "TMP/demo.yml:7 is not YAML: it holds itself, or more than 10,000 values"),
+     "TMP/demo.yml:7 is not YAML: an alias cycle, or more than 10,000 values"),
     ("few aliases for many values", PLAN, experiment("seeds: [0]", BOMB),
-     "TMP/demo.yml:11 is not YAML: it holds itself, or more than 10,000 values"),
+     "TMP/demo.yml:11 is not YAML: an alias cycle, or more than 10,000 values"),
     ("lists without end", PLAN, experiment("seeds: [0]", "seeds: " + "[" * 1500),
      "TMP/demo.yml:1 is not YAML that can be read: it is nested too deeply"),
     ("date of no month", PLAN, experiment("seeds: [0]", "seeds: 2020-13-01"),

@@ -1,6 +1,6 @@
-"""Values as YAML brings them, held to the types that a notebook's parameters cell states.
+"""An experiment's YAML as it is written: its keys, their types, and the line on which each stands.
 
-An experiment's YAML as it is written: its keys and their types, and on which line each stands.
+Values that set a parameter of the notebook are checked against the type that its parameters cell states.
 """
 
 from __future__ import annotations
@@ -9,86 +9,58 @@ import ast
 import itertools
 import re
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import fields
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, StrictInt, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
+from feelvos_lab.data.difficulty_sweep import place_of
 from feelvos_lab.errors import LabError, did_you_mean
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def check_value(name: str, value: Any, annotation: str, *, where: str) -> Any:
-    """The value, once it is of the annotated type; an int is welcome where a float is expected, nothing else is bent.
+MOST = 10_000  # values in a file: a few aliases of aliases could expand beyond any memory
 
-    `annotation` may be made of int, float, bool, str, None, `list[…]`, `Literal[…]` and `|`.
+DEEPEST = 4  # levels of keys whose lines are recorded, such as claims, 0, better
 
-    Raises:
-        LabError: the value is of another type, with a hint where YAML reads `1e-4` as text.
-    """
-    try:
-        return _fit(value, ast.parse(annotation, mode="eval").body)
-    except TypeError:
-        raise LabError(
-            f"{where}: {name} must be {annotation}, got {type(value).__name__} {value!r}{_number_hint(value)}"
-        ) from None
-
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument", "invalid_key")  # pydantic's errors for an unknown key
 
 _PLAIN = {"int": int, "float": float, "bool": bool, "str": str}
 
 
-def _fit(value: Any, annotation: ast.expr) -> Any:
-    """`value` as the annotation wants it, or TypeError."""
-    match annotation:
-        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            try:
-                return _fit(value, left)
-            except TypeError:
-                return _fit(value, right)
-        case ast.Constant(value=None):
-            if value is None:
-                return None
-        case ast.Name(id="float") if type(value) is int:
-            return float(value)
-        case ast.Name(id=name) if name in _PLAIN:
-            if type(value) is _PLAIN[name]:
-                return value
-        case ast.Subscript(value=ast.Name(id="list"), slice=item):
-            if isinstance(value, list):
-                return [_fit(v, item) for v in value]
-        case ast.Subscript(value=ast.Name(id="Literal"), slice=choices):
-            allowed = ast.literal_eval(choices)
-            if value in (allowed if isinstance(allowed, tuple) else (allowed,)):
-                return value
-    raise TypeError
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Claim:
+    """Stated before the runs: the row `better` scores higher than the row `worse`."""
 
-
-def _number_hint(value: Any) -> str:
-    """Say why YAML's `1e-4` is text: its floats need a dot."""
-    if not isinstance(value, str) or not re.fullmatch(r"[+-]?[0-9]+[eE][+-]?[0-9]+", value):
-        return ""
-    mantissa, exponent = re.split("[eE]", value)
-    return f"; YAML reads {value} as text, write {mantissa}.0e{int(exponent):+d}"
-
-
-MOST = 10_000  # values in a file: a few aliases of aliases could come to more than any memory holds
-
-DEEPEST = 4  # levels of keys that a line is remembered for: claims, 0, better
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class WrittenClaim(_Strict):
     better: str
     worse: str
-    factor: str | None = None
-    level: int | None = None
+    factor: str | None = None  # only on the clips that sweep it, or on the base that they share
+    level: StrictInt | None = None  # only at this level of it, from 1 on
+
+    @property
+    def where(self) -> str:
+        """Such as `, speed at level 3`; empty: on all clips."""
+        return (f", {self.factor}" if self.factor else "") + (f" at level {self.level}" if self.level else "")
+
+    def clips(self, scores: pd.DataFrame) -> pd.DataFrame:
+        """The rows of a table with a column `clip` that the claim is about."""
+        if self.factor is None:
+            return scores
+        places = {name: place_of(name) for name in scores["clip"].unique()}
+        wanted = {
+            name
+            for name, place in places.items()
+            if place and place.factor == self.factor and self.level in (None, place.level)
+        }
+        return scores[scores["clip"].isin(wanted)]
 
 
-class Written(_Strict):
+class Written(BaseModel, extra="forbid", strict=True, frozen=True):
     """The file's keys."""
 
     question: str
@@ -102,12 +74,11 @@ class Written(_Strict):
     baseline: str
     variants: dict[str, dict[str, Any] | None] | None = None
     grid: dict[str, list[Any]] | None = None
-    claims: list[WrittenClaim] = []
+    claims: list[Claim] = []
 
 
-@dataclass(frozen=True)
-class Places:
-    """Where in the file something stands, for the sentence that refuses it."""
+class Places(NamedTuple):
+    """Where in the file a key stands, for error messages."""
 
     path: Path
     lines: Mapping[tuple[str, ...], int]
@@ -130,7 +101,7 @@ class Places:
 
 
 def read_file(path: Path) -> tuple[Written, Places]:
-    """The file's keys once they and their types are right, and their lines.
+    """The file's keys, with their types checked, and their lines.
 
     Raises:
         LabError: no such file, not YAML, or a key that is unknown, missing, given twice or of another type.
@@ -149,22 +120,28 @@ def read_file(path: Path) -> tuple[Written, Places]:
         raise LabError(f"{path}:1 is not YAML that can be read: it is nested too deeply") from None
     except OSError as error:
         raise LabError(f"{path} cannot be read: {error.strerror or error}") from None
-    places = Places(path, lines)
     if not isinstance(content, dict):
         raise LabError(f"{path} must hold keys such as question and variants, got {type(content).__name__}")
-    known = Written.model_fields
-    for key in content:
-        if key not in known:
-            raise LabError(f"{places.at(key)}: unknown key {key!r}{did_you_mean(str(key), known)}")
-    for name in content["variants"] if isinstance(content.get("variants"), dict) else ():
-        if not isinstance(name, str):
-            raise LabError(
-                f"{places.at('variants', name)}: a variant's name must be text, got {name!r}; put it in quotes"
-            )
+    places = Places(path, lines)
     try:
         return Written.model_validate(content), places
     except ValidationError as error:
         raise _refusal(error, places) from None
+
+
+def _refusal(error: ValidationError, places: Places) -> LabError:
+    """The first of pydantic's errors; a misspelt key explains a missing one, so it comes first."""
+    first = min(error.errors(), key=lambda e: e["type"] not in _UNKNOWN)
+    key, where = ".".join(map(str, first["loc"])), places.at(*first["loc"])
+    if first["type"] in _UNKNOWN:
+        known = [field.name for field in fields(Claim)] if len(first["loc"]) > 1 else Written.model_fields
+        return LabError(f"{where}: unknown key {key!r}{did_you_mean(first['loc'][-1], known)}")
+    if first["type"] == "missing":
+        return LabError(f"{where}: the key {key!r} is missing")
+    if first["loc"][-1] == "[key]":
+        return LabError(f"{where}: a key in {first['loc'][0]} must be text, got {first['input']!r}; put it in quotes")
+    message = first["msg"].removeprefix("Input ").removeprefix("should ")
+    return LabError(f"{where}: {key} should {message}, got {first['input']!r}")
 
 
 def expand(written: Written, places: Places) -> dict[str, dict[str, Any]]:
@@ -188,33 +165,55 @@ def expand(written: Written, places: Places) -> dict[str, dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
     for chosen in itertools.product(*written.grid.values()):
         settings = dict(zip(written.grid, chosen, strict=True))
-        name = "-".join(f"{key.replace('_', '-')}-{_named(value)}" for key, value in settings.items())
+        name = "-".join(f"{key}-{value}" for key, value in settings.items()).lower()
+        name = name.replace("_", "-").replace(".", "p")  # 0p5 for 0.5
         if not name or name in rows:
-            told = f"gives row {name!r} twice" if name else "must name at least one parameter"
-            raise LabError(f"{places.at('grid')}: grid {told}")
+            problem = f"gives row {name!r} twice" if name else "must name at least one parameter"
+            raise LabError(f"{places.at('grid')}: grid {problem}")
         rows[name] = settings
     return rows
 
 
-def _named(value: Any) -> str:
-    """A value as part of a row's name: 4, false, 0p5 for 0.5."""
-    return str(value).lower().replace(".", "p").replace("_", "-")
+def check_value(name: str, value: Any, annotation: str, *, where: str) -> Any:
+    """The value if it is of the annotated type; an int becomes a float where one is expected, no other is converted.
+
+    `annotation` may consist of int, float, bool, str, None, `list[…]`, `Literal[…]` and `|`.
+
+    Raises:
+        LabError: the value is of another type, with a hint where YAML reads `1e-4` as text.
+    """
+    try:
+        return _adapter(annotation).validate_python(value)
+    except (ValidationError, TypeError):
+        hint = ""
+        if isinstance(value, str) and (number := re.fullmatch(r"([+-]?[0-9]+)[eE]([+-]?[0-9]+)", value)):
+            hint = f"; YAML reads {value} as text, write {number[1]}.0e{int(number[2]):+d}"  # its floats need a dot
+        raise LabError(f"{where}: {name} must be {annotation}, got {type(value).__name__} {value!r}{hint}") from None
 
 
-def _refusal(error: ValidationError, places: Places) -> LabError:
-    """The first of pydantic's complaints in one sentence; a misspelt key explains a missing one, so it comes first."""
-    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    key, where = ".".join(map(str, first["loc"])), places.at(*first["loc"])
-    if first["type"] == "missing":
-        return LabError(f"{where}: the key {key!r} is missing")
-    if first["type"] == "extra_forbidden":
-        return LabError(f"{where}: unknown key {key!r}{did_you_mean(str(first['loc'][-1]), WrittenClaim.model_fields)}")
-    message = first["msg"].removeprefix("Input ").removeprefix("should ")
-    return LabError(f"{where}: {key} should {message}, got {first['input']!r}")
+@lru_cache
+def _adapter(annotation: str) -> TypeAdapter[Any]:
+    return TypeAdapter(_type(ast.parse(annotation, mode="eval").body), config=ConfigDict(strict=True))
+
+
+def _type(annotation: ast.expr) -> Any:
+    """The type that an annotation means; it comes from a notebook, so it is not evaluated."""
+    match annotation:
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return _type(left) | _type(right)
+        case ast.Constant(value=None):
+            return None
+        case ast.Name(id=name) if name in _PLAIN:
+            return _PLAIN[name]
+        case ast.Subscript(value=ast.Name(id="list"), slice=item):
+            return list[_type(item)]
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=choices):
+            return Literal[ast.literal_eval(choices)]
+    raise TypeError
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without its silent last-one-wins for a key that is given twice."""
+    """Rejects a key that is given twice, where YAML silently keeps the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -231,8 +230,8 @@ class _Loader(yaml.SafeLoader):
         try:
             return super().construct_object(node, deep)
         except (ValueError, OverflowError, KeyError, AttributeError, TypeError) as error:  # such as a date of month 13
-            told = f"{node.value!r} is no value: {error}" if isinstance(node, yaml.ScalarNode) else str(error)
-            raise yaml.constructor.ConstructorError(None, None, told, node.start_mark) from None
+            problem = f"{node.value!r} is no value: {error}" if isinstance(node, yaml.ScalarNode) else str(error)
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
 
 
 def _load(text: str) -> tuple[Any, dict[tuple[str, ...], int]]:
@@ -248,21 +247,21 @@ def _load(text: str) -> tuple[Any, dict[tuple[str, ...], int]]:
 
 
 def _size(node: yaml.Node | None, known: dict[int, int]) -> int:
-    """How many values a node comes to, those that it names by an alias counted each time."""
+    """The number of values in a node with its aliases expanded."""
     if not isinstance(node, yaml.CollectionNode):
         return 1
     if id(node) not in known:
-        known[id(node)] = MOST + 1  # until it is counted: whoever comes here again has been led in a circle
+        known[id(node)] = MOST + 1  # until it is counted: an alias cycle comes back here
         below = itertools.chain(*node.value) if isinstance(node, yaml.MappingNode) else node.value
         known[id(node)] = 1 + sum(_size(one, known) for one in below)
     if known[id(node)] > MOST:
-        told = f"it holds itself, or more than {MOST:,} values"
-        raise yaml.constructor.ConstructorError(None, None, told, node.start_mark)
+        problem = f"an alias cycle, or more than {MOST:,} values"
+        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
     return known[id(node)]
 
 
 def _note_lines(node: yaml.Node | None, keys: tuple[str, ...], lines: dict[tuple[str, ...], int]) -> None:
-    """Remember the line of each key and list item below `node`."""
+    """Record the line of each key and list item below `node`."""
     if len(keys) == DEEPEST:
         return
     if isinstance(node, yaml.MappingNode):
