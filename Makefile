@@ -22,7 +22,7 @@ test: lint ## ruff and pytest
 test-fast: $(STAMP) ## the laws that take no time, as after every change; on two cores
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not browser" -n 2 --dist loadfile
 
-coverage: $(STAMP) ## by branch, of model/, ablate/ and evaluation/metrics.py: `make test` ends with 1 below 90 %
+coverage: $(STAMP) ## by branch, of model/, ablation/ and evaluation/: `make test` ends with 1 below 90 %
 	@$(BIN)/python -m pytest -q -m "not browser" --cov --cov-report=term-missing:skip-covered --cov-fail-under=90
 
 mutate: $(STAMP) ## plant one-line sabotages, one after another: do the fast tests notice?
