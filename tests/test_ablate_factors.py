@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from feelvos_lab.ablation.difficulty import factor_cells, factors_frame, factors_section
 from feelvos_lab.ablation.figures import factors_figure
 from feelvos_lab.ablation.report import write_factors
-from feelvos_lab.ablation.results import Published
+from feelvos_lab.ablation.results import Results
 from feelvos_lab.ablation.spec import Claim, load_spec
 from feelvos_lab.ablation.statistics import difference
 from feelvos_lab.data.difficulty_sweep import BASE, FACTORS, Place, clip_name
@@ -56,8 +56,8 @@ def swept(folder: Path, text: str = SWEPT):
     return load_spec(path)
 
 
-def published(folder: Path, table: pd.DataFrame) -> Published:
-    return Published(folder, swept(folder), table, pd.DataFrame())
+def published(folder: Path, table: pd.DataFrame) -> Results:
+    return Results(folder, swept(folder), table)
 
 
 def test_a_cell_is_the_paired_difference_on_its_clips_alone() -> None:

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from ablate_standin import EFFECT, SPEC, record_by_hand, write_spec
 
-from feelvos_lab.ablation import report, results, runs, tables
+from feelvos_lab.ablation import report, runs, tables
 from feelvos_lab.ablation.record import write_record
-from feelvos_lab.ablation.results import read_published
+from feelvos_lab.ablation.results import read_published, read_results
 from feelvos_lab.ablation.spec import load_spec, parse_seeds
 from feelvos_lab.errors import LabError
 
@@ -30,8 +30,8 @@ def own_sources(tmp_path_factory):
 def test_the_report_holds_scores_intervals_and_the_papers_numbers_apart(tmp_path):
     spec = load_spec(write_spec(tmp_path))
     record_by_hand(tmp_path, spec, seeds=(0, 1, 2))
-    paths = report.write_report(spec, root=tmp_path, seeds=(0, 1, 2))
-    assert sorted(p.name for p in paths.report.parent.iterdir()) == [
+    folder = report.write_report(read_results(spec, root=tmp_path, seeds=(0, 1, 2)))
+    assert sorted(p.name for p in folder.iterdir()) == [
         "clips.png",
         "differences.png",
         "figure.png",
@@ -41,7 +41,7 @@ def test_the_report_holds_scores_intervals_and_the_papers_numbers_apart(tmp_path
         "table.md",
         "table.tex",
     ]
-    text = paths.report.read_text()
+    text = (folder / "report.md").read_text()
     assert "| full   | 61.0 [60.0, 62.0] |" in text
     assert "| 3×6 | -10.0 [-10.0, -10.0] | 1.5 | 64.2" in text
     assert "Claim: full > narrow: supported, +10.0" in text
@@ -52,30 +52,31 @@ def test_the_report_holds_scores_intervals_and_the_papers_numbers_apart(tmp_path
     assert "- `narrow`: 0" in text and "![Every row minus full" in text and "(table.tex)" in text
     spreads = text[text.index("## Seeds versus clips") :]  # seeds are 0.01 apart, clips alike in J&F
     assert re.search(r"\| narrow +\| 1\.0 +\| 0\.0 +\| 0\.0 +\| 0\.0 +\| 0\.0 +\| 0\.0 +\|", spreads)
-    assert paths.figure.read_bytes().startswith(b"\x89PNG")
-    with open(paths.table.with_suffix(".csv"), newline="") as file:
+    assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
+    with open(folder / "table.csv", newline="") as file:
         rows = {row["variant"]: row for row in csv.DictReader(file)}
     assert float(rows["narrow"]["seeds_t_df"]) == 2
     assert rows["narrow"]["paper_J_mark"] == "from memory" and rows["narrow"]["paper_JF_mark"] == "seen"
-    assert len(pd.read_csv(paths.report.with_name("records.csv"))) == 3 * 3 * 6
+    assert len(pd.read_csv(folder / "records.csv")) == 3 * 3 * 6
 
 
 def test_one_seed_is_marked_and_leaves_the_claims_undecided(tmp_path):
     spec = load_spec(write_spec(tmp_path))
     record_by_hand(tmp_path, spec)
-    text = tables.table_text(spec, root=tmp_path)
+    text = tables.table_text(read_results(spec, root=tmp_path))
     assert "60.0†" in text
     assert "Claim: full > narrow: undecided†" in text
     assert "Spearman): 1.00 over 3 rows" in text
-    page = report.write_report(spec, root=tmp_path).report.read_text()
+    page = (report.write_report(read_results(spec, root=tmp_path)) / "report.md").read_text()
     assert "With one seed the two cannot be told apart" in page
 
 
 def test_a_row_without_a_run_is_shown_as_missing_and_mixed_into_nothing(tmp_path):
     spec = load_spec(write_spec(tmp_path))
     record_by_hand(tmp_path, spec, leave_out=("narrow",))
-    report.write_report(spec, root=tmp_path)
-    text = tables.table_text(spec, root=tmp_path)
+    results = read_results(spec, root=tmp_path)
+    report.write_report(results)
+    text = tables.table_text(results)
     row = next(line for line in text.splitlines() if line.startswith("narrow"))
     assert "1 missing" in row and "64.2" in row  # the paper's number stays
     assert "undecided, one of them has no finished run" in text
@@ -85,26 +86,28 @@ def test_a_row_without_a_run_is_shown_as_missing_and_mixed_into_nothing(tmp_path
 def test_the_report_takes_every_seed_that_was_run(tmp_path):
     spec = load_spec(write_spec(tmp_path))
     record_by_hand(tmp_path, spec, seeds=(0, 3))
-    assert sorted(results.read_results(spec, root=tmp_path).scores["seed"].unique()) == [0, 3]
-    assert results.read_results(spec, root=tmp_path, seeds=[3]).scores["seed"].unique().tolist() == [3]
+    assert sorted(read_results(spec, root=tmp_path).scores["seed"].unique()) == [0, 3]
+    assert read_results(spec, root=tmp_path, seeds=[3]).scores["seed"].unique().tolist() == [3]
 
 
 def test_without_a_finished_run_nothing_is_written(tmp_path):
     spec = load_spec(write_spec(tmp_path))
     with pytest.raises(LabError, match="has no finished run to report"):
-        report.write_report(spec, root=tmp_path)
+        report.write_report(read_results(spec, root=tmp_path))
     assert not (tmp_path / "results").exists() and not (tmp_path / "runs").exists()
 
 
 def test_published_results_are_written_on_request_alone(tmp_path):
     spec = load_spec(write_spec(tmp_path))
     record_by_hand(tmp_path, spec, seeds=(0, 1))
-    own = report.write_report(spec, root=tmp_path).report.parent
+    own = report.write_report(read_results(spec, root=tmp_path))
     assert own == tmp_path / "runs" / "demo" / "report" and not (tmp_path / "results").exists()
-    made = report.publish(spec, root=tmp_path).report.parent
+    made = report.publish(read_results(spec, root=tmp_path), root=tmp_path)
     assert made == tmp_path / "results" / "demo"
     assert {p.name: p.read_bytes() for p in made.iterdir()} == {p.name: p.read_bytes() for p in own.iterdir()}
-    report.write_report(spec, root=tmp_path, seeds=(1,))  # one seed of one's own, after two were published
+    report.write_report(
+        read_results(spec, root=tmp_path, seeds=(1,))
+    )  # one's own single seed, after two were published
     assert read_published(own).scores["seed"].unique().tolist() == [1]
     assert read_published(made).scores["seed"].unique().tolist() == [0, 1]
 
@@ -113,7 +116,7 @@ def test_results_with_a_run_that_is_not_ok_are_not_published(tmp_path):
     spec = load_spec(write_spec(tmp_path))
     record_by_hand(tmp_path, spec, leave_out=("narrow",))
     with pytest.raises(LabError, match="published once every run is ok, but there are 2 ok, 0 failed, 0 stale, 1 miss"):
-        report.publish(spec, root=tmp_path)
+        report.publish(read_results(spec, root=tmp_path), root=tmp_path)
     assert not (tmp_path / "results").exists()
 
 
@@ -123,8 +126,9 @@ def test_the_table_needs_no_paper(tmp_path):
         text = text.replace(f"paper: {number}", "").replace("{, ", "{")
     spec = load_spec(write_spec(tmp_path, text))
     record_by_hand(tmp_path, spec)
-    report.write_report(spec, root=tmp_path)
-    assert "paper" not in tables.table_text(spec, root=tmp_path)
+    results = read_results(spec, root=tmp_path)
+    report.write_report(results)
+    assert "paper" not in tables.table_text(results)
 
 
 def test_runs_of_different_versions_are_told_apart(tmp_path, monkeypatch):
@@ -132,14 +136,15 @@ def test_runs_of_different_versions_are_told_apart(tmp_path, monkeypatch):
     record_by_hand(tmp_path, spec, leave_out=("narrow",))
     monkeypatch.setattr("feelvos_lab.files.provenance._version", lambda _package: "0.0")
     record_by_hand(tmp_path, spec, leave_out=("full", "blind"))
-    assert "Mind: these runs were made with different versions of torch" in tables.table_text(spec, root=tmp_path)
+    text = tables.table_text(read_results(spec, root=tmp_path))
+    assert "Mind: these runs were made with different versions of torch" in text
 
 
 @pytest.mark.parametrize("bad", [{"JF": 1.5}, {"J": float("nan")}])
 def test_scores_outside_zero_to_one_are_not_recorded(tmp_path, bad):
     spec = load_spec(write_spec(tmp_path))
     row = {"clip": "a", "object": 1, "J": 0.5, "F": 0.5, "JF": 0.5} | bad
-    with pytest.raises(LabError, match=r"scores must lie in \[0, 1\]"):
+    with pytest.raises(LabError, match=r"must lie in \[0, 1\]"):
         write_record(
             tmp_path / "run",
             config=spec.variants[0].config,
@@ -157,7 +162,7 @@ def test_the_command_in_the_report_means_the_seeds_that_it_reports(tmp_path):
     spec = load_spec(write_spec(tmp_path))
     for seeds in ((3,), (0, 4)):
         record_by_hand(tmp_path, spec, seeds=seeds)
-        text = report.write_report(spec, root=tmp_path, seeds=seeds).report.read_text()
+        text = (report.write_report(read_results(spec, root=tmp_path, seeds=seeds)) / "report.md").read_text()
         line = next(line for line in text.splitlines() if "ablate run" in line)
         assert parse_seeds(line.partition("--seeds ")[2]) == seeds
 
@@ -170,7 +175,7 @@ def test_a_row_may_have_any_name_and_keeps_it(tmp_path, monkeypatch, name):
     spec = load_spec(write_spec(tmp_path, text.replace("full", "'1'")))
     monkeypatch.setitem(EFFECT, "1", EFFECT["full"])
     record_by_hand(tmp_path, spec)
-    folder = report.write_report(spec, root=tmp_path).report.parent
+    folder = report.write_report(read_results(spec, root=tmp_path))
     published = read_published(folder)
     assert published.variants == ["1", name, "blind"] == list(published.table.index)
     assert set(published.scores["variant"]) == {"1", name, "blind"}

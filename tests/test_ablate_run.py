@@ -174,7 +174,7 @@ def test_a_stale_run_has_no_number_to_show(finished):
             planning.plan(calm, root=root)[0].record()
         results = reading.read_results(calm, root=root)
         assert results.scores.empty
-        assert [row.lacking for row in results.rows] == ["1 stale"] * 3
+        assert [results.lacking(name) for name in calm.variant_names] == ["1 stale"] * 3
     finally:
         write_worker(root)
 

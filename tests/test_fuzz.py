@@ -26,7 +26,7 @@ from PIL import Image
 
 from feelvos_lab.ablation import report
 from feelvos_lab.ablation.record import RECORD, read_record
-from feelvos_lab.ablation.results import read_scores
+from feelvos_lab.ablation.results import read_results, read_scores
 from feelvos_lab.ablation.spec import load_spec
 from feelvos_lab.config import configure
 from feelvos_lab.data.images import read_distance, read_frame, read_mask, write_distance, write_mask
@@ -94,7 +94,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_card(desk / "model.safetensors", config=config, seed=0, command="feelvos-lab train")
     spec = load_spec(write_spec(desk))
     record_by_hand(desk, spec)
-    report.write_report(spec, root=desk)
+    report.write_report(read_results(spec, root=desk))
     return desk
 
 

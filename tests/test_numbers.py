@@ -18,7 +18,7 @@ from feelvos_lab import deterministic
 from feelvos_lab.ablation import record as records
 from feelvos_lab.ablation import report
 from feelvos_lab.ablation.execute import run
-from feelvos_lab.ablation.results import read_published
+from feelvos_lab.ablation.results import read_published, read_results
 from feelvos_lab.ablation.runs import plan
 from feelvos_lab.ablation.spec import load_spec
 from feelvos_lab.cli.main import main
@@ -216,7 +216,7 @@ def reported(tmp_path: Path) -> Path:
     """A results folder as a report leaves it."""
     spec = load_spec(write_spec(tmp_path))
     record_by_hand(tmp_path, spec, seeds=(0, 1))
-    return report.write_report(spec, root=tmp_path, seeds=(0, 1)).report.parent
+    return report.write_report(read_results(spec, root=tmp_path, seeds=(0, 1)))
 
 
 def test_results_of_an_experiment_that_was_changed_since_are_stale(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ import nbformat
 from feelvos_lab.ablation import local_runs
 from feelvos_lab.ablation.execute import run
 from feelvos_lab.ablation.report import write_report
+from feelvos_lab.ablation.results import read_results
 from feelvos_lab.ablation.spec import load_spec
 
 OVERHEAD, SPEED_UP = 5.0, 1.7  # percent at most; times at least, on two cores
@@ -132,7 +133,7 @@ def sweep(*, runs: int, seconds: float, workers: int) -> tuple[float, list[tuple
         made = run(spec, workers=workers, root=Path(place), progress=lambda _: None)
         if bad := [planned for planned in made if planned.state != "ok"]:
             sys.exit(f"{bad[0].name} is {bad[0].state}: {bad[0].reason}")
-        write_report(spec, root=Path(place))
+        write_report(read_results(spec, root=Path(place)))
         return time.monotonic() - began, times
 
 

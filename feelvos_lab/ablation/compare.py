@@ -78,19 +78,16 @@ def _cells(rows: Sequence[ComparedRow]) -> list[list[str]]:
     for row in rows:
         line = [row.variant]
         for side in (row.a, row.b):
-            line += [f"{side.mean:.1f}{_dagger(side)}{interval_text(side)}", side.n] if side else [DASH, DASH]
+            text = f"{side.mean:.1f}{side.dagger}{interval_text(side.low, side.high)}" if side else DASH
+            line += [text, side.n if side else DASH]
         if row.change is None:
             line += [DASH, DASH, f"only in {'A' if row.a else 'B'}"]
         else:
             change, verdict = row.change.estimate, row.change.verdict
             told = {"supported": "B is higher", "contradicted": "A is higher", "undecided": "undecided"}[verdict]
-            line += [signed_text(change), change.n, f"{told}{_dagger(change)}{'' if row.by_seed else '‡'}"]
+            line += [signed_text(change), change.n, f"{told}{change.dagger}{'' if row.by_seed else '‡'}"]
         cells.append(line)
     return cells
-
-
-def _dagger(value: Estimate) -> str:
-    return "†" if value.seeds == 1 else ""
 
 
 def _over_seeds(scores: pd.DataFrame) -> pd.DataFrame:

@@ -1,17 +1,18 @@
-"""When a cue helps: the baseline minus each row on the clips of one difficulty and level, as cells, a table and words.
+"""When a cue helps: the baseline minus each row on the clips of one difficulty and level, as numbers and as text.
 
-A scene's clips differ in nothing but the difficulty (`data/difficulty_sweep.py`), so besides the cue's worth at a level
-its change against the base is measured, paired by seed, scene and object.
+The clips of a scene differ in one difficulty alone (`data/difficulty_sweep.py`). So besides what a cue is worth at a
+level, the change of that worth from the base to the level is measured, paired by seed, scene and object.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import pandas as pd
 
-from feelvos_lab.ablation.results import Published
+from feelvos_lab.ablation.results import Results
 from feelvos_lab.ablation.runs import METRIC_NAMES
 from feelvos_lab.ablation.statistics import Difference, difference, paired_difference
 from feelvos_lab.ablation.tables import DASH, markdown, signed_text
@@ -20,31 +21,38 @@ from feelvos_lab.errors import LabError
 
 FACTORS_CSV, FACTORS_PNG = "factors.csv", "factors.png"
 
+_FACTOR = {factor.name: factor for factor in FACTORS}
+_PLACES = [(BASE, 0), *((f.name, level) for f in FACTORS for level in range(1, len(f.levels) + 1))]
+
 
 @dataclass(frozen=True)
 class Cell:
-    """What a row's missing cue is worth on the clips of one factor and level, in points."""
+    """What the cue that a row lacks is worth on the clips of one factor and level, in points."""
 
     variant: str
     factor: str
     level: int  # 0: the base
     score: float  # of the baseline on these clips, in percent
     worth: Difference  # the baseline minus the row
-    change: Difference | None  # that, minus the same on the base's clips; None for the base, or without its clips
+    change: Difference | None  # worth here minus worth on the base; None for the base, or if its clips were not scored
+
+    @property
+    def place(self) -> tuple[str, str, int]:
+        return self.variant, self.factor, self.level
 
 
 def factor_cells(scores: pd.DataFrame, *, variants: Sequence[str], baseline: str, column: str) -> list[Cell]:
-    """Each row in the table's order, at the base and then at each level of each factor that was scored.
+    """The cells of each row in the table's order: the base, then each level of each factor that was scored.
 
-    A row without a seed in common with the baseline, which cannot be paired, has no cell; neither has any row where
-    no clip is of a sweep.
+    A row without a seed in common with the baseline cannot be paired and has no cell, nor has any row if no clip
+    belongs to a sweep.
 
     Args:
         scores: percent; columns variant, seed, clip, object and `column`.
-        variants: those to compare; the baseline is passed over.
+        variants: the rows to compare; the baseline itself is skipped.
 
     Raises:
-        LabError: rows that were scored on different clips.
+        LabError: the baseline and a row were scored on different clips.
     """
     base = scores[scores["variant"] == baseline]
     cells = []
@@ -58,154 +66,130 @@ def factor_cells(scores: pd.DataFrame, *, variants: Sequence[str], baseline: str
             factor, level = min(ours.keys() ^ theirs.keys())
             raise LabError(f"{baseline} and {variant} must be scored on the same clips, one lacks {factor} {level}")
         gaps = {key: paired_difference(ours[key], theirs[key], column) for key in ours}
-        for key in _columns():
-            if key in ours:
-                change = None
-                if key != (BASE, 0) and (BASE, 0) in gaps:
-                    change = difference(gaps[key], gaps[BASE, 0], "difference")
-                worth = difference(ours[key], theirs[key], column)
-                cells.append(Cell(variant, *key, float(ours[key][column].mean()), worth, change))
+        for key in (key for key in _PLACES if key in ours):
+            change = None
+            if key != (BASE, 0) and (BASE, 0) in gaps:
+                change = difference(gaps[key], gaps[BASE, 0], "difference")
+            worth = difference(ours[key], theirs[key], column)
+            cells.append(Cell(variant, *key, float(ours[key][column].mean()), worth, change))
     return cells
 
 
 def _by_place(scores: pd.DataFrame) -> dict[tuple[str, int], pd.DataFrame]:
-    """The scores of each factor and level, their clips called by the scene alone; those of no sweep are left out."""
-    places = {name: place_of(name) for name in scores["clip"].unique()}
-    found: dict[tuple[str, int], list[str]] = {}
-    for name, place in places.items():
-        if place is not None:
-            found.setdefault((place.factor, place.level), []).append(name)
-    scenes = {name: f"scene-{place.scene}" for name, place in places.items() if place is not None}
-    return {
-        key: scores[scores["clip"].isin(names)].assign(clip=lambda part: part["clip"].map(scenes))
-        for key, names in found.items()
-    }
+    """The scores of each factor and level, with the scene as clip; clips that belong to no sweep are left out."""
+    found: dict[tuple[str, int], list[pd.DataFrame]] = {}
+    for name, part in scores.groupby("clip"):
+        if place := place_of(name):
+            found.setdefault((place.factor, place.level), []).append(part.assign(clip=f"scene-{place.scene}"))
+    return {key: pd.concat(parts).sort_index() for key, parts in found.items()}
 
 
-def _columns() -> list[tuple[str, int]]:
-    """The base, then every factor's levels."""
-    return [(BASE, 0), *((f.name, level) for f in FACTORS for level in range(1, len(f.levels) + 1))]
-
-
-def is_sweep(published: Published) -> bool:
+def is_sweep(results: Results) -> bool:
     """Whether clips that sweep one difficulty were scored."""
-    swept = any(place_of(name) is not None for name in published.scores["clip"].unique())
-    return swept and published.spec.variant(published.spec.baseline).config is not None
+    swept = any(place_of(name) is not None for name in results.scores["clip"].unique())
+    return swept and results.spec.variant(results.spec.baseline).config is not None
 
 
-def published_cells(published: Published) -> list[Cell]:
-    """`factor_cells` of an experiment's results."""
-    spec = published.spec
-    return factor_cells(published.scores, variants=published.variants, baseline=spec.baseline, column=spec.metric)
+@lru_cache(maxsize=1)  # the report's text, factors.csv and factors.png show the same cells
+def sweep_cells(results: Results) -> list[Cell]:
+    """`factor_cells` of an experiment's results; none if no clip belongs to a sweep."""
+    spec = results.spec
+    if not is_sweep(results):
+        return []
+    return factor_cells(results.scores, variants=results.variants, baseline=spec.baseline, column=spec.metric)
 
 
-def frame_side(published: Published) -> int:
+def frame_side(results: Results) -> int:
     """The shorter side of the scored frames in pixels, by the baseline's settings."""
-    data = published.spec.variant(published.spec.baseline).config.data
+    data = results.spec.variant(results.spec.baseline).config.data
     return min(data.height, data.width)
 
 
 def axis_number(factor: Factor, level: int, side: int) -> str:
-    """What stands at a level on the factor's axis, such as `4.7`."""
+    """A level's value on the factor's axis, such as `4.7`."""
     return f"{factor.shown(factor.levels[level - 1], side):.{factor.decimals}f}"
 
 
 def factors_frame(cells: Sequence[Cell], *, side: int) -> pd.DataFrame:
-    """The cells for programs, one a line: all that the heat map shows, and each cell's change against the base."""
-    named = {factor.name: factor for factor in FACTORS}
+    """One line a cell: what the heat map shows, and the change against the base."""
     lines = []
     for cell in cells:
-        worth, change = cell.worth.estimate, cell.change.estimate if cell.change else None
-        factor = named.get(cell.factor)
+        worth, change = cell.worth.estimate, cell.change and cell.change.estimate
+        factor = _FACTOR.get(cell.factor)
         lines.append(
-            {
-                "variant": cell.variant,
-                "factor": cell.factor,
-                "level": cell.level,
-                "value": axis_number(factor, cell.level, side) if factor else "",
-                "unit": factor.unit if factor else "",
-                "baseline_score": cell.score,
-                "worth": worth.mean,
-                "low": worth.low,
-                "high": worth.high,
-                "verdict": cell.worth.verdict,
-                "spread": cell.worth.spread,
-                "seeds": worth.seeds,
-                "clips": worth.clips,
-                "objects": worth.objects,
-                "change": change.mean if change else None,
-                "change_low": change.low if change else None,
-                "change_high": change.high if change else None,
-                "change_verdict": cell.change.verdict if cell.change else "",
-            }
+            {"variant": cell.variant, "factor": cell.factor, "level": cell.level}
+            | {"value": axis_number(factor, cell.level, side) if factor else "", "unit": factor.unit if factor else ""}
+            | {"baseline_score": cell.score, "worth": worth.mean, "low": worth.low, "high": worth.high}
+            | {"verdict": cell.worth.verdict, "spread": cell.worth.spread}
+            | {"seeds": worth.seeds, "clips": worth.clips, "objects": worth.objects}
+            | {"change": change and change.mean, "change_low": change and change.low}
+            | {"change_high": change and change.high, "change_verdict": cell.change.verdict if cell.change else ""}
         )
     return pd.DataFrame(lines).round(4)
 
 
-def factors_section(published: Published) -> list[str]:
-    """The part of the report, in Markdown: a table and a few sentences; nothing where no clip is of a sweep."""
-    spec = published.spec
-    if not is_sweep(published):
+def factors_section(results: Results) -> list[str]:
+    """The report's section in Markdown, a table and a few sentences; empty if no clip belongs to a sweep."""
+    spec = results.spec
+    if not is_sweep(results):
         return []
-    metric = METRIC_NAMES[spec.metric]
-    cells = published_cells(published)
-    parts = ["## When each cue helps", ""]
+    cells = sweep_cells(results)
+    title = ["## When each cue helps", ""]
     shown = list(dict.fromkeys(cell.variant for cell in cells))
     lacking = [name for name in spec.variant_names if name != spec.baseline and name not in shown]
-    untold = [f"Not here, without a finished run of a seed that `{spec.baseline}` has: {', '.join(lacking)}.", ""]
+    missing = f"Not here, without a finished run of a seed that `{spec.baseline}` has: {', '.join(lacking)}."
     if not cells:
-        return [*parts, *untold[:1]]
+        return [*title, missing]
     n = cells[0].worth.estimate
     by_chance = f"Of {len(cells)} cells about {round(len(cells) / 20)} would look decided by chance alone; the claims"
-    chance = [by_chance, "above were written before the runs."] if n.seeds > 1 else []
     units = "; ".join(f"{f.name}, {f.unit}" for f in FACTORS if f.name in {cell.factor for cell in cells})
-    parts += [
-        f"{metric} of `{spec.baseline}` minus that of each row, in points, on the clips of one difficulty and level:",
+    parts = [
+        *title,
+        f"{METRIC_NAMES[spec.metric]} of `{spec.baseline}` minus that of each row, in points, on the clips of one "
+        "difficulty and level:",
         "above 0 what the row lacks helps there, below 0 it hurts. Bold is decided; all else is undecided, since the",
         "interval reaches 0, or that of the seeds' means where seeds spread more than scenes. Each cell is over",
         f"{n.clips} scenes with {n.objects} objects in all, {n.seeds} seed{'s' if n.seeds > 1 else ''}.",
-        *chance,
+        *([by_chance, "above were written before the runs."] if n.seeds > 1 else []),
         "",
         f"![What each cue is worth as one difficulty grows]({FACTORS_PNG})",
         "",
-        *markdown(_table(cells, shown, spec.baseline, frame_side(published))),
+        *markdown(_table(cells, shown, spec.baseline, frame_side(results))),
         "",
         f"In brackets: {units}.",
         "",
-        *(_words(name, [cell for cell in cells if cell.variant == name]) for name in shown),
+        *(_summary(name, [cell for cell in cells if cell.variant == name]) for name in shown),
         "",
     ]
     if n.seeds == 1:
         parts += ["† one seed: the interval is over scenes alone, and nothing is decided.", ""]
-    return [*parts, *(untold if lacking else []), f"The numbers for programs: [{FACTORS_CSV}]({FACTORS_CSV})."]
+    if lacking:
+        parts += [missing, ""]
+    return [*parts, f"The numbers for programs: [{FACTORS_CSV}]({FACTORS_CSV})."]
 
 
 def _table(cells: Sequence[Cell], rows: Sequence[str], baseline: str, side: int) -> list[list[str]]:
-    at = {(cell.variant, cell.factor, cell.level): cell for cell in cells}
-    named = {factor.name: factor for factor in FACTORS}
+    by_place = {cell.place: cell for cell in cells}
     lines = [["difficulty", "level", baseline, *(f"{baseline} − {name}" for name in rows)]]
-    for factor, level in _columns():
-        here = [at.get((name, factor, level)) for name in rows]
-        there = [cell for cell in here if cell is not None]
-        if there:
-            value = f" ({axis_number(named[factor], level, side)})" if level else ""
-            line = [factor, f"{level}{value}" if level else DASH, f"{there[0].score:.1f}"]
+    for factor, level in _PLACES:
+        here = [by_place.get((name, factor, level)) for name in rows]
+        if scored := [cell for cell in here if cell is not None]:
+            text = f"{level} ({axis_number(_FACTOR[factor], level, side)})" if level else DASH
+            line = [factor, text, f"{scored[0].score:.1f}"]
             lines.append(line + [DASH if cell is None else _cell_text(cell.worth) for cell in here])
     return lines
 
 
 def _cell_text(worth: Difference) -> str:
-    text = signed_text(worth.estimate) + ("†" if worth.estimate.seeds == 1 else "")
+    text = signed_text(worth.estimate) + worth.estimate.dagger
     return text if worth.verdict == "undecided" else f"**{text}**"
 
 
-def _words(name: str, cells: Sequence[Cell]) -> str:
-    """One sentence a row: where its missing cue helps, where it hurts, and where more than at the base."""
-    told = []
-    for verdict, word in (("supported", "helps"), ("contradicted", "hurts")):
-        told.append(f"{word} {_where([c for c in cells if c.worth.verdict == verdict])}")
+def _summary(name: str, cells: Sequence[Cell]) -> str:
+    """Where the cue that a row lacks helps, where it hurts, and where it is worth more or less than on the base."""
+    helps, hurts = (_where([c for c in cells if c.worth.verdict == v]) for v in ("supported", "contradicted"))
     undecided = sum(cell.worth.verdict == "undecided" for cell in cells)
-    text = f"- What `{name}` lacks {told[0]}; {told[1]}; undecided in {undecided} of {len(cells)} cells."
+    text = f"- What `{name}` lacks helps {helps}; hurts {hurts}; undecided in {undecided} of {len(cells)} cells."
     for verdict, word in (("supported", "more"), ("contradicted", "less")):
         if moved := [c for c in cells if c.change is not None and c.change.verdict == verdict]:
             text += f" It is worth {word} than on the base {_where(moved)}."

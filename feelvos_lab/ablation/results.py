@@ -1,68 +1,115 @@
-"""From an experiment's runs to what they come to: scores, rows, claims; nothing is written.
-
-An experiment's results read back from a folder, without its runs: the published ones, or a report of one's own.
-"""
+"""An experiment's results: scores, table, paired differences and verdicts, from its runs or from a results folder."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, get_args
 
 import pandas as pd
 
-from feelvos_lab.ablation import paper
-from feelvos_lab.ablation.runs import PlannedRun, plan
+from feelvos_lab.ablation.runs import PlannedRun, State, plan
 from feelvos_lab.ablation.spec import Claim, Spec, Variant, load_spec
-from feelvos_lab.ablation.statistics import Difference, Estimate, difference, estimate, rank_correlation
+from feelvos_lab.ablation.statistics import Difference, difference, estimate
 from feelvos_lab.errors import LabError
 
 SCORES = ("J", "F", "JF")
+RECORDS, TABLE, REPORT = "records.csv", "table.csv", "report"
+RECORD_COLUMNS = ("variant", "seed", "clip", "object", *SCORES)
+
+_TEXT_COLUMNS = ("variant", "clip", "parameters")  # text, also where it looks like a number
 
 
-@dataclass(frozen=True)
-class TableRow:
-    """One variant: its scores in percent over the runs that are ok, and the runs that are not."""
+@dataclass(frozen=True, eq=False)
+class Results:
+    """An experiment's scores and what follows from them; each statistic is computed once, when first asked for."""
 
-    variant: Variant
-    estimates: dict[str, Estimate]  # of J, F and JF; empty without a run that is ok
-    to_baseline: Difference | None  # None for the baseline, or where one of both is not there
-    clips: tuple[float, ...]  # the metric of each clip, over seeds and objects
-    states: dict[str, int]  # how many runs are ok, failed, stale, missing
-    train_seconds: float
-    test_seconds: float
+    folder: Path  # of the report
+    spec: Spec
+    scores: pd.DataFrame  # percent; columns variant, seed, clip, object, J, F, JF
+    stored: pd.DataFrame | None = None  # table.csv, if the results were read from a folder
+    runs: tuple[PlannedRun, ...] = ()  # empty if the results were read from a folder
+    records: tuple[dict[str, Any], ...] = ()  # of the runs that are ok
+
+    def of(self, variant: str) -> pd.DataFrame:
+        """The scores of one variant; no rows if it was not run."""
+        return self.scores[self.scores["variant"] == variant]
 
     @property
-    def lacking(self) -> str:
-        return ", ".join(f"{count} {state}" for state, count in self.states.items() if count and state != "ok")
+    def variants(self) -> list[str]:
+        """The variants that have scores, in the experiment's order."""
+        scored = set(self.scores["variant"])
+        return [name for name in self.spec.variant_names if name in scored]
+
+    @cached_property
+    def differences(self) -> dict[str, Difference]:
+        """Each variant minus the baseline, where the two have a seed in common."""
+        others = [name for name in self.variants if name != self.spec.baseline]
+        return {name: found for name in others if (found := self._measured(Claim(name, self.spec.baseline)))}
+
+    @cached_property
+    def claims(self) -> list[tuple[Claim, Difference | None]]:
+        """Each claim with better − worse; None without a seed in common."""
+        return [(claim, self._measured(claim)) for claim in self.spec.claims]
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """table.csv, indexed by variant: settings, counts, means with intervals, seconds, and the paper's numbers."""
+        if self.stored is not None:
+            return self.stored
+        return pd.DataFrame([self._row(variant) for variant in self.spec.variants]).round(4).set_index("variant")
+
+    @property
+    def paper_gaps(self) -> pd.Series:
+        """The paper's value of each variant minus its value of the baseline; nan for the baseline itself."""
+        numbers = pd.to_numeric(self.table[f"paper_{self.spec.metric}"])
+        gaps = numbers - numbers.get(self.spec.baseline, float("nan"))
+        return gaps.where(gaps.index != self.spec.baseline)
+
+    def lacking(self, variant: str) -> str:
+        """The variant's runs that are not ok, such as `1 failed, 2 missing`."""
+        counts = self.table.loc[variant, list(get_args(State)[1:])]
+        return ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+
+    def _measured(self, claim: Claim) -> Difference | None:
+        a, b = (claim.clips(self.of(name)) for name in (claim.better, claim.worse))
+        return difference(a, b, self.spec.metric) if set(a["seed"]) & set(b["seed"]) else None
+
+    def _row(self, variant: Variant) -> dict[str, Any]:
+        scores, measured = self.of(variant.name), self.differences.get(variant.name)
+        estimates = {} if scores.empty else {column: estimate(scores, column) for column in SCORES}
+        states = [run.state for run in self.runs if run.variant == variant]
+        row = {"variant": variant.name, **{state: states.count(state) for state in get_args(State)}}
+        row |= {"parameters": settings_text(variant)}
+        row |= {n: getattr(estimates.get(self.spec.metric), n, None) for n in ("seeds", "clips", "objects")}
+        for column in SCORES:
+            row |= _fields(column, estimates.get(column), "mean", "low", "high")
+        row |= _fields("difference", measured and measured.estimate, "mean", "low", "high")
+        row |= {"difference_spread": measured and measured.spread}
+        row |= _fields("seeds_t", measured and measured.test, "t", "df", "p", "low", "high")
+        owners = [run.variant for run in self.runs if run.state == "ok"]
+        records = [record for owner, record in zip(owners, self.records, strict=True) if owner == variant]
+        row |= {n: pd.Series([r[n] for r in records], dtype=float).mean() for n in ("train_seconds", "test_seconds")}
+        for column in SCORES:
+            row |= _fields(f"paper_{column}", getattr(variant.paper_row, column, None), "value", "mark")
+        return row
 
 
-@dataclass(frozen=True)
-class Results:
-    """An experiment's runs and what they come to."""
-
-    spec: Spec
-    runs: tuple[PlannedRun, ...]
-    scores: pd.DataFrame  # percent; variant, seed, clip, object, J, F, JF of all runs that are ok
-    records: tuple[dict[str, Any], ...]  # of the same runs
-    rows: tuple[TableRow, ...]
-    correlation: float  # Spearman's, with the paper's column; nan where there is none
-    claims: tuple[tuple[Claim, Difference | None], ...]  # with the difference measured
+def _fields(prefix: str, value: object, first: str, *others: str) -> dict[str, Any]:
+    """Attributes as columns `prefix`, `prefix_other`, …; None where there is no value."""
+    return {prefix: getattr(value, first, None)} | {f"{prefix}_{n}": getattr(value, n, None) for n in others}
 
 
 def read_results(spec: Spec, *, root: Path = Path("experiments"), seeds: Sequence[int] | None = None) -> Results:
-    """Read every run that is ok and compute all that is shown; the others are counted, never mixed in.
+    """Read the records of all runs that are ok; runs in another state are counted, but enter no number.
 
     Args:
         spec: the experiment.
         root: as for `run`.
-        seeds: by default the file's and all others that its present variants were run with.
-
-    Raises:
-        LabError: runs of one variant that were scored on different clips.
+        seeds: by default the file's, and all others that its present variants were run with.
     """
     runs = plan(spec, seeds_there(spec, root) if seeds is None else seeds, root)
     done = [(planned, planned.record()) for planned in runs if planned.state == "ok"]
@@ -73,132 +120,20 @@ def read_results(spec: Spec, *, root: Path = Path("experiments"), seeds: Sequenc
             for p, record in done
             for s in record["scores"]
         ],
-        columns=["variant", "seed", "clip", "object", *SCORES],
+        columns=RECORD_COLUMNS,
     )
-    of = {name: scores[scores["variant"] == name] for name in spec.variant_names}
-    rows = tuple(
-        _row(spec, variant, runs, of, [r for p, r in done if p.variant == variant]) for variant in spec.variants
-    )
-    pairs = [
-        (row.estimates[spec.metric].mean, number.value)
-        for row in rows
-        if row.estimates and (number := paper_number(row.variant, spec.metric)) is not None
-    ]
-    claims = tuple((c, _compare(c.clips(of[c.better]), c.clips(of[c.worse]), spec.metric)) for c in spec.claims)
-    correlation = rank_correlation([a for a, _ in pairs], [b for _, b in pairs])
-    return Results(spec, tuple(runs), scores, tuple(r for _, r in done), rows, correlation, claims)
+    folder = Path(root) / "runs" / spec.name / REPORT
+    return Results(folder, spec, scores, runs=tuple(runs), records=tuple(record for _, record in done))
 
 
-def paper_number(variant: Variant, metric: str) -> paper.Number | None:
-    """What the paper printed for the row, or None."""
-    return getattr(variant.paper_row, metric) if variant.paper_row is not None else None
+def read_published(folder: Path | str) -> Results:
+    """Read the results in `experiments/results/<name>/` or `experiments/runs/<name>/report/`, without the runs.
 
-
-def settings_text(variant: Variant) -> str:
-    """What a variant sets, such as `radius=4 previous_mask=False`."""
-    return " ".join(f"{k}={v!r}" for k, v in variant.parameters.items() if k not in ("preset", "split"))
-
-
-def data_text(results: Results) -> tuple[str, str]:
-    """What the scores were measured on: in two words, and in a sentence."""
-    settings = [record["config"] for record in results.records]
-    kinds = sorted({config["data"] for config in settings})
-    clips = results.scores["clip"].nunique()
-    if kinds == ["shapes"]:
-        sizes = sorted({f"{c['frames']} frames of {c['height']}×{c['width']}" for c in settings})
-        swept = ", which sweep one difficulty at a time," if any(c.get("scenes") == "factors" for c in settings) else ""
-        return "synthetic clips", (
-            f"{clips} synthetic clips ({', '.join(sizes)}){swept} that the project makes from seeds, split "
-            f"{results.spec.split}; training and test clips never share a seed. These are no DAVIS numbers."
-        )
-    return ", ".join(kinds), (
-        f"{clips} clips of {', '.join(kinds)}, split {results.spec.split}. A benchmark number only if these are all "
-        "sequences of the published list at their own size."
-    )
-
-
-def seeds_there(spec: Spec, root: Path) -> list[int]:
-    """The file's seeds, and those of the runs on disk that belong to its present variants."""
-    found = set(spec.seeds)
-    for variant in spec.variants:
-        pattern = re.compile(rf"{re.escape(variant.name)}-s([0-9]+)-{variant.digest}")
-        folder = Path(root) / "runs" / spec.name
-        names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
-        found |= {int(match[1]) for name in names if (match := pattern.fullmatch(name))}
-    return sorted(found)
-
-
-def _row(
-    spec: Spec,
-    variant: Variant,
-    runs: Sequence[PlannedRun],
-    of: dict[str, pd.DataFrame],
-    records: Sequence[dict[str, Any]],
-) -> TableRow:
-    mine = of[variant.name]
-    states = [planned.state for planned in runs if planned.variant == variant]
-    compared = None if variant.name == spec.baseline else _compare(mine, of[spec.baseline], spec.metric)
-    return TableRow(
-        variant=variant,
-        estimates={} if mine.empty else {column: estimate(mine, column) for column in SCORES},
-        to_baseline=compared,
-        clips=tuple(mine.groupby("clip")[spec.metric].mean()),
-        states={state: states.count(state) for state in ("ok", "failed", "stale", "missing")},
-        train_seconds=_mean([record["train_seconds"] for record in records]),
-        test_seconds=_mean([record["test_seconds"] for record in records]),
-    )
-
-
-def _compare(a: pd.DataFrame, b: pd.DataFrame, column: str) -> Difference | None:
-    return difference(a, b, column) if set(a["seed"]) & set(b["seed"]) else None
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else math.nan
-
-
-RECORDS, TABLE, REPORT = "records.csv", "table.csv", "report"
-
-_NAMES = ("variant", "clip", "parameters")  # text, also where it looks like a number
-
-RECORD_COLUMNS = ("variant", "seed", "clip", "object", "J", "F", "JF")
-
-
-class Published(NamedTuple):
-    """What `ablate report` or `ablate publish` left in a folder, and the experiment file it belongs to."""
-
-    folder: Path
-    spec: Spec
-    scores: pd.DataFrame  # records.csv: variant, seed, clip, object, and J, F, JF in percent
-    table: pd.DataFrame  # table.csv by variant: settings, means, intervals, seconds, and the paper's row
-
-    def of(self, variant: str) -> pd.DataFrame:
-        """The scores of one variant; no rows where it was not run."""
-        return self.scores[self.scores["variant"] == variant]
-
-    @property
-    def variants(self) -> list[str]:
-        """Those of the experiment's variants that have scores, in its order."""
-        there = set(self.scores["variant"])
-        return [name for name in self.spec.variant_names if name in there]
-
-
-def results_folder(spec: Spec, root: Path) -> Path:
-    """The published results of an experiment, tracked by git."""
-    return Path(root) / "results" / spec.name
-
-
-def report_folder(spec: Spec, root: Path) -> Path:
-    """The report of the runs made here, beside them; ignored by git."""
-    return Path(root) / "runs" / spec.name / REPORT
-
-
-def read_published(folder: Path | str) -> Published:
-    """The results in `experiments/results/<name>/` or `experiments/runs/<name>/report/`, with `experiments/<name>.yml`.
+    Args:
+        folder: holds records.csv and table.csv; the experiment file is `experiments/<name>.yml`.
 
     Raises:
-        LabError: a file that is missing, a table without the columns of a report, rows that the experiment file lacks
-            or sets otherwise now, or an experiment file that `load_spec` refuses.
+        LabError: a file is missing or no table, or the experiment file lacks a row or sets it otherwise now.
     """
     folder = Path(folder).resolve()
     scores = read_scores(folder)
@@ -207,15 +142,15 @@ def read_published(folder: Path | str) -> Published:
     spec = load_spec(named.parent.parent / f"{named.name}.yml")
     if unknown := set(scores["variant"]) - set(spec.variant_names):
         raise LabError(f"{folder}/records.csv has rows of {', '.join(sorted(unknown))}, which {spec.path} lacks")
-    _refuse_changed_rows(folder, spec, table)
-    return Published(folder, spec, scores, table.set_index("variant"))
+    _check_settings(folder, spec, table)
+    return Results(folder, spec, scores, stored=table.set_index("variant"))
 
 
 def read_scores(folder: Path) -> pd.DataFrame:
-    """The folder's records.csv: variant, seed, clip, object, and J, F, JF in percent.
+    """The folder's records.csv: columns variant, seed, clip, object, and J, F, JF in percent.
 
     Raises:
-        LabError: it is missing, lacks one of these columns, or holds what no run can score.
+        LabError: the file is missing, lacks a column, or holds a score outside 0…100 or an object twice.
     """
     path = folder / RECORDS
     scores = read_table(path, RECORD_COLUMNS)
@@ -230,10 +165,10 @@ def read_scores(folder: Path) -> pd.DataFrame:
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """A CSV file that has these columns, and may have others.
+    """A CSV file that has at least these columns.
 
     Raises:
-        LabError: it is missing, no table, or lacks a column.
+        LabError: the file is missing, no table, or lacks a column.
     """
     try:
         found = pd.read_csv(path, dtype=str, keep_default_na=False)  # else a row named null would be none, 007 be 7
@@ -245,19 +180,19 @@ def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         raise LabError(f"{path} cannot be read: {error.strerror or error}") from None
     if missing := [c for c in columns if c not in found]:
         raise LabError(f"{path} must have the columns {', '.join(columns)}; missing: {', '.join(missing)}")
-    return found.apply(lambda column: column if column.name in _NAMES else _numbers(column))
+    return found.apply(lambda column: column if column.name in _TEXT_COLUMNS else _numbers(column))
 
 
 def _numbers(column: pd.Series) -> pd.Series:
-    """A column of numbers and empty cells, or its text where there is anything else in it."""
+    """A column of numbers and empty cells as numbers; any other column as it is."""
     try:
         return pd.to_numeric(column)
     except ValueError:
         return column
 
 
-def _refuse_changed_rows(folder: Path, spec: Spec, table: pd.DataFrame) -> None:
-    """Raise where a row has other settings in the experiment file now than those that its numbers were made with."""
+def _check_settings(folder: Path, spec: Spec, table: pd.DataFrame) -> None:
+    """Raise if the experiment file sets a row otherwise now than when its numbers were measured."""
     for variant in spec.variants:
         made = table.loc[table["variant"] == variant.name, "parameters"] if "parameters" in table else ()
         if any(settings != settings_text(variant) for settings in made):
@@ -265,3 +200,19 @@ def _refuse_changed_rows(folder: Path, spec: Spec, table: pd.DataFrame) -> None:
                 f"{folder} is stale: {spec.path} sets row {variant.name!r} to {settings_text(variant)!r} now, its "
                 f"numbers were made with {made.iloc[0]!r}"
             )
+
+
+def settings_text(variant: Variant) -> str:
+    """What a variant sets, such as `radius=4 previous_mask=False`."""
+    return " ".join(f"{k}={v!r}" for k, v in variant.parameters.items() if k not in ("preset", "split"))
+
+
+def seeds_there(spec: Spec, root: Path) -> list[int]:
+    """The file's seeds, and those of the runs on disk that belong to its present variants."""
+    found = set(spec.seeds)
+    for variant in spec.variants:
+        pattern = re.compile(rf"{re.escape(variant.name)}-s([0-9]+)-{variant.digest}")
+        folder = Path(root) / "runs" / spec.name
+        names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
+        found |= {int(match[1]) for name in names if (match := pattern.fullmatch(name))}
+    return sorted(found)

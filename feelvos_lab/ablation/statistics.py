@@ -43,6 +43,11 @@ class Estimate:
     def n(self) -> str:
         return f"{self.seeds}×{self.objects}"
 
+    @property
+    def dagger(self) -> str:
+        """† for one seed: the interval is over clips alone."""
+        return "†" if self.seeds == 1 else ""
+
 
 @dataclass(frozen=True)
 class SeedTest:

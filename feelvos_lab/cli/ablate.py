@@ -5,9 +5,8 @@ pandas is imported inside the commands alone, so that `--help` answers at once.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,12 +22,6 @@ Seeds = Annotated[str | None, typer.Option(help="3 for 0, 1, 2, or a list such a
 Root = Annotated[Path, typer.Option(help="Folder of runs and results.")]
 
 ROOT = Path("experiments")
-
-
-class Metric(StrEnum):
-    JF = "JF"
-    J = "J"
-    F = "F"
 
 
 @ablate_app.command("new")
@@ -136,10 +129,10 @@ def publish(spec: Spec, seeds: Seeds = None, root: Root = ROOT) -> None:
     Every run must be ok. No other command writes there.
     """
     from feelvos_lab.ablation.report import publish
+    from feelvos_lab.ablation.results import read_results
     from feelvos_lab.ablation.spec import load_spec
 
-    paths = publish(load_spec(spec), root=root, seeds=_seeds(seeds))
-    print(f"report: {paths.report}\nfigure: {paths.figure}")
+    _print_paths(publish(read_results(load_spec(spec), root=root, seeds=_seeds(seeds)), root=root))
 
 
 @ablate_app.command("draw")
@@ -159,13 +152,13 @@ def draw(results: Annotated[Path, typer.Argument(help="Such as experiments/runs/
 def compare(
     a: Annotated[Path, typer.Argument(help="A results folder, such as experiments/results/components.")],
     b: Annotated[Path, typer.Argument(help="Another, scored on the same clips.")],
-    metric: Annotated[Metric, typer.Option(help="What to compare.")] = Metric.JF,
+    metric: Annotated[Literal["JF", "J", "F"], typer.Option(help="What to compare.")] = "JF",
 ) -> None:
     """Show two results row beside row, with the paired differences B − A and their intervals."""
     from feelvos_lab.ablation.compare import compared_text
     from feelvos_lab.ablation.runs import METRIC_NAMES
 
-    print(compared_text(a, b, column=metric.value, metric=METRIC_NAMES[metric.value]))
+    print(compared_text(a, b, column=metric, metric=METRIC_NAMES[metric]))
 
 
 def _seeds(text: str | None) -> tuple[int, ...] | None:
@@ -175,8 +168,17 @@ def _seeds(text: str | None) -> tuple[int, ...] | None:
 
 
 def _print_report(loaded: LoadedSpec, root: Path, seeds: tuple[int, ...] | None) -> None:
-    from feelvos_lab.ablation import report, tables
+    from feelvos_lab.ablation.report import write_report
+    from feelvos_lab.ablation.results import read_results
+    from feelvos_lab.ablation.tables import table_text
 
-    paths = report.write_report(loaded, root=root, seeds=seeds)
-    print(tables.table_text(loaded, root=root, seeds=seeds))
-    print(f"report: {paths.report}\nfigure: {paths.figure}")
+    results = read_results(loaded, root=root, seeds=seeds)
+    folder = write_report(results)
+    print(table_text(results))
+    _print_paths(folder)
+
+
+def _print_paths(folder: Path) -> None:
+    from feelvos_lab.ablation.report import FIGURE, PAGE
+
+    print(f"report: {folder / PAGE}\nfigure: {folder / FIGURE}")
