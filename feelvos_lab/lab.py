@@ -1,4 +1,4 @@
-"""What the notebooks call: begin, train or load a model, save a figure, write a record."""
+"""Functions for notebook cells: begin, train or load a model, save a figure, write a record."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from feelvos_lab.model.feelvos import Feelvos
 from feelvos_lab.training.loop import Trained, train
 
 if TYPE_CHECKING:
-    from feelvos_lab.ablation.results import Published
+    from feelvos_lab.ablation.results import Results
 
 __all__ = [
     "begin",
@@ -56,16 +56,25 @@ _SOURCES = {
 
 
 def begin(*, preset: str, seed: int) -> Config:
-    """Seed Python, numpy and torch, and say in three lines with what this notebook runs.
+    """Seed Python, numpy and torch; print versions, device, preset, seed and data source.
 
-    Where the environment has FEELVOS_DETERMINISTIC=1, as `feelvos-lab ablate run --deterministic` sets it, everything
-    computes with one thread and repeats bit for bit, and a fourth line says so.
+    With FEELVOS_DETERMINISTIC=1 in the environment (set by `feelvos-lab ablate run --deterministic`) all computation
+    uses one thread and repeats bit for bit.
 
     Returns:
-        The preset's configuration, for later cells.
+        The preset's configuration.
 
     Raises:
         LabError: an unknown preset, or a negative seed.
+
+    Example:
+        >>> from feelvos_lab import lab
+        >>> config = lab.begin(preset="smoke", seed=0)
+        feelvos_lab ... (python ..., torch ..., timm ...), ...
+        preset smoke (configuration e2020984), seed 0
+        data: synthetic clips, made from seeds; nothing is downloaded
+        >>> config.train.steps
+        12
     """
     config = configure(preset)
     if seed < 0:
@@ -87,23 +96,24 @@ def begin(*, preset: str, seed: int) -> Config:
     return config
 
 
-def train_or_load(preset: str, *, seed: int = 0, checkpoint: str = "", device: str | torch.device = "cpu") -> Feelvos:
-    """The trained model of a preset: the shipped checkpoint where it is that model, else trained here and kept.
+def train_or_load(
+    preset: str, *, seed: int = 0, checkpoint: Path | str = "", device: str | torch.device = "cpu"
+) -> Feelvos:
+    """The trained model of a preset: the shipped checkpoint, or one trained in `trained/` of the current folder.
 
-    A file named by `checkpoint`, such as `feelvos-lab import-tf` writes, is taken instead, whatever its preset.
-
-    The shipped one counts if its sha256 is that of its card, and the card's configuration and seed are those asked
-    for. Else the reason is printed and the model is trained; training goes on where it was interrupted, and a
-    second call loads the result from `trained/` in the current folder.
+    The shipped checkpoint is used if it has the SHA-256, the configuration and the seed that its card must state.
+    Otherwise the reason is printed and the model is trained, or loaded where an earlier call has trained it. An
+    interrupted training resumes.
 
     Args:
-        device: where the model is afterwards. A lesson's tensors are on the processor; a film wants `lab.device()`.
+        checkpoint: a file to load instead, whatever its preset, such as `feelvos-lab import-tf` writes.
+        device: the device of the returned model. Lessons compute on the CPU; use `lab.device()` for a whole video.
 
     Raises:
-        LabError: an unknown preset, data that are not there, or a named file that is no checkpoint of a whole model.
+        LabError: an unknown preset, missing data, or a `checkpoint` that does not hold a whole model.
     """
     if checkpoint:
-        return load(Path(checkpoint), device=device)[0]
+        return load(checkpoint, device=device)[0]
     config = configure(preset)
     path, reason = shipped_path(preset), shipped_mismatch(config, seed=seed)
     if reason:
@@ -114,12 +124,13 @@ def train_or_load(preset: str, *, seed: int = 0, checkpoint: str = "", device: s
     return load(path, device=device)[0]
 
 
-def load(path: Path, *, device: str | torch.device = "cpu") -> tuple[Feelvos, Config]:
-    """The model of a checkpoint and its configuration; the figures saved from here on say that they are its.
+def load(path: Path | str, *, device: str | torch.device = "cpu") -> tuple[Feelvos, Config]:
+    """The model of a checkpoint and its configuration; figures saved later record its SHA-256.
 
     Raises:
-        LabError: no such file, or one that is no checkpoint of a whole model.
+        LabError: no such file, or a file that does not hold a whole model.
     """
+    path = Path(path)
     model, config = load_checkpoint(path, device=device)
     _made_with.update(preset=config.preset, checkpoint_sha256=sha256(path))
     where = f"{path.name} in {path.parent.name}/, preset {config.preset}"
@@ -127,18 +138,17 @@ def load(path: Path, *, device: str | torch.device = "cpu") -> tuple[Feelvos, Co
     return model, config
 
 
-def published(folder: str = "") -> Published:
-    """The results of an experiment that lie in a folder, by default the project's `experiments/results/components`.
-
-    Says what they are: rows, seeds, clips. What is missing is no error here, but is said; so is a single seed.
+def published(folder: Path | str = "") -> Results:
+    """Read an experiment's results from a folder; print their rows, seeds, clips, and what is missing.
 
     Args:
-        folder: published results, or the report of one's own runs, such as `experiments/runs/components/report`.
+        folder: published results, or the report of your own runs, such as `experiments/runs/components/report`.
+            Default: the project's `experiments/results/components`.
 
     Raises:
         LabError: a folder without results, or without its experiment file in `experiments/`.
     """
-    from feelvos_lab.ablation.results import read_published  # a run's notebook needs none of it
+    from feelvos_lab.ablation.results import read_published  # not needed by the notebook of a run
 
     found = read_published(folder or Path(feelvos_lab.__file__).parents[1] / "experiments" / "results" / "components")
     seeds = ", ".join(map(str, sorted(found.scores["seed"].unique())))
@@ -151,13 +161,12 @@ def published(folder: str = "") -> Published:
 
 
 def train_here(config: Config, *, seed: int) -> Trained:
-    """Train a model in `trained/` of the current folder, or take it from there; with the history of its loss.
+    """Train a model in `trained/` of the current folder, or load it from there, with the history of its loss.
 
-    It is trained on `lab.device()`, and is on the processor afterwards, where a lesson's tensors are. A training that
-    was interrupted goes on; one that has ended is loaded, and that is said.
+    Training uses `lab.device()`; the returned model is on the CPU. An interrupted training resumes.
 
     Raises:
-        LabError: data that are not there, or a folder of that name with another training in it.
+        LabError: missing data, or another training in the folder.
     """
     path = _path_here(config, seed)
     print(f"{path} is there: loaded" if path.exists() else f"training {config.train.steps} steps into {path.parent}/")
@@ -166,15 +175,15 @@ def train_here(config: Config, *, seed: int) -> Trained:
     return trained._replace(model=trained.model.cpu())
 
 
-def real_clip(root: str, *, sequence: str, otherwise: Clip) -> Clip:
-    """A filmed sequence of DAVIS-2016 at 240p where `root` says where it lies, else the clip `otherwise`; says which.
+def real_clip(root: Path | str, *, sequence: str, otherwise: Clip) -> Clip:
+    """A DAVIS-2016 sequence at 240p, or `otherwise` where `root` is empty; prints which of the two.
 
     Args:
         root: the folder that holds JPEGImages, Annotations and ImageSets; "" for none.
-        sequence: its name in one of the two lists.
+        sequence: a name in the train or the val list.
 
     Raises:
-        LabError: a root that is none, or a sequence that it lacks.
+        LabError: `root` does not hold DAVIS-2016, or not this sequence.
     """
     if not root:
         print(f"no real video: the parameter for its folder is empty, so {otherwise.name!r} is used instead")
@@ -192,18 +201,18 @@ def _path_here(config: Config, seed: int) -> Path:
 
 def _train_into(path: Path, config: Config, seed: int) -> Trained:
     trained = train(config, seed=seed, folder=path.parent, device=device(), progress=print)
-    if not path.exists():  # else it is this model, and figures may have its sha256 written in them
+    if not path.exists():  # an existing file holds this model, and saved figures may quote its SHA-256
         save_checkpoint(path, trained.model, config, seed=str(seed))
     return trained
 
 
 def _machine() -> str:
     gpu = f", {torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else ""
-    return f"{torch.get_num_threads()} processor threads{gpu}"
+    return f"{torch.get_num_threads()} CPU threads{gpu}"
 
 
 def _let_figures_show() -> None:
-    """Teach IPython to draw a Figure that is not pyplot's; outside IPython there is nothing to teach."""
+    """Make IPython display a matplotlib Figure that does not belong to pyplot."""
     if "IPython" not in sys.modules:
         return
     from IPython import get_ipython

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+import feelvos_lab
 from feelvos_lab import lab
 from feelvos_lab.config import Config, configure
 from feelvos_lab.errors import LabError
 from feelvos_lab.figures import basic
+from feelvos_lab.files.atomic import read_json, write_text
 from feelvos_lab.model import checkpoint
 from feelvos_lab.model.checkpoint import save_checkpoint, save_part
 from feelvos_lab.model.feelvos import Feelvos
@@ -128,6 +130,18 @@ def test_a_checkpoint_that_is_named_is_taken_and_one_that_is_none_refused(
     for name, words in ((path, "must be a 'feelvos_lab checkpoint 2'"), (own_folder / "none", "no checkpoint at")):
         with pytest.raises(LabError, match=words):
             lab.train_or_load("reduced", seed=0, checkpoint=str(name))
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_path_may_be_text_or_a_path(kind: type, own_folder: Path) -> None:
+    path, config = own_folder / "mine.safetensors", configure("smoke")
+    save_checkpoint(path, Feelvos(config.model), config)
+    assert lab.load(kind(path))[1] == config
+    assert lab.train_or_load("reduced", checkpoint=kind(path)).config == config.model
+    results = Path(feelvos_lab.__file__).parents[1] / "experiments" / "results" / "components"
+    assert lab.published(kind(results)).spec.name == "components"
+    write_text(kind(own_folder / "notes.json"), "{}")
+    assert read_json(kind(own_folder / "notes.json")) == {}
 
 
 def test_a_saved_figure_knows_how_it_was_made(own_folder: Path) -> None:
