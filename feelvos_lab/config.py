@@ -1,12 +1,4 @@
-"""Every setting of a model, a training and its data: frozen, typed, and refused when misspelt.
-
-A configuration starts from a preset and takes flat overrides, since no two groups share a name:
-
-    config = configure("reduced", previous_matching="global", steps=500)
-
-The presets are `dataclasses.replace` of one another, so `difference("reduced", "full")` says in a few lines
-how the model that trains on two cores departs from the paper's.
-"""
+"""All settings of a model, its training and its data, with types and bounds, and the presets."""
 
 from __future__ import annotations
 
@@ -27,7 +19,8 @@ Preset = Literal["smoke", "reduced", "real", "full"]
 
 PRESETS: tuple[str, ...] = typing.get_args(Preset)
 
-_STRICT = ConfigDict(strict=True, allow_inf_nan=False)  # an int is taken for a float; nothing else is converted
+# an int becomes a float where one is expected; nothing else is converted
+_STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
 
 def _number(value: Any) -> Any:
@@ -52,100 +45,101 @@ Counts = Annotated[tuple[Count, ...], Field(strict=False)]  # a list, as in JSON
 
 @dataclass(frozen=True, config=_STRICT)
 class ModelConfig:
-    """The network. The defaults are the paper's, or the official code's where the paper as read is silent.
+    """The network. Defaults: the paper's values, or the official code's where the paper gives none.
 
-    So the authors' checkpoint fits them. The README has a table of names.
+    They fit the authors' checkpoint.
     """
 
-    method: Literal["feelvos", "pml"] = "feelvos"  # pml: its ancestor, nearest neighbours after a triplet loss
+    method: Literal["feelvos", "pml"] = "feelvos"  # pml: nearest neighbours in an embedding trained by a triplet loss
     backbone: str = "xception65"  # any timm model with `features_only`
-    pretrained: Literal["none", "package"] = "none"  # "package": ImageNet weights from a Python package
-    freeze_backbone: bool = False  # its weights and its batch-norm statistics stay as they came
-    deepest_stride: Natural = 16  # features of a greater stride are not computed; the authors test at 8, rates doubled
+    pretrained: Literal["none", "package"] = "none"  # package: ImageNet weights from an installed Python package
+    freeze_backbone: bool = False  # neither weights nor batch-norm statistics are trained
+    deepest_stride: Natural = 16  # largest stride of the features; the authors test at 8, with doubled rates
     context_dim: Count = 256  # ASPP channels
     context_rates: Counts = (6, 12, 18)  # ASPP dilations, in cells of the deepest stride
-    image_pooling: Literal["norm", "bias", "none"] = "norm"  # the image's mean as context, after its 1×1: see `Context`
-    context_dropout: Share = 0.1  # in training, of the joined context
-    low_level_dim: Count = 48
-    middle_level: bool = False  # the decoder also sees the stride-8 features; the paper's sees stride 4 alone
+    image_pooling: Literal["norm", "bias", "none"] = "norm"  # ASPP's image-level branch: see `Context`
+    context_dropout: Share = 0.1  # on the concatenated ASPP branches, in training
+    low_level_dim: Count = 48  # channels of the decoder's stride-4 features
+    middle_level: bool = False  # the decoder also uses stride-8 features; not in the paper
     decoder_dim: Count = 256
     norm_momentum: Share = 0.0003  # weight of a batch in the running statistics of the batch norms
     embedding_dim: Count = 100
-    embedding_relu: bool = True  # as in the official code; the paper as read does not say
-    first_matching: Literal["global", "none"] = "global"
-    previous_matching: Literal["local", "global", "none"] = "local"
+    embedding_relu: bool = True  # as in the official code; the paper gives none
+    first_matching: Literal["global", "none"] = "global"  # to the first frame
+    previous_matching: Literal["local", "global", "none"] = "local"  # to the previous frame
     previous_mask: bool = True  # the previous frame's prediction is a cue of the head
-    feedback: Literal["hard", "soft"] = "hard"  # that cue: one-hot as in the official code, or probabilities (paper)
+    feedback: Literal["hard", "soft"] = "hard"  # that cue: one-hot (official code) or probabilities (paper)
     radius: Natural = 15  # local window: (2 radius + 1)² cells of the stride-4 grid
     head_layers: Count = 4
     head_kernel: Annotated[Count, AfterValidator(_odd)] = 7
     head_dim: Count = 256
-    cue_skip: bool = False  # the head's logit starts as a weighted sum of the cues; not in the paper
-    adapt_margin: Number = 0.0  # pml: a pixel joins the pool when its second object is so much farther; 0: none does
+    cue_skip: bool = False  # add a weighted sum of the cues to the head's logit; not in the paper
+    adapt_margin: Number = 0.0  # pml: pixels join the pool if the runner-up is so much farther; 0: none join
 
 
 @dataclass(frozen=True, config=_STRICT)
 class TrainConfig:
-    """How the network is trained. The defaults are the paper's, but where a comment names what preset full has."""
+    """The training. Defaults: the paper's values; comments name where preset full differs."""
 
     steps: Count = 200_000
-    batch_size: Count = 48  # clips a step, of all processes together: 3 on each of the paper's 16 GPUs
-    accumulate: Count = 1  # parts in which a process works off its clips, one after the other: less memory, same step
-    draws: Literal["clip", "batch"] = "clip"  # a generator for each clip, or one for all; processes need the first
-    unroll: Count = 1  # query frames a clip; from the second on the model sees its own predictions
-    rollout: Natural = 0  # up to so many frames are predicted before them, without loss or gradient
-    precision: Literal["float32", "bfloat16"] = "float32"  # of the network; matching and loss are float32 always
-    compile: bool = False  # torch compiles the backbone first
+    batch_size: Count = 48  # clips a step over all processes; the paper: 3 on each of 16 GPUs
+    accumulate: Count = 1  # parts into which a process splits its clips: less memory, same step
+    draws: Literal["clip", "batch"] = "clip"  # one random generator for each clip (several processes), or one for all
+    unroll: Count = 1  # query frames a clip; after the first, the model's own prediction is the previous mask
+    rollout: Natural = 0  # at most so many frames predicted before them, without loss or gradient, drawn at each step
+    precision: Literal["float32", "bfloat16"] = "float32"  # of the network; matching and loss are always float32
+    compile: bool = False  # torch.compile for the backbone
     optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: Number = 0.0007
     momentum: Share = 0.9  # sgd only
-    poly_power: Number = 0.9
-    freeze_norm: bool = True  # batch norms keep their statistics; their scale and shift are trained
+    poly_power: Number = 0.9  # of the polynomial decay of the learning rate
+    freeze_norm: bool = True  # batch norms keep their statistics; scale and shift are trained
     weight_decay: Number = 4e-5
-    decay_depthwise: bool = True  # of depthwise kernels too; preset full: false, as in the official code
-    decay_in_gradient: bool = False  # added before the clipping, not by the optimizer; preset full: true, as there
-    clip_norm: Annotated[Number, Field(gt=0)] = 5.0
-    clip_by: Literal["all", "tensor"] = "all"  # what has that norm at most: all gradients or each; preset full: tensor
-    bias_gradient: Number = 2.0  # factor on the gradients of the convolutions' biases, as in the official code
-    clips_summed: Count = 3  # the loss is the clips' mean times this: the official code adds up the 3 clips of a GPU
-    hard_fraction: Annotated[Share, Field(gt=0)] = 0.15  # of the pixels, those with the highest loss
-    hard_anneal_steps: Natural = 100_000  # from all pixels to `hard_fraction` of them
-    mask_damage: Share = 0.0  # probability that the previous mask is damaged in training
+    decay_depthwise: bool = True  # decay depthwise kernels too; preset full: false, as in the official code
+    decay_in_gradient: bool = False  # decay is added before clipping, not by the optimizer; preset full: true
+    clip_norm: Annotated[Number, Field(gt=0)] = 5.0  # of the gradient
+    clip_by: Literal["all", "tensor"] = "all"  # the norm of all gradients, or of each; preset full: tensor
+    bias_gradient: Number = 2.0  # factor on the gradients of convolution biases, as in the official code
+    clips_summed: Count = 3  # the loss is the mean over clips times this; the official code sums the 3 clips of a GPU
+    hard_fraction: Annotated[Share, Field(gt=0)] = 0.15  # share of pixels in the loss: those with the highest loss
+    hard_anneal_steps: Natural = 100_000  # steps from all pixels to `hard_fraction`
+    mask_damage: Share = 0.0  # probability of damage to the previous mask in training
     reference_pixels: Count = 1024  # at most so many first-frame pixels an object, in training
-    triplet_margin: Number = 1.0  # pml: by so much the nearest wrong pixel must be farther; ours, we know no other
-    anchor_pixels: Count = 256  # pml: at most so many pixels an object are compared in training (from memory)
+    triplet_margin: Number = 1.0  # pml; our choice, the paper's value is unknown to us
+    anchor_pixels: Count = 256  # pml: at most so many pixels an object are compared, in training
 
 
 @dataclass(frozen=True, config=_STRICT)
 class DataConfig:
-    """Which clips, and how large. `root` is where a published data set was unpacked; shapes need none.
+    """The clips and their size.
 
-    Of a mixture such as "davis-2017+youtube-vos", on which the paper's model was trained, `root` holds each set in a
-    folder (or link) of its name, and what is said of clips below is said of each set.
+    `root` is the folder of a published data set; synthetic clips ("shapes") need none. For the mixture
+    "davis-2017+youtube-vos", on which the paper's model was trained, it holds one folder (or link) for each set, and
+    the settings below apply to each.
     """
 
     data: Literal["shapes", "davis-2016", "davis-2017", "youtube-vos", "davis-2017+youtube-vos"] = "davis-2017"
     root: str = ""
-    height: Count = 465  # of the training crops
+    height: Count = 465  # of the training crops, in pixels
     width: Count = 465
-    test_height: Natural = 480  # frames are scaled to this height for testing; 0 keeps them
-    clips: Natural = 0  # training clips; 0: all there are
-    test_clips: Natural = 0  # clips scored; 0: all there are; of scenes "factors" the scenes, each scored in 19 ways
-    scenes: Literal["mixed", "factors"] = "mixed"  # shapes scored: all difficulties mixed, or one swept at a time
-    hold_out: Natural = 0  # the last train sequences of a published set, kept back for validation
-    in_memory: bool = False  # training frames are read once and kept
+    test_height: Natural = 480  # frames are scaled to this height for testing; 0: not scaled
+    clips: Natural = 0  # training clips; 0: all
+    test_clips: Natural = 0  # clips scored; 0: all; with scenes "factors" the scenes, each scored in 19 variants
+    scenes: Literal["mixed", "factors"] = "mixed"  # shapes scored: mixed difficulties, or one swept at a time
+    hold_out: Natural = 0  # the last so many train sequences of a published set are the validation split
+    in_memory: bool = False  # decoded training frames are kept in memory
     frames: Natural = 0  # frames of a synthetic clip
     max_step: Count = 1  # largest distance in frames between previous and query frame
     jitter: Share = 0.0  # strength of the colour jitter in training
     scale: Annotated[Number, Field(ge=1)] = 1.3  # training crops are enlarged by a factor in [1, scale]
-    zoom: Number = 0.0  # a crop grows or shrinks, and moves, by up to this share of itself from frame to frame
-    paste: Share = 0.0  # probability that an object of another clip is pasted in
-    cutout: Share = 0.0  # probability that a piece of another frame, cut along a random outline, moves in front
+    zoom: Number = 0.0  # largest change of a crop's size and position from frame to frame, as a share of it
+    paste: Share = 0.0  # probability of pasting in an object of another clip
+    cutout: Share = 0.0  # probability of an occluder: a piece of another frame with a random outline
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """One run's settings, complete: the preset is only where they started."""
+    """All settings of one run. `preset` names the preset they started from."""
 
     preset: str
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -153,12 +147,12 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
 
     def flat(self) -> dict[str, Any]:
-        """All settings by name, without their groups. `root` is left out: it says where the data lie, not which."""
+        """All settings by name, without groups and without `root`, which does not change a result."""
         settings = {**asdict(self.model), **asdict(self.train), **asdict(self.data)}
         return {name: value for name, value in settings.items() if name != "root"}
 
     def digest(self) -> str:
-        """Eight hexadecimal digits that differ when any setting differs; the preset's name does not count."""
+        """Eight hexadecimal digits of all settings but `root`; the preset's name does not count."""
         return digest_of(self.flat())
 
 
@@ -170,17 +164,13 @@ _FULL = Config("full", train=replace(TrainConfig(), **_OFFICIAL_STEP))
 
 
 def digest_of(settings: dict[str, Any]) -> str:
-    """Eight hexadecimal digits of flat settings, of those alone that are not the defaults.
+    """Eight hexadecimal digits of the flat settings that differ from their defaults.
 
-    So a setting that is added later leaves the digest of every configuration as it was that has its default.
+    A setting that is added later with a default does not change the digest of an older configuration.
     """
-    own = {n: value for n, value in settings.items() if n not in _DEFAULTS or not _same(value, _DEFAULTS[n])}
+    tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}  # from JSON
+    own = {name: value for name, value in tuples.items() if name not in _DEFAULTS or value != _DEFAULTS[name]}
     return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def _same(value: Any, other: Any) -> bool:
-    """Equal, where a list that JSON gave back counts as the tuple it was."""
-    return (tuple(value) if isinstance(value, list) else value) == other
 
 
 _REDUCED = Config(
@@ -286,14 +276,23 @@ _PRESETS = {
 
 
 def configure(preset: str, **overrides: Any) -> Config:
-    """The preset's configuration with some settings changed by name.
+    """The preset's configuration with some settings changed.
 
     Args:
         preset: one of `PRESETS`.
-        overrides: any field of `ModelConfig`, `TrainConfig` or `DataConfig`.
+        overrides: any field of `ModelConfig`, `TrainConfig` or `DataConfig`, by name.
 
     Raises:
-        LabError: an unknown preset or name ("did you mean"), a value of another type, or one out of range.
+        LabError: an unknown preset or setting, a value of another type, or one out of range.
+
+    Example:
+        >>> from feelvos_lab import configure
+        >>> config = configure("reduced", radius=2)
+        >>> config.model.radius, config.train.steps
+        (2, 1200)
+        >>> configure("reduced", radus=2)
+        Traceback (most recent call last):
+        feelvos_lab.errors.LabError: unknown setting 'radus' (did you mean 'radius'?)
     """
     if preset not in PRESETS:
         raise LabError(f"unknown preset {preset!r}{did_you_mean(preset, PRESETS)}; there are: {', '.join(PRESETS)}")
@@ -305,16 +304,21 @@ def configure(preset: str, **overrides: Any) -> Config:
             raise LabError(f"unknown setting {name!r}{did_you_mean(name, group_of)}")
         changed[group_of[name]][name] = value
     try:
-        return replace(
-            config, **{group: replace(getattr(config, group), **values) for group, values in changed.items()}
-        )
+        groups = {group: replace(getattr(config, group), **values) for group, values in changed.items()}
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name, expected = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Input should be ")
         raise LabError(f"{name} must be {expected}, got {first['input']!r}") from None
+    return replace(config, **groups)
 
 
 def difference(preset: str, other: str) -> dict[str, tuple[Any, Any]]:
-    """The settings in which two presets differ: name → (value in `preset`, value in `other`)."""
+    """The settings in which two presets differ: name → (value in `preset`, value in `other`).
+
+    Example:
+        >>> from feelvos_lab.config import difference
+        >>> difference("reduced", "full")["radius"]
+        (4, 15)
+    """
     ours, theirs = configure(preset).flat(), configure(other).flat()
     return {name: (value, theirs[name]) for name, value in ours.items() if value != theirs[name]}
