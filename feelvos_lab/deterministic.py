@@ -1,8 +1,7 @@
-"""The same numbers twice, bit for bit: fixed threads, and no algorithm of torch that adds in an order of its own.
+"""Bitwise reproducible computation: one thread, and only torch's deterministic algorithms.
 
-A training repeats on one machine without it, see `train`. With it the thread count is fixed too, so that the number
-does not depend on how many processes share the cores, and on a GPU an algorithm that cannot repeat is refused, where
-else torch only warns.
+Without it a training repeats on one machine with the same number of threads. With it the result does not depend on how
+many processes share the cores, and on a GPU a non-deterministic algorithm raises an error.
 """
 
 from __future__ import annotations
@@ -13,18 +12,18 @@ from contextlib import contextmanager
 
 import torch
 
-VARIABLE = "FEELVOS_DETERMINISTIC"  # 1 asks for it in a process that somebody else starts, such as a run's kernel
+VARIABLE = "FEELVOS_DETERMINISTIC"  # set to 1 for a subprocess, such as the notebook kernel of a run
 
-VARIABLES = {VARIABLE: "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}  # the second is what cuBLAS needs to repeat
+VARIABLES = {VARIABLE: "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}  # the second makes cuBLAS deterministic
 
 
 def asked() -> bool:
-    """Whether the environment asks for it."""
+    """Whether the environment variable FEELVOS_DETERMINISTIC is 1."""
     return os.environ.get(VARIABLE) == "1"
 
 
 def begin() -> None:
-    """Compute so from here on, in all of this process."""
+    """Compute deterministically from now on, in the whole process."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", VARIABLES["CUBLAS_WORKSPACE_CONFIG"])
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
@@ -33,7 +32,7 @@ def begin() -> None:
 
 @contextmanager
 def deterministic(on: bool = True) -> Iterator[None]:
-    """A block that computes so, where `on` is set; threads and algorithms are then as they were."""
+    """Compute deterministically in the block if `on`; restore threads and algorithms afterwards."""
     if not on:
         yield
         return

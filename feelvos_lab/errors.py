@@ -1,4 +1,4 @@
-"""The one exception this library raises for wrong input."""
+"""The exception for wrong input, and helpers that write its message."""
 
 from __future__ import annotations
 
@@ -8,9 +8,17 @@ from contextlib import contextmanager
 
 
 class LabError(ValueError):
-    """Wrong input, told in one sentence: what is wrong, what was expected, what came.
+    """Wrong input. The message is one sentence: what is wrong, what was expected, what was given.
 
-    The command line prints the sentence and exits with code 2; nothing is left half-written.
+    The command line prints it and exits with code 2; no unfinished files remain.
+
+    Example:
+        >>> from feelvos_lab import LabError, configure
+        >>> try:
+        ...     configure("reduced", head_kernel=4)
+        ... except LabError as error:
+        ...     print(error)
+        head_kernel must be odd, got 4
     """
 
 
@@ -20,17 +28,23 @@ def shape_text(shape: Sequence[int]) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """` (did you mean 'radius'?)`, or nothing when no known name is near."""
+    """A suggestion for a misspelt name, to append to an error message; "" where no known name is similar.
+
+    Example:
+        >>> from feelvos_lab.errors import did_you_mean
+        >>> "unknown setting" + did_you_mean("radus", ["radius", "steps"])
+        "unknown setting (did you mean 'radius'?)"
+    """
     near = difflib.get_close_matches(str(name), list(known), n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 @contextmanager
 def reporting(problem: str, *, only: Container[int] | None = None) -> Iterator[None]:
-    """Raise an OSError of the block as a LabError: `problem`, a colon, the system's reason.
+    """Turn an OSError raised in the block into a LabError: `problem`, a colon, the system's reason.
 
     Args:
-        only: the error numbers (`errno`) meant; others pass as they are. None: all.
+        only: the error numbers (`errno`) to turn; others pass unchanged. None: all.
     """
     try:
         yield

@@ -1,1 +1,1 @@
-"""Files and folders: written in one step, locked, described. Nothing here knows about video."""
+"""Files and folders: atomic writes, locks, notebooks, provenance. Nothing here depends on video."""

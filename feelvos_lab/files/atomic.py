@@ -1,4 +1,4 @@
-"""Files that are complete or not there."""
+"""Write files and folders atomically: complete, or not at all."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from typing import Any
 from feelvos_lab.errors import LabError, reporting
 from feelvos_lab.files.lock import locked
 
-DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})  # where a disk is at fault
+DISK = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+)  # errors of the disk, not of the program
 
 
 @contextmanager
 def complete_file(path: Path | str) -> Iterator[Path]:
-    """A name beside `path` to write to; it takes the place of `path` when the block ends, and is removed if it fails.
+    """A temporary name next to `path` to write to: renamed to `path` when the block ends, removed if it fails.
 
-    Missing folders are made.
+    Missing parent folders are created. The suffix is that of `path`, since many writers choose a format by it.
 
     Raises:
         LabError: the folder or the file cannot be written.
@@ -39,12 +41,12 @@ def complete_file(path: Path | str) -> Iterator[Path]:
 
 
 def is_unfinished(name: str) -> bool:
-    """Whether something of that name is being written, or was when its process was killed."""
+    """Whether it is the name of a file or folder that is being written, or was when its process was killed."""
     return name.startswith(".") and ".partial" in name
 
 
 def remove_unfinished(folder: Path | str) -> None:
-    """Remove what processes that were killed had begun to write; nobody may be writing there now."""
+    """Remove the unfinished files of killed processes. No process may be writing in the folder."""
     for path in Path(folder).iterdir():
         if is_unfinished(path.name) and path.is_file():
             path.unlink(missing_ok=True)
@@ -52,13 +54,13 @@ def remove_unfinished(folder: Path | str) -> None:
 
 @contextmanager
 def complete_folder(path: Path | str) -> Iterator[Path]:
-    """A folder beside `path` to write into; it becomes `path` when the block ends, and is removed if it fails.
+    """A temporary folder to write into: renamed to `path` when the block ends, removed if it fails.
 
-    Missing parents are made, and removed again if the block fails. What a process that was killed had begun is removed.
+    Missing parent folders are created, and removed again if the block fails. The unfinished folder of a killed process
+    is removed.
 
     Raises:
-        LabError: `path` is a file or holds something already, another process is writing it, the folder cannot be
-            written, or the disk is full.
+        LabError: `path` is a file or a folder that is not empty, another process is writing it, or the disk is full.
     """
     path = Path(os.path.abspath(path))
     refuse_occupied(path)
@@ -66,7 +68,7 @@ def complete_folder(path: Path | str) -> Iterator[Path]:
     made = _make_parents(path)
     try:
         with locked(path.with_name(f".{path.name}.lock"), f"writing {path}"):
-            refuse_occupied(path)  # by one that has ended since
+            refuse_occupied(path)  # again: another process may have finished while this one waited
             shutil.rmtree(unfinished, ignore_errors=True)
             try:
                 with _writing_to(path):
@@ -84,10 +86,10 @@ def complete_folder(path: Path | str) -> Iterator[Path]:
 
 
 def refuse_occupied(path: Path | str) -> None:
-    """Stop before anything is computed whose result would overwrite another.
+    """Raise unless `path` is a new or an empty folder; to call before an expensive computation.
 
     Raises:
-        LabError: `path` is a file, lies in one, or is a folder that is not empty.
+        LabError: `path` is a file, lies below a file, or is a folder that is not empty.
     """
     path = Path(os.path.abspath(path))
     if path.is_dir() and any(path.iterdir()):
@@ -100,14 +102,14 @@ def refuse_occupied(path: Path | str) -> None:
 
 @contextmanager
 def writable_folder(path: Path | str, *, resuming: Sequence[str]) -> Iterator[Path]:
-    """A folder to train in for long: what an interrupted run left there is gone on with; an unused one is removed.
+    """A locked folder to train in, new or left by an interrupted run; removed at an error if it is empty then.
 
     Args:
-        resuming: the names of what an interrupted run may leave. The first is the file to go on from: where it is,
-            anything may lie beside it. Else the folder may hold these alone, and files that were not finished.
+        resuming: the names that an interrupted run may leave. If the first, the file to resume from, is there, the
+            folder may hold anything; otherwise only these names and unfinished files.
 
     Raises:
-        LabError: `path` is a file, holds anything else, another process is training there, or it cannot be written.
+        LabError: `path` is a file or holds other files, another process is training there, or it cannot be written.
     """
     path = Path(os.path.abspath(path))
     _refuse_other_work(path, resuming)
@@ -116,7 +118,7 @@ def writable_folder(path: Path | str, *, resuming: Sequence[str]) -> Iterator[Pa
         with _writing_to(path):
             path.mkdir(exist_ok=True)
         with locked(path / ".lock", f"training in {path}"):
-            _refuse_other_work(path, resuming)  # of one that has ended since
+            _refuse_other_work(path, resuming)  # again: another process may have finished while this one waited
             with _writing_to(path):
                 remove_unfinished(path)
             yield path
@@ -126,7 +128,7 @@ def writable_folder(path: Path | str, *, resuming: Sequence[str]) -> Iterator[Pa
 
 
 def _make_parents(path: Path) -> list[Path]:
-    """Make the folders above `path`; those that were made, deepest first."""
+    """Create the parent folders of `path`; returns those that were missing, deepest first."""
     missing = [parent for parent in path.parents if not parent.exists()]
     with _writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -140,7 +142,7 @@ def _remove_empty(folders: Sequence[Path]) -> None:
 
 
 def _refuse_other_work(path: Path, names: Sequence[str]) -> None:
-    """Stop unless the folder is new, empty, or holds an interrupted run, which may have been killed at any moment."""
+    """Raise unless the folder is new, empty, or holds an interrupted run."""
     locks = (".lock", ".state.lock")
     if (path / names[0]).is_file() or (
         path.is_dir() and all(p.name in (*names, *locks) or is_unfinished(p.name) for p in path.iterdir())
@@ -154,7 +156,7 @@ def _writing_to(path: Path, *, only: frozenset[int] | None = None) -> AbstractCo
 
 
 def read_json(path: Path | str) -> dict[str, Any]:
-    """A JSON object from a file.
+    """Read a JSON object from a file.
 
     Raises:
         LabError: no such file, or no JSON object in it.
@@ -173,12 +175,12 @@ def read_json(path: Path | str) -> dict[str, Any]:
 
 
 def write_json(path: Path | str, content: Mapping[str, Any]) -> None:
-    """Write a JSON file in one step: whoever reads it sees all of it or the one before."""
+    """Write a JSON file atomically: a reader sees the whole new file or the old one."""
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write a text file in one step."""
+    """Write a text file atomically."""
     with complete_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

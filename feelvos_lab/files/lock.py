@@ -1,7 +1,7 @@
-"""A place that one process at a time works in; the others are told who it is.
+"""Lock files (flock) that record their holder: process, host, start time.
 
-The lock belongs to the process, not to the file: whoever dies lets go, by whatever signal. The file that it leaves
-then says that the work there did not end.
+The kernel releases the lock when its process ends, by whatever signal. A lock file that remains without a lock marks
+work that was interrupted.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import Any
 
 from feelvos_lab.errors import LabError, reporting
 
-PATIENCE = 0.3  # seconds: one who only looks holds the file for a moment
+PATIENCE = 0.3  # seconds: `holder` also locks the file for a moment
 
 
 @contextmanager
-def locked(path: Path, doing: str, *, notes: Mapping[str, Any] | None = None) -> Iterator[None]:
-    """Hold the lock file `path` while the block lasts, and remove it then. Missing folders are made.
+def locked(path: Path | str, doing: str, *, notes: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Hold the lock file `path` during the block, and remove it afterwards; arguments as for `acquire`.
 
     Raises:
-        LabError: as `hold`.
+        LabError: another process holds it.
     """
     held = acquire(path, doing, notes=notes)
     try:
@@ -35,22 +35,23 @@ def locked(path: Path, doing: str, *, notes: Mapping[str, Any] | None = None) ->
         release(path, held)
 
 
-def acquire(path: Path, doing: str, *, notes: Mapping[str, Any] | None = None, patience: float = PATIENCE) -> int:
-    """Take the lock file `path`, and write into it who has it.
+def acquire(path: Path | str, doing: str, *, notes: Mapping[str, Any] | None = None, patience: float = PATIENCE) -> int:
+    """Lock the file `path` and write its holder into it.
 
     Args:
-        path: made where it is not there, with its folders.
-        doing: what this process does, such as "training in runs/a", for others to be told.
-        notes: more for others to know, as JSON.
-        patience: seconds to wait for another process to end.
+        path: created, with its parent folders, if missing.
+        doing: what this process does, such as "training in runs/a", for the error message in another process.
+        notes: further JSON entries for the file.
+        patience: seconds to wait while another process holds the lock.
 
     Returns:
-        The open file. A process that is started with it (`pass_fds`) holds the lock too, until the last has closed it.
+        The open file descriptor. A subprocess that inherits it (`pass_fds`) holds the lock too, until both close it.
 
     Raises:
-        LabError: another process has it, or it cannot be written or locked.
+        LabError: another process holds it, or it cannot be written or locked.
     """
-    held = _taken(path, doing, give_up=time.monotonic() + patience)
+    path = Path(path)
+    held = _locked_file(path, doing, give_up=time.monotonic() + patience)
     holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time(), **(notes or {})}
     try:
         os.ftruncate(held, 0)
@@ -61,46 +62,46 @@ def acquire(path: Path, doing: str, *, notes: Mapping[str, Any] | None = None, p
     return held
 
 
-def release(path: Path, held: int) -> None:
-    """Remove a lock file that is held, and close it."""
-    with suppress(OSError):  # left behind it holds nobody, and the work's own error must not be hidden
-        path.unlink()
+def release(path: Path | str, held: int) -> None:
+    """Remove a lock file and close its descriptor, which releases the lock."""
+    with suppress(OSError):  # a file that remains locks nothing, and must not hide the error of the work
+        Path(path).unlink()
     os.close(held)
 
 
-def holder(path: Path) -> dict[str, Any] | None:
-    """Who holds the lock file at this moment, with its notes; None where nobody does. Nothing is written.
+def holder(path: Path | str) -> dict[str, Any] | None:
+    """The entries of a lock file that a process holds now; None where no process does. Nothing is written.
 
-    A process that has just begun to hold it, or that has not written who it is, is an empty dict.
+    The dict is empty while the holder has not yet written its entries.
     """
     try:
-        looking = os.open(path, os.O_RDONLY)
+        opened = os.open(path, os.O_RDONLY)
     except OSError:
         return None
     try:
-        fcntl.flock(looking, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return None
     except BlockingIOError:
-        return _notes(looking)
+        return _entries(opened)
     finally:
-        os.close(looking)
+        os.close(opened)
 
 
-def _taken(path: Path, doing: str, *, give_up: float) -> int:
-    """The file, locked, as it stands under its name: whoever had it may have removed the one that was waited for."""
+def _locked_file(path: Path, doing: str, *, give_up: float) -> int:
     while True:
         with reporting(f"the folder {path.parent} cannot be written"):
             path.parent.mkdir(parents=True, exist_ok=True)
             held = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # the former holder may have removed the file that was opened here: then a lock on it locks nobody out
             if path.exists() and os.path.samestat(os.fstat(held), path.stat()):
                 return held
         except BlockingIOError:
             if time.monotonic() > give_up:
-                told = _told(_notes(held))
+                by_whom = _holder_text(_entries(held))
                 os.close(held)
-                raise LabError(f"another process is {doing}{told}; wait for it or end it") from None
+                raise LabError(f"another process is {doing}{by_whom}; wait for it or end it") from None
             time.sleep(0.05)
         except OSError as error:
             os.close(held)
@@ -108,7 +109,7 @@ def _taken(path: Path, doing: str, *, give_up: float) -> int:
         os.close(held)
 
 
-def _notes(file: int) -> dict[str, Any]:
+def _entries(file: int) -> dict[str, Any]:
     try:
         found = json.loads(os.pread(file, 65536, 0))
     except ValueError:
@@ -116,9 +117,9 @@ def _notes(file: int) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _told(notes: Mapping[str, Any]) -> str:
+def _holder_text(entries: Mapping[str, Any]) -> str:
     """Such as `: process 12 on host, since 14:03`."""
-    if not {"pid", "host", "since"} <= notes.keys():
+    if not {"pid", "host", "since"} <= entries.keys():
         return ""
-    since = time.strftime("%H:%M", time.localtime(notes["since"]))
-    return f": process {notes['pid']} on {notes['host']}, since {since}"
+    since = time.strftime("%H:%M", time.localtime(entries["since"]))
+    return f": process {entries['pid']} on {entries['host']}, since {since}"

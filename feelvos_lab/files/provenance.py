@@ -1,3 +1,5 @@
+"""Versions, commit and hardware, for the record of a run or figure."""
+
 from __future__ import annotations
 
 import platform
@@ -6,22 +8,19 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import feelvos_lab
-
-if TYPE_CHECKING:
-    pass
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "pandas")
 
 
 def environment() -> dict[str, Any]:
-    """Versions, commit, device, threads and the process's peak memory so far, for a record."""
-    torch = sys.modules.get("torch")  # not imported only to be asked
+    """Versions, commit, device, threads and the peak memory of the process so far, in MiB."""
+    torch = sys.modules.get("torch")  # importing it only to report its threads would take seconds
     cuda = torch is not None and torch.cuda.is_initialized()
     commit, dirty = _git()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB, on macOS bytes
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB; bytes on macOS
     return {
         "versions": {
             "python": platform.python_version(),
@@ -46,16 +45,16 @@ def _version(package: str) -> str | None:
 
 
 def _git() -> tuple[str | None, bool | None]:
-    """Commit and whether tracked files differ from it; (None, None) outside a checkout."""
+    """The commit and whether tracked files differ from it; (None, None) outside a repository."""
     root = Path(feelvos_lab.__file__).parents[1]
 
-    def ask(*arguments: str) -> str | None:
+    def output_of(*arguments: str) -> str | None:
         try:
             done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20)
         except (OSError, subprocess.TimeoutExpired):
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
-    commit = ask("rev-parse", "HEAD")
-    status = ask("status", "--porcelain", "--untracked-files=no") if commit else None
+    commit = output_of("rev-parse", "HEAD")
+    status = output_of("status", "--porcelain", "--untracked-files=no") if commit else None
     return commit, None if status is None else bool(status)
