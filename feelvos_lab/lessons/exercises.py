@@ -139,7 +139,7 @@ def _check_answer(task: Exercise, answer: Answer) -> tuple[str, bool]:
     mistake = next((m for m in task.mistakes if _is_made(m, task, cases, expected, results)), None)
     if mistake is None and isinstance(got, _Raised):
         return _raised(task, answer, case, got.error), False
-    problem = mistake.hint if mistake else "that is not it, and no mistake that has a name here"
+    problem = mistake.hint if mistake else "that is not it, and none of the known mistakes explains it"
     return _failed(task, problem, _evidence(case, right, got)), False
 
 
