@@ -16,7 +16,7 @@ from feelvos_lab.ablation.figures import MOST, clips_figure, differences_figure,
 from feelvos_lab.ablation.report import write_drawings
 from feelvos_lab.ablation.results import Results, read_published
 from feelvos_lab.ablation.spec import load_spec
-from feelvos_lab.ablation.tables import latex_table
+from feelvos_lab.ablation.tables import latex_table, markdown, table_cells
 from feelvos_lab.cli import main as cli
 from feelvos_lab.figures import style
 
@@ -168,3 +168,11 @@ def test_a_difference_that_is_no_longer_there_leaves_no_picture(tmp_path):
     alone = replace(results, scores=results.scores[results.scores["variant"] == "narrow"])
     assert [path.name for path in write_drawings(alone)] == ["table.tex", "clips.png"]
     assert not (tmp_path / "differences.png").exists()
+
+
+@pytest.mark.parametrize("name", ["ancestors", "classroom", "components", "embedding_dim", "factors", "radius"])
+def test_published_tables_hold_the_numbers_of_their_csv(name):
+    folder = PUBLISHED.with_name(name)
+    results = read_published(folder)
+    assert "\n".join(markdown(table_cells(results))) + "\n" == (folder / "table.md").read_text(encoding="utf-8")
+    assert latex_table(results) == (folder / "table.tex").read_text(encoding="utf-8")
