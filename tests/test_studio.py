@@ -127,7 +127,7 @@ def test_a_strip_of_one_frame_leads_up_to_it_and_of_several_shows_these():
         ({"frames": [0]}, "frame 0 of clip 'shapes-3' has no distance maps"),
         ({"frames": [3, 5]}, "there is no frame 5 in clip 'shapes-3': it has frames 0 to 4"),
         ({"frames": [-1]}, "there is no frame -1"),
-        ({"objects": [1, 7]}, "there is no object 7 in clip 'shapes-3': it has 1, 2, and 0 is the background"),
+        ({"objects": [1, 7]}, "object_id must be one of 0, 1, 2 in clip 'shapes-3', got 7"),
         ({"points": [[39, 48]]}, "a row and a column of a frame of 40×48 pixels, got (39, 48)"),
     ],
 )
@@ -240,7 +240,7 @@ def test_notes_are_enough_to_make_the_figure_again(checkpoint, tmp_path):
         (("--layout", "srtip"), "(did you mean 'strip'?)"),
         (("--frame", 0), "frame 0 of clip 'doubles-1000000500' has no distance maps"),
         (("--frame", 16), "there is no frame 16"),
-        (("--object", 3), "there is no object 3"),
+        (("--object", 3), "object_id must be one of 0, 1, 2 in clip"),
         (("--point", "5;6"), "--point must be ROW,COLUMN in pixels, got '5;6'"),
         (("--checkpoint", "none.safetensors"), "no checkpoint at none.safetensors"),
         (("shapes-1", "--mask", "m.png"), "there are 0 videos, and the masks given are 1"),

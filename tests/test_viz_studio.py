@@ -165,7 +165,7 @@ def test_an_arrow_joins_the_pixels_of_its_two_cells_in_the_colour_of_its_distanc
             (previous, link.previous, link.previous_distance),
         ):
             if to is not None:
-                wanted.append((link.query, axes, to, style.distance_scale().to_rgba(distance)))
+                wanted.append((link.query, axes, to, style.colour_scale("distance").to_rgba(distance)))
     found = figure.findobj(ConnectionPatch)
     assert len(found) == len(wanted) == 3
     for arrow, (query, axes, to, colour) in zip(found, wanted, strict=True):
@@ -235,7 +235,7 @@ def test_what_cannot_be_drawn_is_refused_in_a_sentence(clip):
     for draw_it, words in (
         (
             lambda: distance_maps.sheet(clip, seen[1], objects=[2]),
-            "there is no object 2 in clip 'pair': it has 0, 1, 3",
+            "object_id must be one of 0, 1, 3 in clip 'pair', got 2",
         ),
         (lambda: distance_maps.sheet(clip, seen[1], objects=[]), "needs an object, got none"),
         (lambda: distance_maps.sheet(clip, given, **one), "needs a predicted frame, and frame 0 is given"),

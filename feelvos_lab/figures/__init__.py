@@ -1,1 +1,1 @@
-"""Draw; measure nothing. Every function returns a matplotlib Figure."""
+"""Figures: functions from data to a matplotlib Figure; nothing is computed here but colours."""

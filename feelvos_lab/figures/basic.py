@@ -1,6 +1,6 @@
-"""Pictures of the method: data in, a matplotlib Figure out. Nothing is computed here but colours.
+"""Figures of a training and of a segmented clip, and how pictures, maps and outlines are drawn in all figures.
 
-Letters: T frames, K objects counting the background, H W frame size, h w the stride-4 grid.
+Symbols: T frames, K objects including background, H W frame size, h w the stride-4 grid.
 """
 
 from __future__ import annotations
@@ -18,27 +18,33 @@ from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.images import overlay
 from feelvos_lab.errors import LabError
 from feelvos_lab.figures import style
+from feelvos_lab.model.grid import cell_spacing
 
 
 def grid_extent(size: tuple[int, int], grid: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Where to draw a grid h×w over the pixels of a frame H×W: left, right, bottom, top, for `imshow`.
+    """The extent (left, right, bottom, top) for `imshow` of an h×w grid over the pixels of an H×W frame.
 
-    Cell i lies on pixel i (H − 1) / (h − 1), so the outer cells reach half a cell beyond.
+    Cell i lies on pixel i (H − 1) / (h − 1), so the outer cells reach half a cell beyond the outer pixels.
     """
-    (height, width), (h, w) = size, grid
-    down, across = (height - 1) / max(1, h - 1) / 2, (width - 1) / max(1, w - 1) / 2
-    return -across, width - 1 + across, height - 1 + down, -down
+    down, across = cell_spacing(size, grid)
+    return -across / 2, size[1] - 1 + across / 2, size[0] - 1 + down / 2, -down / 2
+
+
+def window_bounds(
+    cell: tuple[int, int], radius: int, spacing: tuple[float, float]
+) -> tuple[float, float, float, float]:
+    """Left, top, width and height in pixels of the cells at most `radius` rows and columns from a cell."""
+    (row, column), (down, across) = cell, spacing
+    width, height = (2 * radius + 1) * across, (2 * radius + 1) * down
+    return column * across - width / 2, row * down - height / 2, width, height
 
 
 @style.in_house_style
 def loss_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
-    """Training loss by step: as it was logged in grey, a running mean over a tenth of the training in blue.
+    """Training loss by step: as logged in grey, a running mean over a tenth of the training in blue.
 
     Args:
         history: rows with `step` and `loss`, as `train` returns them.
-
-    Raises:
-        LabError: an empty history.
     """
     if not history:
         raise LabError("a loss curve needs at least one row, got an empty history")
@@ -50,9 +56,9 @@ def loss_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
     figure = style.new_figure(width=style.COLUMN, height=2.2)
     axes = figure.add_subplot()
     axes.plot(steps, losses, color="#bbbbbb", linewidth=0.7)
-    axes.plot(steps[window - 1 :], means, color=style.LINE, marker="o" if len(means) == 1 else None)  # no line of one
+    axes.plot(steps[window - 1 :], means, color=style.LINE, marker="o" if len(means) == 1 else None)
     axes.set(title="Training loss", xlabel="step", ylabel="cross entropy, hardest pixels")
-    axes.set_ylim(0, 1.35 * losses.max() or 1.0)  # room for the note, wherever the curve ends
+    axes.set_ylim(0, 1.35 * losses.max() or 1.0)  # room for the note
     axes.margins(x=0.01)
     apart = int(steps[1] - steps[0]) if len(steps) > 1 else 1
     note = f"grey: as logged\nblue: mean of {window * apart} steps" if window > 1 else "as logged"
@@ -64,11 +70,11 @@ def loss_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
 def cue_sheet(
     clip: Clip, predictions: Iterable[Any], *, object_id: int, frame: int, previous_matching: str = "local"
 ) -> Figure:
-    """What the segmentation head sees for one object in one frame, and what it makes of it.
+    """The cues of the segmentation head for one object in one frame, and the result.
 
-    Each cue stands below what it comes from: the global map below the first frame, the local map below the
-    previous prediction, the result below the frame. A cue that is switched off is shown as "not used". Where
-    the clip is annotated, a white line in the result is the truth's outline.
+    Each cue is below its source: the global map below the first frame, the local map below the previous prediction,
+    the result below the frame. A cue that is switched off is shown as "not used". If the clip is annotated, a white
+    line in the result is the true outline.
 
     Args:
         predictions: what `propagate` yields; the one of `frame` must be among them.
@@ -78,17 +84,23 @@ def cue_sheet(
 
     Raises:
         LabError: an id the clip does not have, or a frame without cues.
+
+    Example:
+        >>> from feelvos_lab import load_model, make_clip, propagate
+        >>> from feelvos_lab.figures.basic import cue_sheet
+        >>> clip = make_clip(1, height=32, width=32, frames=3)
+        >>> figure = cue_sheet(clip, propagate(load_model("reduced"), clip), object_id=1, frame=2)
+        >>> [axes.get_title() for axes in figure.axes[3:6]]  # the lower row; distances are 0 near … 1 far
+        ['A → C · Global map', 'B → C · Local map', 'Result for frame 2']
+        >>> figure.get_figwidth()  # inches: the text width of a page
+        6.9
     """
-    channels = (0, *clip.object_ids)
-    if object_id not in channels:
-        raise LabError(f"object_id must be one of {_words(channels)} in clip {clip.name!r}, got {object_id}")
+    k = clip.channel(object_id)
     shown = next((p for p in predictions if p.frame == frame), None)
     if shown is None or shown.cues is None:
         reason = "it is given, not predicted" if frame == 0 else "it is not among the predictions"
         raise LabError(f"a cue sheet needs a predicted frame, got frame {frame}: {reason}")
-    k = channels.index(object_id)
-    size = tuple(clip.frames[0].shape[-2:])
-    who = "the background" if object_id == 0 else f"object {object_id}"
+    size, who = tuple(clip.frames[0].shape[-2:]), style.name_of(object_id)
 
     panel = (style.PAGE / 3 - 0.1) * size[0] / size[1]
     figure = style.new_figure(width=style.PAGE, height=2 * panel + 1.35)
@@ -97,47 +109,44 @@ def cue_sheet(
     first, previous, current = (figure.add_subplot(grid[0, i]) for i in range(3))
     near_first, near_previous, result = (figure.add_subplot(grid[1, i]) for i in range(3))
 
-    first_mask = clip.masks[0]
-    _picture(first, overlay(clip.frames[0], first_mask), "A · Frame 0 with its mask", "given: defines the objects")
-    draw_outline(first, first_mask == object_id)
-    seen = draw_map(previous, shown.cues.previous_mask, k, size, style.probability_scale())
-    _captions(previous, f"B · Prediction for frame {frame - 1}", f"white: surely {who}" if seen else "")
-    _picture(current, _image(clip.frames[frame]), f"C · Frame {frame}", "to be segmented")
-
-    seen = draw_map(near_first, shown.cues.global_map, k, size, style.distance_scale())
-    _captions(near_first, "A → C · Global map", f"distance to {who} in frame 0" if seen else "")
-    seen = draw_map(near_previous, shown.cues.local_map, k, size, style.distance_scale())
-    where = "nearby " if previous_matching == "local" else ""
-    title = "B → C · Local map" if previous_matching == "local" else "B → C · Global map"
-    _captions(near_previous, title, f"distance to {who} {where}in frame {frame - 1}" if seen else "")
-    annotated = clip.annotated
-    truth = f"white line: true {who}" if annotated else "all objects, from all cues"
-    _picture(result, overlay(clip.frames[frame], shown.labels), f"Result for frame {frame}", truth)
-    if annotated:
+    draw_picture(first, overlay(clip.frames[0], clip.masks[0]))
+    draw_outline(first, clip.masks[0] == object_id)
+    style.label(first, "A · Frame 0 with its mask", "given: defines the objects")
+    draw_picture(current, clip.frames[frame].permute(1, 2, 0).cpu().numpy())
+    style.label(current, f"C · Frame {frame}", "to be segmented")
+    draw_picture(result, overlay(clip.frames[frame], shown.labels))
+    if clip.annotated:
         draw_outline(result, clip.masks[frame] == object_id)
-    style.add_bar(figure, figure.add_subplot(grid[2, :2]), style.distance_scale(), ends=("near", "far"))
+    truth = f"white line: true {who}" if clip.annotated else "all objects, from all cues"
+    style.label(result, f"Result for frame {frame}", truth)
+
+    used = draw_map(previous, shown.cues.previous_mask, k, size, "probability")
+    style.label(previous, f"B · Prediction for frame {frame - 1}", f"white: surely {who}" if used else "")
+    used = draw_map(near_first, shown.cues.global_map, k, size, "distance")
+    style.label(near_first, "A → C · Global map", f"distance to {who} in frame 0" if used else "")
+    used = draw_map(near_previous, shown.cues.local_map, k, size, "distance")
+    kind, where = ("Local", "nearby ") if previous_matching == "local" else ("Global", "")
+    caption = f"distance to {who} {where}in frame {frame - 1}" if used else ""
+    style.label(near_previous, f"B → C · {kind} map", caption)
+    style.add_bar(figure, figure.add_subplot(grid[2, :2]), "distance")
     return figure
 
 
 @style.in_house_style
 def film_strip(clip: Clip, labels: Mapping[int, Tensor] | Sequence[Tensor], frames: Sequence[int]) -> Figure:
-    """Some frames of a clip side by side with their labels, above them the truth where the clip has it.
+    """Some frames of a clip side by side with their labels, and a row of the truth above if the clip is annotated.
 
     Args:
         labels: int64 (H, W) by frame number: a list as long as the clip, or a mapping.
-        frames: which frames, in the order shown; 1 … 8 of them.
-
-    Raises:
-        LabError: no frame, more than eight, or one without labels.
+        frames: 1 … 8 frame numbers, in the order shown.
     """
     if not 1 <= len(frames) <= 8:
         raise LabError(f"a film strip shows 1 to 8 frames, got {len(frames)}")
     for t in frames:
         if t not in (labels if isinstance(labels, Mapping) else range(len(labels))):
             raise LabError(f"a film strip needs the labels of each of its frames, got none for frame {t}")
-    annotated = clip.annotated
     height, width = clip.frames[0].shape[-2:]
-    rows = 2 if annotated else 1
+    rows = 2 if clip.annotated else 1
     panel = (style.PAGE - 0.2) / len(frames) * height / width
     figure = style.new_figure(width=style.PAGE, height=rows * (panel + 0.03) + 0.42)
     figure.suptitle(
@@ -145,10 +154,11 @@ def film_strip(clip: Clip, labels: Mapping[int, Tensor] | Sequence[Tensor], fram
     )
     grid = figure.subplots(rows, len(frames), squeeze=False)
     for column, t in enumerate(frames):
-        if annotated:
-            _picture(grid[0, column], overlay(clip.frames[t], clip.masks[t]), f"frame {t}", "")
-        _picture(grid[-1, column], overlay(clip.frames[t], labels[t]), "" if annotated else f"frame {t}", "")
-    if annotated:
+        if clip.annotated:
+            draw_picture(grid[0, column], overlay(clip.frames[t], clip.masks[t]))
+        draw_picture(grid[-1, column], overlay(clip.frames[t], labels[t]))
+        grid[0, column].set_title(f"frame {t}")
+    if clip.annotated:
         grid[0, 0].set_ylabel("truth")
     grid[-1, 0].set_ylabel("prediction")
     return figure
@@ -156,13 +166,10 @@ def film_strip(clip: Clip, labels: Mapping[int, Tensor] | Sequence[Tensor], fram
 
 @style.in_house_style
 def score_by_frame(scores: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
-    """J of each frame, mean over the objects, one line for each way of predicting.
+    """J of each frame in percent, mean over the objects, one line for each method.
 
     Args:
-        scores: a name for each line and its rows with `frame` and `J` (fractions), as `frame_scores` returns them.
-
-    Raises:
-        LabError: no rows.
+        scores: a name for each line, and its rows with `frame` and `J` (fractions) as `frame_scores` returns them.
     """
     if not scores or not all(scores.values()):
         raise LabError("a curve of scores needs rows for each of its lines, got none")
@@ -180,14 +187,16 @@ def score_by_frame(scores: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
     return figure
 
 
-def _picture(axes: Axes, picture: np.ndarray, title: str, caption: str) -> None:
+def draw_picture(axes: Axes, picture: np.ndarray) -> None:
+    """A picture (H, W, 3) without axes; the pixels of a small one keep their edges."""
     axes.imshow(picture, interpolation="nearest" if picture.shape[1] < 400 else "antialiased")
-    _captions(axes, title, caption)
+    style.hide_axes(axes)
 
 
-def draw_map(axes: Axes, cue: Tensor | None, k: int, size: tuple[int, int], scale: Any) -> bool:
-    """Channel k of a cue (K, h, w), laid over the frame's pixels; grey, hatched and False where the cue is off."""
+def draw_map(axes: Axes, cue: Tensor | None, k: int, size: tuple[int, int], kind: style.Kind) -> bool:
+    """Channel k of a cue (K, h, w) over the frame's pixels; hatched grey, and False, if the cue is off (None)."""
     height, width = size
+    style.hide_axes(axes)
     if cue is None:
         axes.set_facecolor(style.PAPER)
         axes.patch.set_hatch("///")
@@ -195,32 +204,13 @@ def draw_map(axes: Axes, cue: Tensor | None, k: int, size: tuple[int, int], scal
         axes.text(0.5, 0.5, "not used", transform=axes.transAxes, ha="center", va="center", backgroundcolor=style.PAPER)
         return False
     values = cue[k].detach().cpu().numpy()  # (h, w)
-    extent = grid_extent(size, values.shape)
+    scale, extent = style.colour_scale(kind), grid_extent(size, values.shape)
     axes.imshow(values, norm=scale.norm, cmap=scale.cmap, extent=extent, interpolation="nearest")
     axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     return True
 
 
-def _captions(axes: Axes, title: str, caption: str) -> None:
-    """A bold title above a picture, a quiet caption below it, and no axes."""
-    if title:
-        axes.set_title(title)
-    if caption:
-        axes.set_xlabel(caption, color=style.QUIET, loc="left", labelpad=2)
-    axes.set(xticks=[], yticks=[])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-
-
 def draw_outline(axes: Axes, mask: Tensor) -> None:
-    """A white line round a mask, bool (H, W); none where there is nothing to surround."""
+    """A white line round a mask, bool (H, W); none round an empty or a full one."""
     if mask.any() and not mask.all():
         axes.contour(mask.cpu().numpy(), levels=[0.5], colors="white", linewidths=0.9)
-
-
-def _image(frame: Tensor) -> np.ndarray:
-    return frame.permute(1, 2, 0).cpu().numpy()
-
-
-def _words(values: Iterable[Any]) -> str:
-    return ", ".join(str(v) for v in values)

@@ -1,8 +1,7 @@
 """The distance-map figures of a paper, in its column width: a sheet of cues, a strip over time, arrows to the matches.
 
-As in `viz`, nothing is measured here: predictions and matches are given. Unlike there, every part has its place in
-inches, so that a row more or a wider frame moves what follows and never the letters.
-Letters: K objects counting the background, H W frame size, h w the stride-4 grid.
+Every part is placed in inches (`Page`), so another row or a wider frame moves what follows and never changes the text.
+Symbols: K objects including background, H W frame size, h w the stride-4 grid.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -23,35 +21,36 @@ from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.images import VOID, overlay
 from feelvos_lab.errors import LabError
 from feelvos_lab.figures import style
-from feelvos_lab.figures.basic import draw_map, draw_outline
-from feelvos_lab.figures.page import GAP, LINE, TALLEST, Page, name_of
+from feelvos_lab.figures.basic import draw_map, draw_outline, draw_picture, window_bounds
+from feelvos_lab.figures.page import GAP, LINE, TALLEST, Page
 from feelvos_lab.inference.matches import PixelMatches
+from feelvos_lab.model.grid import cell_spacing
 
 CUES = ("frame", "given", "global_map", "local_map", "previous_mask", "result")  # a sheet's columns on a page
 
 IN_COLUMN = (("given", "previous_mask", "frame"), ("global_map", "local_map", "result"))  # its two rows in a column
 
-STRIP_FRAMES = {style.COLUMN: 4, style.PAGE: 8}  # the most that can be told apart
+STRIP_FRAMES = {style.COLUMN: 4, style.PAGE: 8}  # at most, so that each frame is large enough to read
 
 
 @style.in_house_style
 def sheet(
     clip: Clip, prediction: Any, *, objects: Sequence[int], width: float = style.PAGE, radius: int | None = None
 ) -> Figure:
-    """What the network sees of each object in one frame, an object a row: the paper's figure for any clip.
+    """The cues of one frame, a row for each object: the paper's figure for any clip.
 
-    On a page the row is: frame, mask that was given, global map, local map, previous prediction, result. In a column
-    each object has two rows of three, and each cue stands below what it comes from. A row is about its object alone.
-    Where the clip is annotated a white line is the object's true outline.
+    On a page the row is: frame, given mask, global map, local map, previous prediction, result. In a column each
+    object has two rows of three, each cue below its source. If the clip is annotated, a white line is the object's
+    true outline.
 
     Args:
         prediction: what `propagate` yields for the frame.
-        objects: 0 for the background, or some of the clip's ids.
+        objects: ids of the clip; 0 is the background.
         width: in inches: `style.COLUMN` or `style.PAGE`.
-        radius: of the local window in cells; None where the previous frame is matched without one.
+        radius: of the local window in cells; None if the previous frame is matched without a window.
 
     Raises:
-        LabError: another width, an object the clip does not have, a frame without cues, or more rows than a page holds.
+        LabError: an object or width that does not exist, a frame without cues, or more rows than fit on a page.
     """
     _check(clip, objects, width, {prediction.frame: prediction})
     t, page = prediction.frame, Page(width)
@@ -84,14 +83,11 @@ def strip(
     width: float = style.PAGE,
     radius: int | None = None,
 ) -> Figure:
-    """A film strip: a column a frame; the frame with the prediction, then each object's global and local map.
+    """A film strip, a column for each frame: the prediction, then each object's global and local map.
 
     Args:
-        predictions: by frame number; as for `sheet`, and so are the others.
-        frames: ascending, 1 to 4 in a column and 1 to 8 on a page.
-
-    Raises:
-        LabError: as `sheet`; too many frames, or one that is not among the predictions.
+        predictions: by frame number. The other arguments are those of `sheet`.
+        frames: ascending; 1 to 4 in a column, 1 to 8 on a page.
     """
     if not 1 <= len(frames) <= STRIP_FRAMES.get(width, 8):
         raise LabError(f"a strip of this width shows 1 to {STRIP_FRAMES.get(width, 8)} frames, got {len(frames)}")
@@ -104,9 +100,9 @@ def strip(
     page.headers([(f"Frame {t}", "") for t in frames], lines=1, of=of)
     page.words("Prediction, one colour an object")
     for axes, t in zip(page.panels(len(frames), _size(clip), of=of), frames, strict=True):
-        _picture(axes, overlay(clip.frames[t], predictions[t].labels))
-        for o in objects if clip.annotated else ():
-            draw_outline(axes, clip.masks[t] == o)
+        draw_picture(axes, overlay(clip.frames[t], predictions[t].labels))
+        for o in objects:
+            _outline(axes, clip, t, o)
     for o in objects:
         rows = (
             ("global_map", "Global map", f"to frame {clip.start_of(o)}"),
@@ -133,24 +129,19 @@ def arrows(
     width: float = style.PAGE,
     radius: int | None = None,
 ) -> Figure:
-    """Where an object's nearest neighbours lie: arrows from cells of the frame to their matches in two others.
+    """Arrows from cells of a frame to the object's nearest neighbours in the first and in the previous frame.
 
-    They lie in the first frame and in the previous one. An arrow has the colour of its distance. Round the place of
-    each cell in the previous frame its window is drawn, dashed where it holds nothing of the object. Only the pixels
-    that are tinted could be chosen.
+    An arrow has the colour of its distance. In the previous frame the window of each cell is drawn, dashed if the
+    object has no pixel in it. Matches can only lie on tinted pixels.
 
     Args:
-        prediction: what `propagate` yields for the frame.
+        prediction, width, radius: as for `sheet`.
         links: the matches, numbered in this order.
         before: int64 (H, W), the labels of the previous frame.
-        width, radius: as for `sheet`.
-
-    Raises:
-        LabError: as `sheet`, or no link.
     """
     _check(clip, [object_id], width, {prediction.frame: prediction})
     if not links:
-        raise LabError(f"{name_of(object_id)} has no cell to draw an arrow from")
+        raise LabError(f"{style.name_of(object_id)} has no cell to draw an arrow from")
     t, start, o, page = prediction.frame, clip.start_of(object_id), object_id, Page(width)
     page.heading(clip.name, f", frame {t}: where the nearest pixels of an object lie", f", frame {t}")
     headers = [
@@ -174,10 +165,11 @@ def arrows(
     )
     for axes, frame, labels, used in pictures:
         if used:
-            _picture(axes, overlay(clip.frames[frame], _alone(labels, o)))
+            draw_picture(axes, overlay(clip.frames[frame], _only(labels, o)))
         else:
             _map(axes, clip, frame, None, o)
-    _draw_links(page.figure, (first, current, previous), links, _spacing(clip, prediction), radius)
+    spacing = cell_spacing(_size(clip), prediction.cues.embeddings.shape[-2:])
+    _draw_links(page.figure, (first, current, previous), links, spacing, radius)
     page.space(GAP)
     page.bars(("distance", 0, 1), of=2 if width == style.PAGE else 1)
     windows = radius is not None and prediction.cues.local_map is not None
@@ -191,35 +183,21 @@ def _cue_panel(axes: Axes, cue: str, clip: Clip, prediction: Any, o: int) -> Non
     """One of a sheet's panels for object o."""
     t = prediction.frame
     if cue == "frame":
-        _picture(axes, overlay(clip.frames[t], torch.zeros_like(prediction.labels)))
+        draw_picture(axes, overlay(clip.frames[t], torch.zeros_like(prediction.labels)))
     elif cue == "given":
         start = clip.start_of(o)
-        _picture(axes, overlay(clip.frames[start], _alone(clip.masks[start], o)))
+        draw_picture(axes, overlay(clip.frames[start], _only(clip.masks[start], o)))
     elif cue == "result":
-        _picture(axes, overlay(clip.frames[t], _alone(prediction.labels, o)))
+        draw_picture(axes, overlay(clip.frames[t], _only(prediction.labels, o)))
         _outline(axes, clip, t, o)
     else:
-        _map(axes, clip, t, getattr(prediction.cues, cue), o, probability=cue == "previous_mask")
+        _map(axes, clip, t, getattr(prediction.cues, cue), o, "probability" if cue == "previous_mask" else "distance")
 
 
-def _map(axes: Axes, clip: Clip, t: int, cue: Tensor | None, o: int, *, probability: bool = False) -> None:
-    """The channel of object o of a cue, with the true outline where it is a distance."""
-    scale = style.probability_scale() if probability else style.distance_scale()
-    drawn = draw_map(axes, cue, (0, *clip.object_ids).index(o), _size(clip), scale)
-    if drawn and not probability:
+def _map(axes: Axes, clip: Clip, t: int, cue: Tensor | None, o: int, kind: style.Kind = "distance") -> None:
+    """Object o's channel of a cue; the true outline is drawn on distances."""
+    if draw_map(axes, cue, clip.channel(o), _size(clip), kind) and kind == "distance":
         _outline(axes, clip, t, o)
-    _bare(axes)
-
-
-def _picture(axes: Axes, picture: np.ndarray) -> None:
-    axes.imshow(picture, interpolation="nearest" if picture.shape[1] < 400 else "antialiased")
-    _bare(axes)
-
-
-def _bare(axes: Axes) -> None:
-    axes.set(xticks=[], yticks=[])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
 
 
 def _outline(axes: Axes, clip: Clip, t: int, o: int) -> None:
@@ -227,8 +205,8 @@ def _outline(axes: Axes, clip: Clip, t: int, o: int) -> None:
         draw_outline(axes, clip.masks[t] == o)
 
 
-def _alone(labels: Tensor, o: int) -> Tensor:
-    """The labels of one object, or for the background those of all, since what is left is the background."""
+def _only(labels: Tensor, o: int) -> Tensor:
+    """The labels of one object; for the background those of all objects, which leave it untinted."""
     return torch.where(labels == VOID if o == 0 else labels != o, 0, labels)
 
 
@@ -239,24 +217,28 @@ def _draw_links(
     spacing: tuple[float, float],
     radius: int | None,
 ) -> None:
-    """Arrows from the middle panel's cells to the two others', the windows, and the cells' numbers."""
+    """Arrows from cells of the middle panel to the two others, the windows, and the cells' numbers."""
     first, current, previous = panels
     down, across = spacing
     for number, link in enumerate(links, start=1):
         place = (link.query[1] * across, link.query[0] * down)  # x, y
         if radius is not None and previous.images:
-            sides = ((2 * radius + 1) * across, (2 * radius + 1) * down)
-            _window(previous, place, sides, found=link.previous is not None)
+            left, top, width, height = window_bounds(link.query, radius, spacing)
+            look = {"fill": False, "linestyle": "-" if link.previous is not None else (0, (3, 2))}
+            for colour, line in ((style.INK, 1.8), ("white", 0.9)):
+                previous.add_patch(
+                    Rectangle((left, top), width, height, edgecolor=colour, linewidth=line, clip_on=True, **look)
+                )
         ends = ((first, link.first, link.first_distance), (previous, link.previous, link.previous_distance))
         for axes, target, distance in ends:
             if target is not None:
                 end = (target[1] * across, target[0] * down)
-                _arrow(figure, (current, place), (axes, end), style.distance_scale().to_rgba(distance))
-        _number(figure, current, place, number)
+                _draw_arrow(figure, (current, place), (axes, end), style.colour_scale("distance").to_rgba(distance))
+        _draw_number(figure, current, place, number)
 
 
-def _arrow(figure: Figure, start: tuple[Axes, Any], end: tuple[Axes, Any], colour: Any) -> None:
-    """An arrow from a pixel of one panel to a pixel of another, above both, readable on any picture."""
+def _draw_arrow(figure: Figure, start: tuple[Axes, Any], end: tuple[Axes, Any], colour: Any) -> None:
+    """An arrow from a pixel of one panel to a pixel of another, on top of both and visible on any picture."""
     arrow = ConnectionPatch(
         xyA=start[1], coordsA="data", axesA=start[0], xyB=end[1], coordsB="data", axesB=end[0], color=colour
     )
@@ -267,26 +249,17 @@ def _arrow(figure: Figure, start: tuple[Axes, Any], end: tuple[Axes, Any], colou
     figure.add_artist(arrow)
 
 
-def _window(axes: Axes, place: tuple[float, float], sides: tuple[float, float], *, found: bool) -> None:
-    corner = (place[0] - sides[0] / 2, place[1] - sides[1] / 2)
-    for colour, line in ((style.INK, 1.8), ("white", 0.9)):
-        dashes = "-" if found else (0, (3, 2))
-        axes.add_patch(
-            Rectangle(corner, *sides, fill=False, edgecolor=colour, linewidth=line, linestyle=dashes, clip_on=True)
-        )
-
-
-def _number(figure: Figure, axes: Axes, place: tuple[float, float], number: int) -> None:
-    """A cell's number on it, above the arrows."""
-    round_ = {"boxstyle": "circle,pad=0.1", "facecolor": "white", "edgecolor": style.INK, "linewidth": 0.6}
+def _draw_number(figure: Figure, axes: Axes, place: tuple[float, float], number: int) -> None:
+    """The number of a cell, in a circle on top of the arrows."""
+    circle = {"boxstyle": "circle,pad=0.1", "facecolor": "white", "edgecolor": style.INK, "linewidth": 0.6}
     look = {"ha": "center", "va": "center_baseline", "weight": "bold"}
-    figure.add_artist(Annotation(str(number), place, xycoords=axes.transData, zorder=11, bbox=round_, **look))
+    figure.add_artist(Annotation(str(number), place, xycoords=axes.transData, zorder=11, bbox=circle, **look))
 
 
 def _columns(page: Page, clip: Clip, *, rows: int, frames: int) -> int:
-    """Of how many columns a strip's panels must be one, so that all rows fit on a page; never fewer than `frames`."""
+    """The number of columns that makes a strip's panels small enough for all rows to fit; at least `frames`."""
     most, (height, width) = STRIP_FRAMES[page.width], _size(clip)
-    room = (TALLEST - 1.1) / rows - LINE - GAP - 0.01  # inches of a panel
+    room = (TALLEST - 1.1) / rows - LINE - GAP - 0.01  # height of a panel in inches
     return next((n for n in range(frames, most) if page.panel_width(n) * height / width <= room), most)
 
 
@@ -294,15 +267,8 @@ def _size(clip: Clip) -> tuple[int, int]:
     return tuple(clip.frames[0].shape[-2:])
 
 
-def _spacing(clip: Clip, prediction: Any) -> tuple[float, float]:
-    """Pixels from one cell of the stride-4 grid to the next, down and across; outer cells lie on outer pixels."""
-    rows, columns = prediction.cues.embeddings.shape[-2:]
-    height, width = _size(clip)
-    return (height - 1) / max(1, rows - 1), (width - 1) / max(1, columns - 1)
-
-
 def _headers(clip: Clip, objects: Sequence[int], t: int, radius: int | None) -> list[tuple[str, str]]:
-    """Title and explanation of a sheet's panels in the order of `CUES`, short enough for a sixth of a page."""
+    """Title and caption of a sheet's panels in the order of `CUES`, short enough for a sixth of a page."""
     starts = {clip.start_of(o) for o in objects}
     where = f"frame {starts.pop()}" if len(starts) == 1 else "given frame"
     return [
@@ -320,7 +286,7 @@ def _local_name(radius: int | None) -> str:
 
 
 def _entry(clip: Clip, o: int) -> str:
-    """Where an object enters, if not all do so in one frame."""
+    """The frame that gives an object, if not all are given in one frame."""
     return f"given in frame {clip.start_of(o)}" if len(set(clip.starts)) > 1 else ""
 
 
@@ -339,12 +305,8 @@ def _truth_note(clip: Clip) -> str:
 def _check(clip: Clip, objects: Sequence[int], width: float, predictions: Mapping[int, Any]) -> None:
     if width not in (style.COLUMN, style.PAGE):
         raise LabError(f"a figure is {style.COLUMN} or {style.PAGE} inches wide, got {width}")
-    known = (0, *clip.object_ids)
     for o in objects:
-        if o not in known:
-            raise LabError(
-                f"there is no object {o} in clip {clip.name!r}: it has {', '.join(map(str, known))}, 0 the background"
-            )
+        clip.channel(o)  # raises for an object that the clip lacks
     if not objects:
         raise LabError("a figure of distance maps needs an object, got none")
     for t, prediction in predictions.items():

@@ -1,7 +1,6 @@
-"""Distance-map figures of any clip: run the network up to a frame, ask where its matches lie, draw and keep.
+"""Distance-map figures of any clip: run the network up to a frame, find matches, draw and save.
 
-Notebook 08 and `feelvos-lab figure` both come here; the drawing is in `figures/distance_maps.py`.
-Letters: K objects counting the background, D embedding, H W frame size, h w the stride-4 grid.
+Notebook 08 and `feelvos-lab figure` share this code; the drawing itself is in `figures/distance_maps.py`.
 """
 
 from __future__ import annotations
@@ -22,21 +21,21 @@ from feelvos_lab.errors import LabError, did_you_mean
 from feelvos_lab.figures import distance_maps, style
 from feelvos_lab.figures.save import save_figure
 from feelvos_lab.inference.matches import choose_cells, find_links, run_to_frames
-from feelvos_lab.inference.propagation import Prediction
 from feelvos_lab.model.feelvos import Feelvos
+from feelvos_lab.model.grid import cell_at
 
 LAYOUTS = ("sheet", "strip", "arrows")
 
 WIDTHS = {"column": style.COLUMN, "page": style.PAGE}
 
-SPREAD = {"column": 4, "page": 6}  # columns of a strip for which one frame alone is named
+SPREAD = {"column": 4, "page": 6}  # columns of a strip that is asked for by its last frame alone
 
 DOUBLES = Difficulty(far_lookalikes=1.0, speed=0.3, drift=0.2)  # the lessons' clip: each object has a look-alike
 _SYNTHETIC = re.compile(r"(shapes|doubles)-(\d+)")
 
 
 class Source(NamedTuple):
-    """A clip, and the names by which it was asked for."""
+    """A clip, and the names it was requested by."""
 
     clip: Clip
     video: str  # a path, or the name of a synthetic clip
@@ -45,18 +44,14 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True)
 class Request:
-    """Which figure is wanted: the settings of notebook 08 and of the command line, checked when made.
-
-    Raises:
-        LabError: a layout ("did you mean") or width that there is not, or no frame.
-    """
+    """The settings of a figure, from notebook 08 or the command line; checked on construction."""
 
     layout: str = "sheet"  # sheet, strip or arrows
-    frames: Sequence[int] = (12,)  # a figure each (arrows: and object); for a strip its columns, or its last one
+    frames: Sequence[int] = (12,)  # one figure each (arrows: each object); for a strip its columns, or the last one
     objects: Sequence[int] = ()  # ids, 0 the background; empty: all but the background
     width: str = "page"  # column or page
-    height: int = 0  # frames are scaled down to it for the network; 0: never
-    points: Sequence[Sequence[int]] = ()  # (row, column) pixels where arrows begin; empty: chosen
+    height: int = 0  # taller frames are downscaled to it for the network; 0: never
+    points: Sequence[Sequence[int]] = ()  # (row, column) pixels where arrows begin; empty: chosen automatically
 
     def __post_init__(self) -> None:
         for name, value, known in (("layout", self.layout, LAYOUTS), ("width", self.width, tuple(WIDTHS))):
@@ -68,21 +63,20 @@ class Request:
             raise LabError("a figure needs a frame, got none")
 
     def columns(self) -> list[int]:
-        """A strip's frames, ascending: those named, or, if that is one, some evenly from 1 to it."""
+        """A strip's frames, ascending: those named, or evenly spaced ones from 1 to a single one."""
         if len(self.frames) > 1:
             return sorted(set(self.frames))
         last, count = self.frames[0], SPREAD[self.width]
         return sorted({round(1 + (last - 1) * i / (count - 1)) for i in range(count)})
 
     def check(self, clip: Clip) -> None:
-        """Compare the request with a clip, before the network runs.
+        """Check the request against a clip, before the network runs.
 
         Raises:
-            LabError: a frame that is given or not there, an object the clip lacks or that enters later, a point
-                outside the frame, or arrows in a clip whose objects enter one after the other.
+            LabError: a frame, object or point that the clip lacks or that has no distance map, or arrows in a clip
+                whose objects enter in different frames.
         """
-        starts = {o: clip.start_of(o) for o in clip.object_ids}
-        given = min(starts.values())
+        given = clip.start_of(0)
         for t in self.frames:
             if not 0 <= t < len(clip):
                 raise LabError(f"there is no frame {t} in clip {clip.name!r}: it has frames 0 to {len(clip) - 1}")
@@ -92,16 +86,11 @@ class Request:
                     f"ask for {given + 1} to {len(clip) - 1}"
                 )
         for o in self.objects:
-            if o != 0 and o not in starts:
+            if clip.start_of(o) >= (max if self.layout == "strip" else min)(self.frames):
                 raise LabError(
-                    f"there is no object {o} in clip {clip.name!r}: it has {', '.join(map(str, starts))}, "
-                    "and 0 is the background"
+                    f"object {o} of clip {clip.name!r} is given in frame {clip.start_of(o)} only: ask for a later one"
                 )
-            if starts.get(o, given) >= (max if self.layout == "strip" else min)(self.frames):
-                raise LabError(
-                    f"object {o} of clip {clip.name!r} is given in frame {starts[o]} only: ask for a later one"
-                )
-        if self.layout == "arrows" and len(set(starts.values())) > 1:
+        if self.layout == "arrows" and len(set(clip.starts)) > 1:
             raise LabError(
                 f"the objects of clip {clip.name!r} are given in several frames, and arrows lead to one first frame: "
                 "choose sheet or strip"
@@ -115,16 +104,16 @@ class Request:
 
 
 def find_clips(videos: Sequence[str], masks: Sequence[str] = ()) -> list[Source]:
-    """The clips named, each of which is a video, a folder of frames, `shapes-SEED` or `doubles-SEED`.
+    """Read clips by name: a video file, a folder of frames, `shapes-SEED` or `doubles-SEED`.
 
-    `shapes-7` is the synthetic clip of seed 7 with what difficulties that draws, `doubles-7` one of two objects with
-    a look-alike each, as in the lessons; neither needs a mask.
+    `shapes-7` is the synthetic clip of seed 7 with random difficulties, `doubles-7` one of two objects with a
+    look-alike each, as in the lessons; neither needs a mask.
 
     Args:
         masks: one for each video or folder, in order: a first mask, or a folder of masks.
 
     Raises:
-        LabError: masks that are not as many as the videos, two clips of one name, or what `read_clip` refuses.
+        LabError: another number of masks than of videos, two clips of one name, or a clip that cannot be read.
     """
     filmed = [video for video in videos if not is_synthetic(video)]
     if len(masks) != len(filmed):
@@ -146,37 +135,34 @@ def find_clips(videos: Sequence[str], masks: Sequence[str] = ()) -> list[Source]
 
 
 def is_synthetic(video: str) -> bool:
-    """Whether the name is one of a synthetic clip, and no file has it."""
+    """Whether the name is that of a synthetic clip and not of a file."""
     return bool(_SYNTHETIC.fullmatch(str(video))) and not Path(video).exists()
 
 
 def draw(model: Feelvos, clip: Clip, request: Request) -> Iterator[tuple[str, Figure, dict[str, Any]]]:
-    """The figures that a request asks of one clip: a name for the file, the figure, and what is drawn in it.
-
-    Raises:
-        LabError: as `Request.check`, `watch` and the layouts.
-    """
+    """Draw what is requested of one clip: yields a file name, the figure, and what it shows (for its JSON)."""
     request.check(clip)
-    starts = {o: clip.start_of(o) for o in clip.object_ids}
     local = model.config.previous_matching == "local"
     looks: dict[str, Any] = {"width": WIDTHS[request.width], "radius": model.config.radius if local else None}
     name = re.sub(r"[^\w.-]", "_", clip.name).lstrip(".") or "clip"
     if request.layout == "strip":
-        columns = [t for t in request.columns() if t > min(starts.values())]
-        objects = tuple(request.objects) or tuple(o for o, start in starts.items() if start < columns[-1])
+        columns = [t for t in request.columns() if t > clip.start_of(0)]
+        objects = tuple(request.objects) or tuple(o for o in clip.object_ids if clip.start_of(o) < columns[-1])
         seen = run_to_frames(model, clip, columns, height=request.height)
         fig = distance_maps.strip(clip, seen, objects=objects, frames=columns, **looks)
         yield f"{name}-strip-{columns[-1]}-{request.width}", fig, {"frames": columns, "objects": list(objects)}
         return
     seen = run_to_frames(model, clip, request.frames, height=request.height)
     for t in sorted(set(request.frames)):
-        objects = tuple(request.objects) or tuple(o for o, start in starts.items() if start < t)
+        objects = tuple(request.objects) or tuple(o for o in clip.object_ids if clip.start_of(o) < t)
         if request.layout == "sheet":
             fig = distance_maps.sheet(clip, seen[t], objects=objects, **looks)
             yield f"{name}-sheet-{t}-{request.width}", fig, {"frames": [t], "objects": list(objects)}
             continue
         for o in objects:
-            links = find_links(seen[t], o, clip, _cells_of(request, seen[t], o, clip), model=model)
+            size, grid = tuple(clip.frames[t].shape[-2:]), tuple(seen[t].cues.embeddings.shape[-2:])
+            cells = [cell_at(point, size, grid) for point in request.points] or choose_cells(seen[t], o, clip)
+            links = find_links(seen[t], o, clip, cells, model=model)
             fig = distance_maps.arrows(clip, seen[t], links, object_id=o, before=seen[t - 1].labels, **looks)
             shown = {"frames": [t], "objects": [o], "matches": [link._asdict() for link in links]}
             yield f"{name}-arrows-{t}-object-{o}-{request.width}", fig, shown
@@ -190,12 +176,9 @@ def make_figures(
     folder: Path | str = "figures",
     progress: Callable[[str], Any] = print,
 ) -> Iterator[Figure]:
-    """Draw and keep, with `lab.save_figure`, what a request asks of each clip, one figure at a time.
+    """Draw what is requested of each clip and save it with `save_figure`, one figure at a time.
 
-    All clips are compared with the request before the network runs on the first.
-
-    Raises:
-        LabError: as `draw`.
+    All clips are checked before the network runs on the first.
     """
     for source in sources:
         request.check(source.clip)
@@ -212,14 +195,3 @@ def _synthetic(name: str) -> Clip:
     kind, seed = _SYNTHETIC.fullmatch(name).groups()
     clip = make_clip(int(seed)) if kind == "shapes" else make_clip(int(seed), difficulty=DOUBLES, objects=2)
     return replace(clip, name=name)
-
-
-def _cells_of(request: Request, prediction: Prediction, object_id: int, clip: Clip) -> list[tuple[int, int]]:
-    """The cells of the points that are named, or chosen ones."""
-    if not request.points:
-        return choose_cells(prediction, object_id, clip)
-    grid, size = prediction.cues.embeddings.shape[-2:], clip.frames[0].shape[-2:]
-    return [
-        tuple(round(place * (n - 1) / max(1, side - 1)) for place, n, side in zip(point, grid, size, strict=True))
-        for point in request.points
-    ]

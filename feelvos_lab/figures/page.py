@@ -1,6 +1,6 @@
-"""A figure filled from the top, every part with its place in inches, in one of the paper's two widths.
+"""A figure laid out from the top in inches, in one of the paper's two widths.
 
-Letters and panels keep their sizes whatever stands beside them; the height follows from what was placed.
+Text and panels keep their sizes whatever stands next to them; the height follows from what was placed.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from feelvos_lab.figures import style
 
 LINE, GAP, BAR = 0.15, 0.06, 0.08  # inches: a line of text, the space between two panels, a colour bar
 
-TALLEST = 9.2  # inches: a page's text
+TALLEST = 9.2  # inches: the text height of a page
 
 _FAMILY, _POINTS = "DejaVu Sans", 8
 
 
 class Page:
-    """A figure that is filled from the top; places are inches, and the height is known when all is placed."""
+    """A figure that is filled from the top; positions are in inches, the height is known at the end."""
 
     def __init__(self, width: float) -> None:
         self.figure = style.new_figure(width=width, height=1.0)
@@ -34,22 +34,22 @@ class Page:
         self.placed: list[tuple[Any, float, float, float, float]] = []  # what, left, top, width, height
 
     def axes(self, left: float, width: float, height: float) -> Axes:
-        """Axes whose top is where the page is filled to."""
+        """New axes at the current height."""
         axes = self.figure.add_axes((0, 0, 1, 1), label=f"part {len(self.placed)}")
         self.placed.append((axes, left, self.y, width, height))
         return axes
 
     def text(self, left: float, words: str, **how: Any) -> None:
-        """Words whose top is where the page is filled to; they take no space by themselves."""
+        """Text at the current height; it takes no space by itself."""
         text = self.figure.text(0, 0, words, va="top", **how)
         self.placed.append((text, left, self.y, 0.0, 0.0))
 
     def space(self, height: float) -> None:
-        """Go down."""
+        """Move the current height down."""
         self.y += height
 
     def heading(self, name: str, *rest: str) -> None:
-        """The clip's name and the first of `rest` that fits beside it; where none does, the last and a shorter name."""
+        """The clip's name and the first of `rest` that fits next to it; if none fits, the last, and the name is cut."""
         fits = [words for words in rest if inches(f"“{name}”{words}") <= self.width]
         words, shown = (fits or rest[-1:])[0], name
         while len(shown) > 2 and inches(f"“{shown}”{words}") > self.width:
@@ -58,7 +58,7 @@ class Page:
         self.space(LINE + 0.05)
 
     def headers(self, headers: Sequence[tuple[str, str]], *, lines: int = 2, of: int = 0) -> None:
-        """A bold line and a quiet one above each of so many equal panels."""
+        """A bold and a quiet line above each of `of` equal panels (default: as many as headers)."""
         across = self.panel_width(of or len(headers))
         for number, (bold, quiet) in enumerate(headers):
             self.text(number * (across + GAP), bold, weight="bold")
@@ -72,7 +72,8 @@ class Page:
         """The object's colour and number, and what the row shows of it."""
         self.text(0, "■", color=PALETTE[o] / 255)
         left = 0.13
-        words = f"{name_of(o)} · {bold}" if bold else name_of(o)
+        name = style.name_of(o).removeprefix("the ")
+        words = f"{name} · {bold}" if bold else name
         self.text(left, words, weight="bold")
         if quiet:
             self.text(left + inches(words, bold=True) + 0.04, quiet, color=style.QUIET)
@@ -84,32 +85,30 @@ class Page:
         self.space(LINE)
 
     def panel_width(self, columns: int) -> float:
-        """Inches of each of so many equal panels side by side."""
+        """The width in inches of one of so many equal panels side by side."""
         return (self.width - (columns - 1) * GAP) / columns
 
     def panels(self, columns: int, shape: tuple[int, int], *, of: int = 0) -> list[Axes]:
-        """A row of equal panels for pictures of so many rows and columns; as wide as if there were `of` of them."""
+        """A row of equal panels for pictures (H, W); as wide as if there were `of` of them."""
         across = self.panel_width(of or columns)
         height = across * shape[0] / shape[1]
         row = [self.axes(i * (across + GAP), across, height) for i in range(columns)]
         self.space(height + GAP)
         return row
 
-    def bars(self, *bars: tuple[str, int, int], of: int) -> None:
-        """Colour bars below some of `of` columns, each with its name above: name, first column, how many."""
+    def bars(self, *bars: tuple[style.Kind, int, int], of: int) -> None:
+        """Colour bars, named above, below some of `of` columns: kind, first column, number of columns."""
         across = self.panel_width(of)
-        for name, first, _ in bars:
-            self.text(first * (across + GAP), name)
+        for kind, first, _ in bars:
+            self.text(first * (across + GAP), kind)
         self.space(LINE + 0.01)
-        for name, first, many in bars:
-            axes = self.axes(first * (across + GAP), many * (across + GAP) - GAP - 0.03, BAR)
-            distance = name == "distance"
-            scale = style.distance_scale() if distance else style.probability_scale()
-            style.add_bar(self.figure, axes, scale, ends=("near", "far") if distance else ("no", "sure"))
+        for kind, first, columns in bars:
+            axes = self.axes(first * (across + GAP), columns * (across + GAP) - GAP - 0.03, BAR)
+            style.add_bar(self.figure, axes, kind)
         self.space(BAR + LINE + 0.07)
 
     def notes(self, sentences: Sequence[str]) -> None:
-        """Quiet sentences below everything, broken where the line ends."""
+        """Quiet sentences below everything, wrapped at the width."""
         line = ""
         for word in " ".join(s for s in sentences if s).split():
             if line and inches(f"{line} {word}") > self.width:
@@ -124,7 +123,7 @@ class Page:
         """The figure, with everything in its place.
 
         Raises:
-            LabError: it would be higher than a page.
+            LabError: the figure is taller than a page.
         """
         height = self.y + 0.04
         if height > TALLEST:
@@ -142,11 +141,6 @@ class Page:
 
 
 def inches(words: str, *, bold: bool = False) -> float:
-    """How wide a line of the house's letters is at most, since screens round each letter to whole pixels."""
+    """An upper bound of a line's width in the figure's font: screens round each glyph to whole pixels."""
     font = FontProperties(family=_FAMILY, weight="bold" if bold else "normal")
     return 0.01 + 1.04 * TextPath((0, 0), words, size=_POINTS, prop=font).get_extents().x1 / 72
-
-
-def name_of(object_id: int) -> str:
-    """What an object is called in a figure."""
-    return "background" if object_id == 0 else f"object {object_id}"

@@ -1,6 +1,6 @@
-"""Pictures of the lessons: small grids with their numbers, maps side by side, curves, clouds of points.
+"""Figures of the lessons: small grids with their numbers, maps side by side, curves, point clouds.
 
-As in `viz`, nothing is measured here: distances, scores and counts are given. Letters: H W frame size, h w any grid.
+Symbols: H W frame size, h w any grid.
 """
 
 from __future__ import annotations
@@ -19,12 +19,16 @@ from torch import Tensor
 from feelvos_lab.data.images import PALETTE
 from feelvos_lab.errors import LabError
 from feelvos_lab.figures import style
+from feelvos_lab.figures.basic import draw_outline, draw_picture, window_bounds
+from feelvos_lab.model.grid import cell_spacing
 
 Kind = Literal["picture", "values", "labels", "distance", "probability"]
 
 KINDS: tuple[str, ...] = ("picture", "values", "labels", "distance", "probability")
 
 _NUMBERED = 40  # cells of a grid up to which each shows its number
+
+_BARS: tuple[style.Kind, ...] = ("distance", "probability")  # kinds with a colour bar
 
 _OVERLAP = {"both": (64, 160, 96), "only predicted": (214, 96, 40), "missed": (88, 80, 200)}
 
@@ -47,12 +51,9 @@ class Panel(NamedTuple):
 
 @style.in_house_style
 def panels(shown: Sequence[Panel], *, heading: str = "", columns: int = 4) -> Figure:
-    """Pictures and grids side by side, with one bar for all distances and one for all probabilities.
+    """1 to 12 pictures and grids side by side, with one bar for all distances and one for all probabilities.
 
-    A grid of at most 40 cells shows its numbers. Distances keep the house's scale from 0 (near) to 1 (far).
-
-    Raises:
-        LabError: no panel, more than twelve, or a kind that there is not.
+    A grid of at most 40 cells shows its numbers. Distances are drawn on the scale from 0 (near) to 1 (far).
     """
     if not 1 <= len(shown) <= 12:
         raise LabError(f"a figure shows 1 to 12 panels, got {len(shown)}")
@@ -61,10 +62,11 @@ def panels(shown: Sequence[Panel], *, heading: str = "", columns: int = 4) -> Fi
             raise LabError(f"a panel's kind must be one of {', '.join(KINDS)}, got {panel.kind!r}")
     columns = min(columns, len(shown))
     rows = -(-len(shown) // columns)
-    bars = [kind for kind in ("distance", "probability") if any(p.kind == kind for p in shown)]
-    narrow = columns == 1 or all(_small(p) for p in shown)
+    bars = [kind for kind in _BARS if any(p.kind == kind for p in shown)]
+    shapes = [_array(p).shape[:2] for p in shown]
+    narrow = columns == 1 or all(h * w <= _NUMBERED for h, w in shapes)
     width = min(style.PAGE, max(style.COLUMN, style.PAGE * (columns + 0.2) / 4)) if narrow else style.PAGE
-    tallest = max(_array(p).shape[0] / _array(p).shape[1] for p in shown)
+    tallest = max(h / w for h, w in shapes)
     panel_height = min(2.4, (width / columns - 0.12) * tallest)
     height = rows * (panel_height + 0.45) + 0.25 * bool(heading) + 0.5 * bool(bars)
     figure = style.new_figure(width=width, height=height)
@@ -76,10 +78,8 @@ def panels(shown: Sequence[Panel], *, heading: str = "", columns: int = 4) -> Fi
         column = 2 * (number % columns)
         _draw(figure.add_subplot(grid[number // columns, column : column + 2]), panel)
     for number, kind in enumerate(bars):
-        scale = style.distance_scale() if kind == "distance" else style.probability_scale()
-        ends = ("near", "far") if kind == "distance" else ("no", "sure")
         part = 2 * columns // len(bars)
-        style.add_bar(figure, figure.add_subplot(grid[rows, number * part : (number + 1) * part]), scale, ends=ends)
+        style.add_bar(figure, figure.add_subplot(grid[rows, number * part : (number + 1) * part]), kind)
     return figure
 
 
@@ -94,11 +94,7 @@ def curves(
     ylim: tuple[float, float] | None = None,
     dots: bool = False,
 ) -> Figure:
-    """Some lines over one axis, one column wide, told apart by colour and dashes.
-
-    Raises:
-        LabError: no line, more than four, or one of another length than `x`.
-    """
+    """1 to 4 lines over one x axis, in the width of a column, distinguished by colour and dashes."""
     if not 1 <= len(lines) <= len(style.LINES):
         raise LabError(f"a figure shows 1 to {len(style.LINES)} curves, got {len(lines)}")
     for name, y in lines.items():
@@ -123,11 +119,7 @@ def curves(
 
 @style.in_house_style
 def cloud(points: Tensor, labels: Tensor, *, title: str, names: Mapping[int, str]) -> Figure:
-    """Points (N, 2) in the palette colour of their label (N,), one column wide.
-
-    Raises:
-        LabError: points that are not N×2, or labels of another number.
-    """
+    """Points (N, 2) in the palette colour of their label (N,), in the width of a column; 0 is grey."""
     if points.dim() != 2 or points.shape[1] != 2 or labels.shape != points.shape[:1]:
         raise LabError(f"expected points N×2 and N labels, got {tuple(points.shape)} and {tuple(labels.shape)}")
     figure = style.new_figure(width=style.COLUMN, height=2.6)
@@ -142,12 +134,9 @@ def cloud(points: Tensor, labels: Tensor, *, title: str, names: Mapping[int, str
 
 
 def overlap_picture(frame: Tensor, prediction: Tensor, truth: Tensor) -> np.ndarray:
-    """The frame in grey, tinted green where both masks are, orange where one was only predicted, violet where missed.
+    """The frame in grey; green: in both masks, orange: only predicted, violet: missed.
 
     Shapes: frame uint8 (3, H, W), masks bool (H, W) → uint8 (H, W, 3).
-
-    Raises:
-        LabError: masks of another size than the frame.
     """
     if prediction.shape != frame.shape[1:] or truth.shape != frame.shape[1:]:
         wanted = tuple(frame.shape[1:])
@@ -165,7 +154,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
     values = _array(panel)
     height, width = values.shape[:2]
     if panel.kind == "picture":
-        axes.imshow(values, interpolation="nearest" if width < 400 else "antialiased")
+        draw_picture(axes, values)
     elif panel.kind == "labels":
         colours = PALETTE[values.astype(int) % 256] / 255
         colours[values == 0] = 0.88
@@ -173,23 +162,20 @@ def _draw(axes: Axes, panel: Panel) -> None:
     elif panel.kind == "values":
         axes.imshow(np.ones((height, width, 3)), interpolation="nearest")
     else:
-        scale = style.distance_scale() if panel.kind == "distance" else style.probability_scale()
+        scale = style.colour_scale(panel.kind)
         axes.imshow(values, norm=scale.norm, cmap=scale.cmap, interpolation="nearest")
     if panel.kind != "picture" and values.size <= _NUMBERED:
-        _numbers(axes, values, panel.kind)
-    if panel.outline is not None and bool(panel.outline.any()) and not bool(panel.outline.all()):
-        axes.contour(panel.outline.float().cpu().numpy(), levels=[0.5], colors="white", linewidths=0.9)
+        _draw_numbers(axes, values, panel.kind)
+    if panel.outline is not None:
+        draw_outline(axes, panel.outline)
     if panel.window is not None:
-        _window(axes, panel, height, width)
-    axes.set_title(panel.title)
-    if panel.caption:
-        axes.set_xlabel(panel.caption, color=style.QUIET, loc="left", labelpad=2)
-    axes.set(xticks=[], yticks=[], xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+        _draw_window(axes, panel, (height, width))
+    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    style.hide_axes(axes)
+    style.label(axes, panel.title, panel.caption)
 
 
-def _numbers(axes: Axes, values: np.ndarray, kind: str) -> None:
+def _draw_numbers(axes: Axes, values: np.ndarray, kind: str) -> None:
     height, width = values.shape
     for y in range(height):
         for x in range(width):
@@ -206,22 +192,16 @@ def _numbers(axes: Axes, values: np.ndarray, kind: str) -> None:
         axes.axvline(edge - 0.5, color="#bbbbbb", linewidth=0.5)
 
 
-def _window(axes: Axes, panel: Panel, height: int, width: int) -> None:
+def _draw_window(axes: Axes, panel: Panel, size: tuple[int, int]) -> None:
     row, column, radius = panel.window
-    rows, columns = panel.grid or (height, width)
-    down, across = (height - 1) / max(1, rows - 1), (width - 1) / max(1, columns - 1)
-    side_y, side_x = (2 * radius + 1) * down, (2 * radius + 1) * across
-    corner = (column * across - side_x / 2, row * down - side_y / 2)
-    for colour, line in (("black", 2.2), ("white", 1.1)):
-        axes.add_patch(Rectangle(corner, side_x, side_y, fill=False, edgecolor=colour, linewidth=line))
-    if panel.kind != "picture" and height * width <= _NUMBERED:
+    down, across = cell_spacing(size, panel.grid or size)
+    left, top, width, height = window_bounds((row, column), radius, (down, across))
+    for colour, line in style.EDGES:
+        axes.add_patch(Rectangle((left, top), width, height, fill=False, edgecolor=colour, linewidth=line))
+    if panel.kind != "picture" and size[0] * size[1] <= _NUMBERED:
         return  # the cell shows its number
-    axes.plot(column * across, row * down, marker="+", color="white", markersize=7, markeredgewidth=2.4)
-    axes.plot(column * across, row * down, marker="+", color="black", markersize=6, markeredgewidth=1.0)
-
-
-def _small(panel: Panel) -> bool:
-    return _array(panel).shape[0] * _array(panel).shape[1] <= _NUMBERED
+    for colour, marker_size, line in (("white", 7, 2.4), ("black", 6, 1.0)):
+        axes.plot(column * across, row * down, marker="+", color=colour, markersize=marker_size, markeredgewidth=line)
 
 
 def _array(panel: Panel) -> np.ndarray:

@@ -1,8 +1,10 @@
+"""Save a figure as PNG and PDF, with a JSON file that records how it was made."""
+
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -10,31 +12,36 @@ from feelvos_lab.errors import LabError
 from feelvos_lab.files.atomic import complete_file
 from feelvos_lab.files.provenance import environment
 
-if TYPE_CHECKING:
-    pass
-
-_made_with: dict[str, Any] = {}  # what the figures of this notebook were made with: filled in by begin, train_or_load
+_made_with: dict[str, Any] = {}  # preset, seed and checkpoint of this process's figures: set by `lab`
 
 
 def save_figure(fig: Figure, name: str, *, folder: Path | str = "figures", **parameters: Any) -> Figure:
-    """Keep a figure as `figures/<name>.png` (150 dpi), `.pdf` and `.json` in the current folder, a notebook's own.
+    """Write `<folder>/<name>.png` (150 dpi), `.pdf` (vector text and lines, pictures at 300 dpi) and `.json`.
 
-    In the PDF letters and lines are drawn, and pictures have 300 dpi. All three are written before one takes its place,
-    the JSON last: a figure beside which there is none was interrupted.
-
-    The JSON holds the parameters, the preset and seed of `begin`, the sha256 of the model that `train_or_load` gave
-    (null without one), the project's commit, and whether its files differ from that (null outside a repository).
+    The JSON holds `parameters`, the preset and seed of `lab.begin`, the SHA-256 of the loaded checkpoint (null without
+    one), versions, the project's commit and whether its files were changed since (null outside a repository). All
+    three files are written before the first is moved into place, the JSON last: without one, saving was interrupted.
 
     Args:
         name: such as "03-global-map"; letters, digits, dots, hyphens and underscores.
-        folder: another place for the three files.
-        parameters: whatever one needs to make the figure again.
+        parameters: what is needed to make the figure again, as JSON; other values are written as text.
 
     Returns:
-        The figure itself, so that a cell which ends with this call shows it.
+        The figure, so that a cell which ends with this call shows it.
 
     Raises:
         LabError: a name that is no file name, or a folder that cannot be written.
+
+    Example:
+        >>> import json
+        >>> from pathlib import Path
+        >>> from feelvos_lab.figures.basic import loss_curve
+        >>> from feelvos_lab.figures.save import save_figure
+        >>> figure = save_figure(loss_curve([{"step": 1, "loss": 2.0}]), "06-loss", learning_rate=0.1)
+        >>> sorted(path.name for path in Path("figures").iterdir())
+        ['06-loss.json', '06-loss.pdf', '06-loss.png']
+        >>> json.loads(Path("figures/06-loss.json").read_text())["parameters"]
+        {'learning_rate': 0.1}
     """
     if not name or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
         raise LabError(f"a figure's name must be such as '03-global-map', got {name!r}")
@@ -47,5 +54,5 @@ def save_figure(fig: Figure, name: str, *, folder: Path | str = "figures", **par
         fig.savefig(picture, dpi=150)
         fig.savefig(drawn, dpi=300, metadata={"CreationDate": None})
         last.write_text(json.dumps(notes, indent=1, default=str) + "\n", encoding="utf-8")
-        described.unlink(missing_ok=True)  # of the figure before
+        described.unlink(missing_ok=True)  # an older figure's: it must not stand next to the new pictures
     return fig

@@ -1,16 +1,17 @@
-"""How every figure of the project looks: two widths, one size of letters, one colour scale for distances.
+"""The style of all figures: two widths, one font size, one colour scale for distances.
 
-A figure is a `matplotlib.figure.Figure`, never pyplot's: it belongs to the caller, and nothing global changes.
+A figure is a `matplotlib.figure.Figure` without pyplot: it belongs to the caller, and no global state changes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -29,11 +30,17 @@ PAPER = "#eeeeee"  # where there is nothing to show
 
 LINE = "#1f5fa8"
 
-LINES = ((LINE, "-"), ("#b3541e", "--"), ("#4d7a3a", "-."), ("#6b4c9a", ":"))  # told apart without colour, too
+LINES = ((LINE, "-"), ("#b3541e", "--"), ("#4d7a3a", "-."), ("#6b4c9a", ":"))  # distinct without colour, too
+
+EDGES = (("black", 2.2), ("white", 1.1))  # a line drawn in both, the wider one first, is visible on any picture
 
 DISTANCE_MAP = "viridis_r"  # perceptually uniform: near is bright, far is dark
 
-PROBABILITY_MAP = "gray"
+PROBABILITY_MAP = "gray"  # 0 is black, 1 is white
+
+_ENDS = {"distance": ("0 near", "far 1"), "probability": ("0 no", "sure 1")}  # of a colour bar
+
+Kind = Literal["distance", "probability"]
 
 _RC = {
     "font.family": "DejaVu Sans",
@@ -66,7 +73,7 @@ _RC = {
 
 
 def in_house_style(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Run a function that makes a figure under the house's settings, and leave matplotlib's as they were."""
+    """Decorator: draw a figure with the project's settings, and leave matplotlib's own as they were."""
 
     @wraps(draw)
     def styled(*arguments: Any, **named: Any) -> Figure:
@@ -77,25 +84,44 @@ def in_house_style(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
 
 def new_figure(*, width: float, height: float) -> Figure:
-    """An empty figure in inches, its parts laid out so that no text overlaps."""
+    """An empty figure of a size in inches, with matplotlib's constrained layout."""
     return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
 
 
-def distance_scale() -> ScalarMappable:
-    """The one scale of all distance maps: 0 (near) … 1 (far), whatever the data's own range is."""
-    return ScalarMappable(Normalize(0.0, 1.0), DISTANCE_MAP)
+def colour_scale(kind: Kind) -> ScalarMappable:
+    """The colours of all distance or probability maps: always from 0 to 1, whatever the range of the data."""
+    return ScalarMappable(Normalize(0.0, 1.0), DISTANCE_MAP if kind == "distance" else PROBABILITY_MAP)
 
 
-def probability_scale() -> ScalarMappable:
-    """Black where a probability is 0, white where it is 1."""
-    return ScalarMappable(Normalize(0.0, 1.0), PROBABILITY_MAP)
-
-
-def add_bar(figure: Figure, axes: Axes, scale: ScalarMappable, *, ends: tuple[str, str]) -> None:
+def add_bar(figure: Figure, axes: Axes, kind: Kind) -> None:
     """Fill `axes` with a horizontal colour bar whose two ends are labelled with words."""
-    bar = figure.colorbar(scale, cax=axes, orientation="horizontal", ticks=[0, 1])
+    bar = figure.colorbar(colour_scale(kind), cax=axes, orientation="horizontal", ticks=[0, 1])
     bar.outline.set_visible(False)
     axes.tick_params(length=0)
-    left, right = axes.set_xticklabels([f"0 {ends[0]}", f"{ends[1]} 1"])
+    left, right = axes.set_xticklabels(_ENDS[kind])
     left.set_ha("left")
     right.set_ha("right")
+
+
+def hide_axes(axes: Axes) -> None:
+    """Neither ticks nor a frame, for a picture."""
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+def label(axes: Axes, title: str, caption: str) -> None:
+    """A bold title above a picture and a quiet caption below it."""
+    axes.set_title(title)
+    axes.set_xlabel(caption, color=QUIET, loc="left", labelpad=2)
+
+
+def freeze_layout(figure: Figure) -> None:
+    """Lay the figure out now and never again, so that nothing moves when its content changes."""
+    FigureCanvasAgg(figure)
+    figure.get_layout_engine().execute(figure)
+    figure.set_layout_engine("none")
+
+
+def name_of(object_id: int) -> str:
+    """How texts call an object: "the background" or "object 3"."""
+    return f"object {object_id}" if object_id else "the background"
