@@ -1,4 +1,4 @@
-"""Experiments from a YAML file to runs, records, statistics, tables and a report."""
+"""Ablation experiments: from a YAML file to runs, records, statistics, tables and a report."""
 
 from feelvos_lab import lazy_names
 

@@ -1,8 +1,7 @@
-"""Two results of experiments on the same clips, row beside row: before and after a change, or here and elsewhere."""
+"""Compare two results scored on the same clips, row by row: before and after a change, or from two machines."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,16 +18,16 @@ class ComparedRow:
     """One row of both results, in percent."""
 
     variant: str
-    a: Estimate | None  # None where A has no such row
+    a: Estimate | None  # None if A has no such row
     b: Estimate | None
-    change: Difference | None  # B − A; None where one of both has no such row
-    by_seed: bool  # paired by seed too; else over the means of each one's own seeds
+    change: Difference | None  # B − A; None if one side has no such row
+    by_seed: bool  # paired by seed too; else each side is the mean over its own seeds
 
 
 def compare(a: pd.DataFrame, b: pd.DataFrame, *, column: str) -> list[ComparedRow]:
-    """The rows of A and then those that B alone has, paired by clip and object, and by seed where they share any.
+    """The rows of A, then those of B alone, paired by clip and object, and by seed where a row has common seeds.
 
-    Without a common seed each side is averaged over its own seeds first: then the interval is over clips alone.
+    Without a common seed each side is averaged over its own seeds first; the interval is then over clips alone.
 
     Args:
         a, b: columns variant, seed, clip, object and `column`, in percent.
@@ -36,7 +35,7 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, *, column: str) -> list[ComparedRo
     Raises:
         LabError: the two were not scored on the same clips and objects, or share no row.
     """
-    _refuse_other_clips(a, b)
+    _check_same_clips(a, b)
     rows = []
     for variant in dict.fromkeys([*a["variant"], *b["variant"]]):
         left, right = a[a["variant"] == variant], b[b["variant"] == variant]
@@ -52,17 +51,14 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, *, column: str) -> list[ComparedRo
 
 
 def compared_text(a: Path, b: Path, *, column: str, metric: str) -> str:
-    """The comparison of two results folders as a table for a terminal.
-
-    Raises:
-        LabError: a folder without records.csv, or as `compare`.
-    """
+    """The comparison of two results folders, read from records.csv, as a table for a terminal."""
     rows = compare(read_scores(a), read_scores(b), column=column)
-    lines = [f"A: {a}", f"B: {b}", ""]
-    lines += aligned(
-        [["row", f"A {metric} [95 %]", "n", f"B {metric} [95 %]", "n", "B − A [95 %]", "n", ""], *_cells(rows)]
-    )
-    lines += [
+    header = ["row", f"A {metric} [95 %]", "n", f"B {metric} [95 %]", "n", "B − A [95 %]", "n", ""]
+    lines = [
+        f"A: {a}",
+        f"B: {b}",
+        "",
+        *aligned([header, *map(_cells, rows)]),
         "",
         "Percent; n is seeds × objects. B − A is paired by seed, clip and object, over the seeds that both have.",
     ]
@@ -73,30 +69,26 @@ def compared_text(a: Path, b: Path, *, column: str, metric: str) -> str:
     return "\n".join(lines)
 
 
-def _cells(rows: Sequence[ComparedRow]) -> list[list[str]]:
-    cells = []
-    for row in rows:
-        line = [row.variant]
-        for side in (row.a, row.b):
-            text = f"{side.mean:.1f}{side.dagger}{interval_text(side.low, side.high)}" if side else DASH
-            line += [text, side.n if side else DASH]
-        if row.change is None:
-            line += [DASH, DASH, f"only in {'A' if row.a else 'B'}"]
-        else:
-            change, verdict = row.change.estimate, row.change.verdict
-            told = {"supported": "B is higher", "contradicted": "A is higher", "undecided": "undecided"}[verdict]
-            line += [signed_text(change), change.n, f"{told}{change.dagger}{'' if row.by_seed else '‡'}"]
-        cells.append(line)
-    return cells
+def _cells(row: ComparedRow) -> list[str]:
+    cells = [row.variant]
+    for side in (row.a, row.b):
+        text = f"{side.mean:.1f}{side.dagger}{interval_text(side.low, side.high)}" if side else DASH
+        cells += [text, side.n if side else DASH]
+    if row.change is None:
+        return [*cells, DASH, DASH, f"only in {'A' if row.a else 'B'}"]
+    change = row.change.estimate
+    outcomes = {"supported": "B is higher", "contradicted": "A is higher", "undecided": "undecided"}
+    outcome = f"{outcomes[row.change.verdict]}{change.dagger}{'' if row.by_seed else '‡'}"
+    return [*cells, signed_text(change), change.n, outcome]
 
 
 def _over_seeds(scores: pd.DataFrame) -> pd.DataFrame:
-    """Means over seeds, as if of one seed."""
+    """Means over seeds, as one seed."""
     columns = scores.columns.intersection(["J", "F", "JF"])
     return scores.groupby(["clip", "object"], as_index=False)[list(columns)].mean().assign(seed=0)
 
 
-def _refuse_other_clips(a: pd.DataFrame, b: pd.DataFrame) -> None:
+def _check_same_clips(a: pd.DataFrame, b: pd.DataFrame) -> None:
     ours, theirs = (set(map(tuple, side[["clip", "object"]].to_numpy())) for side in (a, b))
     if ours != theirs:
         clip, number = min(ours ^ theirs)

@@ -110,6 +110,13 @@ def read_results(spec: Spec, *, root: Path = Path("experiments"), seeds: Sequenc
         spec: the experiment.
         root: as for `run`.
         seeds: by default the file's, and all others that its present variants were run with.
+
+    Example:
+        >>> import feelvos_lab
+        >>> components = Path(feelvos_lab.__file__).parents[1] / "experiments" / "components.yml"
+        >>> results = read_results(load_spec(components), root=Path("nothing-run-yet"), seeds=[0, 1])
+        >>> len(results.scores), results.variants, results.lacking("full")
+        (0, [], '2 missing')
     """
     runs = plan(spec, seeds_there(spec, root) if seeds is None else seeds, root)
     done = [(planned, planned.record()) for planned in runs if planned.state == "ok"]
@@ -134,6 +141,15 @@ def read_published(folder: Path | str) -> Results:
 
     Raises:
         LabError: a file is missing or no table, or the experiment file lacks a row or sets it otherwise now.
+
+    Example:
+        >>> import feelvos_lab
+        >>> results = read_published(Path(feelvos_lab.__file__).parents[1] / "experiments/results/components")
+        >>> list(results.scores.columns), results.spec.baseline
+        (['variant', 'seed', 'clip', 'object', 'J', 'F', 'JF'], 'full')
+        >>> worse = results.differences["first-only"]  # first-only minus full, paired by seed, clip and object
+        >>> worse.estimate.mean < 0, worse.verdict
+        (True, 'contradicted')
     """
     folder = Path(folder).resolve()
     scores = read_scores(folder)

@@ -78,6 +78,14 @@ def load_spec(path: Path | str) -> Spec:
     Raises:
         LabError: whatever is wrong first, with its line: an unknown key or parameter, a value of another type, an
             unknown preset, two variants that are the same, a claim about a row that is not there.
+
+    Example:
+        >>> import feelvos_lab
+        >>> spec = load_spec(Path(feelvos_lab.__file__).parents[1] / "experiments" / "components.yml")
+        >>> spec.baseline, len(spec.variants), spec.variant("no-first").parameters["first_matching"]
+        ('full', 6, 'none')
+        >>> f"{spec.claims[0].better} > {spec.claims[0].worse}"  # written before the runs
+        'full > previous-global'
     """
     path = Path(path)
     file, where = read_file(path)

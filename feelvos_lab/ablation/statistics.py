@@ -1,12 +1,12 @@
-"""What a table of runs may claim: means, differences paired by (seed, clip, object), and how far to trust them.
+"""Statistics of scores: means and paired differences with 95 % intervals, verdicts on claims, variance components.
 
-Two questions, two intervals. "For videos like these, trained again?": a two-level bootstrap that draws seeds and clips
-anew, objects staying with their clip. "For these very videos, trained again?": a paired t over the seeds' means. Runs
-with a single seed say nothing about training again, so nothing is decided by them.
+Two intervals answer two questions. For new videos like these and new trainings: a two-level bootstrap that resamples
+seeds and clips with replacement; a clip's objects stay together. For these videos and new trainings: Student's paired
+t test over the seeds' means. A single seed says nothing about new trainings, so it decides no claim.
 
 In the simulated experiments of tests/test_ablate_stats.py (3 seeds, 16 clips) the 95 % bootstrap interval covers the
-truth in 92 % where the clips' spread decides, but in 76 % where the seeds' spread is four times theirs. Where the
-seeds' decides, a verdict asks for the t interval too: the two together cover it in 95 %.
+truth in 92 % of them if the spread between clips dominates, but only in 76 % if the spread between seeds is four times
+as large. If seeds dominate, a verdict therefore needs the t interval as well; the two together cover the truth in 95 %.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ Verdict = Literal["supported", "contradicted", "undecided"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over objects with its 95 % interval over seeds × clips, and its n; in the unit of the column."""
+    """A mean over objects with its 95 % interval over seeds × clips, in the unit of the column."""
 
     mean: float
-    low: float  # nan where there is one clip and one seed, so nothing to draw from
+    low: float  # nan with one seed and one clip, which leave nothing to resample
     high: float
     seeds: int
     clips: int
-    objects: int  # of one seed
-    rows: int  # seeds × objects that were measured
+    objects: int  # distinct (clip, object) pairs
+    rows: int  # measurements: (seed, clip, object)
 
     @property
     def n(self) -> str:
@@ -51,7 +51,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class SeedTest:
-    """Student's paired t over the seeds' mean differences."""
+    """Student's paired t test over the seeds' mean differences, with its 95 % interval."""
 
     t: float
     df: int
@@ -62,11 +62,11 @@ class SeedTest:
 
 @dataclass(frozen=True)
 class Components:
-    """How far scores spread, and along what; standard deviations, in the unit of the column."""
+    """Standard deviations of scores by source, in the unit of the column; nan with one seed or one clip."""
 
-    seeds: float  # training again moves every clip together by so much
-    clips: float  # clips differ by so much whatever the seed
-    rest: float  # training again moves single clips by so much; all three are nan with one seed or one clip
+    seeds: float  # a new training moves all clips together
+    clips: float  # clips differ, whatever the seed
+    rest: float  # a new training moves single clips
 
 
 @dataclass(frozen=True)
@@ -75,27 +75,35 @@ class Difference:
 
     estimate: Estimate
     test: SeedTest | None  # None with one seed
-    spread: Literal["seeds", "clips", "neither"]  # which contributes more to the uncertainty of the mean
+    spread: Literal["seeds", "clips", "neither"]  # the larger source of uncertainty of the mean
 
     @property
     def verdict(self) -> Verdict:
-        """Of the claim that a is better than b; where the seeds' spread decides, their t test must agree."""
+        """Verdict on the claim that a is better than b: its interval must exclude 0."""
         if self.test is None or math.isnan(self.estimate.low):
             return "undecided"
         low, high = self.estimate.low, self.estimate.high
-        if self.spread == "seeds":
+        if self.spread == "seeds":  # the bootstrap alone is too narrow then, see the module's docstring
             low, high = min(low, self.test.low), max(high, self.test.high)
         return "supported" if low > 0 else "contradicted" if high < 0 else "undecided"
 
 
 def estimate(scores: pd.DataFrame, column: str) -> Estimate:
-    """The mean of a column over all rows, with a two-level bootstrap interval.
+    """The mean of a column over all rows, with a 95 % two-level bootstrap interval.
 
     Args:
         scores: one row per seed, clip and object; columns seed, clip, object and `column`.
 
     Raises:
         LabError: no rows, or a (seed, clip, object) that occurs twice.
+
+    Example:
+        Every object counts once, so a clip with more objects weighs more.
+
+        >>> rows = [(0, "cat", 1, 60.0), (0, "cat", 2, 70.0), (0, "dog", 1, 50.0)]
+        >>> found = estimate(pd.DataFrame(rows, columns=["seed", "clip", "object", "JF"]), "JF")
+        >>> found.mean, found.n, found.low <= found.mean <= found.high  # n is seeds × objects
+        (60.0, '1×3', True)
     """
     _check(scores)
     sums, counts = _by_seed_and_clip(scores, column)
@@ -112,10 +120,10 @@ def estimate(scores: pd.DataFrame, column: str) -> Estimate:
 
 
 def paired_difference(a: pd.DataFrame, b: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Row a minus row b, each measurement beside its partner of the same seed, clip and object.
+    """Row a minus row b, each measurement paired with that of the same seed, clip and object.
 
-    Pairing takes away what the two have in common, such as how hard a clip is. Seeds that only one of them has are
-    left out.
+    Pairing removes what the two have in common, such as how hard a clip is. Seeds that only one of them has are left
+    out.
 
     Args:
         a, b: one row per seed, clip and object, in any order; columns seed, clip, object and `column`.
@@ -124,8 +132,16 @@ def paired_difference(a: pd.DataFrame, b: pd.DataFrame, column: str) -> pd.DataF
         columns seed, clip, object and difference, in the unit of the column.
 
     Raises:
-        LabError: a (seed, clip, object) that occurs twice, no seed in common, or a common seed whose clips or objects
-            differ: then the two did not see the same test.
+        LabError: a (seed, clip, object) occurs twice, no seed is common, or a common seed was scored on other clips or
+            objects.
+
+    Example:
+        Two clips of different difficulty, and the same gain in both.
+
+        >>> b = pd.DataFrame({"seed": [0, 0], "clip": ["easy", "hard"], "object": [1, 1], "JF": [90.0, 30.0]})
+        >>> a = b.assign(JF=b["JF"] + 2)[::-1]  # the order of rows does not matter
+        >>> paired_difference(a, b, "JF")["difference"].tolist()
+        [2.0, 2.0]
     """
     _check(a)
     _check(b)
@@ -143,11 +159,7 @@ def paired_difference(a: pd.DataFrame, b: pd.DataFrame, column: str) -> pd.DataF
 
 
 def difference(a: pd.DataFrame, b: pd.DataFrame, column: str) -> Difference:
-    """Row a minus row b over the (seed, clip, object) that both have.
-
-    Raises:
-        LabError: as `paired_difference`.
-    """
+    """Mean of `paired_difference` with its interval, the t test over seeds, and the larger source of spread."""
     both = paired_difference(a, b, column)
     per_seed = both.groupby("seed")["difference"].mean().to_numpy()
     per_clip = both.groupby("clip")["difference"].mean().to_numpy()
@@ -155,17 +167,16 @@ def difference(a: pd.DataFrame, b: pd.DataFrame, column: str) -> Difference:
 
 
 def variance_components(scores: pd.DataFrame, column: str) -> Components:
-    """The spread between seeds, between clips, and what is left, by the two-way table of clip means.
+    """Variance components of the seeds × clips table of clip means, by analysis of variance.
 
-    score(seed, clip) = mean + a(seed) + b(clip) + e(seed, clip); with S seeds, C clips and the mean squares of the
-    analysis of variance, var a = (MS_seeds − MS_rest) / C, var b = (MS_clips − MS_rest) / S, var e = MS_rest. A
-    negative variance, which chance brings, counts as 0.
+    score(seed, clip) = mean + a(seed) + b(clip) + e(seed, clip). With S seeds, C clips and mean squares MS,
+    var a = (MS_seeds − MS_rest) / C, var b = (MS_clips − MS_rest) / S, var e = MS_rest. A negative value counts as 0.
 
     Args:
         scores: one row per seed, clip and object; columns seed, clip, object and `column`.
 
     Raises:
-        LabError: no rows, one that occurs twice, or seeds that saw different clips.
+        LabError: no rows, one that occurs twice, or seeds that were scored on different clips.
     """
     _check(scores)
     table = scores.groupby(["seed", "clip"])[column].mean().unstack()  # (S, C)
@@ -207,7 +218,7 @@ def _by_seed_and_clip(scores: pd.DataFrame, column: str) -> tuple[np.ndarray, np
 
 
 def _bootstrap(sums: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
-    """The 2.5 and 97.5 % points of the mean when seeds and clips are both drawn anew, with replacement."""
+    """The 2.5 and 97.5 % points of the mean when seeds and clips are both resampled with replacement."""
     seeds, clips = sums.shape
     if seeds == 1 and clips == 1:
         return math.nan, math.nan
