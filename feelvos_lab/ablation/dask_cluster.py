@@ -1,10 +1,10 @@
-"""The same runs on a dask cluster: each in a fresh process on a worker, its files sent back through the client.
+"""Make runs on a dask cluster, each in a fresh process on a worker; its files are sent back through the client.
 
 No disk is shared. A worker gets the notebook as text, makes the run in a temporary folder, and returns the folder's
-files as bytes; this side writes them whole. A worker whose sources differ from this side's refuses, since its number
-would be another's. A worker that dies costs the run it had: dask gives it to another worker, up to
-`distributed.scheduler.allowed-failures` times, and then the run is failed. A run that nobody waits for any more (an
-interrupt, a client that died) is stopped where it runs.
+files as bytes; the client writes all of them or none. A worker whose sources differ from the client's rejects the run,
+since its number could differ. When a worker dies, dask gives its run to another, up to
+`distributed.scheduler.allowed-failures` times; then the run is failed. A run whose client is gone or was interrupted is
+ended on its worker.
 """
 
 from __future__ import annotations
@@ -31,42 +31,43 @@ from feelvos_lab.ablation.local_runs import conclude, end, plan_content, start
 from feelvos_lab.ablation.runs import PlannedRun, fingerprint, with_state
 from feelvos_lab.ablation.spec import Spec
 from feelvos_lab.ablation.worker import FAILURE, PLAN
-from feelvos_lab.errors import LabError
+from feelvos_lab.errors import LabError, reporting
 from feelvos_lab.files.atomic import write_json
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-ANSWER = 10.0  # seconds a scheduler gets to answer
+ANSWER = 10.0  # seconds that a scheduler gets to answer
 
 KEPT = "the runs that had finished are kept, and the same command makes the rest"
 
-ALONE = 60.0  # seconds in which another worker may come when the last has gone
+ALONE = 60.0  # seconds in which another worker may connect after the last has disconnected
 
-LEFT_THERE = ("state.safetensors", PLAN)  # a run's files that are not sent back
+NOT_SENT = ("state.safetensors", PLAN)  # a run's files that are not sent back
 
 
 class OtherSources(LabError):
-    """A worker would measure another number than this side's code."""
+    """The worker's code could measure another number than the client's."""
 
 
 def open_scheduler(*, host: str, port: int, dashboard: int) -> int:
-    """Run a dask scheduler until it is ended; its exit status.
+    """Run a dask scheduler until it is ended; returns its exit status.
 
-    Whoever reaches a scheduler can run code as the user who started it, and as its workers' users: dask asks for no
-    password. So it listens where `host` says and nowhere else, its dashboard too.
-
-    Raises:
-        LabError: dask is not installed.
+    Everyone who can connect to a scheduler can run code as the user who started it, and as its workers' users, since
+    dask asks for no password. So the scheduler and its dashboard listen at the address `host` only.
     """
-    if find_spec("distributed") is None:
-        raise LabError("a scheduler needs dask: pip install 'feelvos_lab[cluster]'")
+    _require_dask()
     listening = ["--host", host, "--port", str(port), "--dashboard-address", f"{host}:{dashboard}", "--no-jupyter"]
     return subprocess.call([sys.executable, "-m", "dask", "scheduler", *listening])
 
 
+def _require_dask() -> None:
+    if find_spec("distributed") is None:
+        raise LabError("a scheduler needs dask: pip install 'feelvos_lab[cluster]'")
+
+
 def is_this_computer(host: str) -> bool:
-    """Whether an address is reached from this computer alone."""
+    """Whether an address can be reached from this computer only."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -75,15 +76,14 @@ def is_this_computer(host: str) -> bool:
 
 @contextlib.contextmanager
 def connected(scheduler: str) -> Iterator[Client]:
-    """A client of the scheduler, quiet: what goes wrong is told by an exception.
+    """A client of the scheduler. Problems are raised, not logged.
 
     Raises:
-        LabError: dask is not installed, the address is none, or nothing answers there.
+        LabError: dask is not installed, or no scheduler answers at the address.
     """
-    try:
-        from distributed import Client
-    except ImportError:
-        raise LabError("a scheduler needs dask: pip install 'feelvos_lab[cluster]'") from None
+    _require_dask()
+    from distributed import Client
+
     with _quiet(), contextlib.ExitStack() as stack:
         try:
             client = Client(scheduler, timeout=ANSWER, set_as_default=False)
@@ -95,7 +95,7 @@ def connected(scheduler: str) -> Iterator[Client]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep dask's loggers, each of which has a level of its own, from printing tracebacks beside our one sentence."""
+    """Keep dask's loggers, each of which has a level of its own, from printing tracebacks next to the error message."""
     loggers = [logging.getLogger(name) for name in logging.root.manager.loggerDict if name.startswith("distributed")]
     levels = [log.level for log in loggers]
     for log in loggers:
@@ -108,16 +108,15 @@ def _quiet() -> Iterator[None]:
 
 
 def run_there(todo: Sequence[PlannedRun], spec: Spec, *, client: Client) -> Iterator[tuple[PlannedRun, float]]:
-    """Make the runs on the cluster's workers, one a worker thread; each is told when its files are here.
+    """Make the runs, one per worker thread of the cluster; yield each with its seconds when its files are written.
 
-    Closing the iterator stops those that run.
+    Closing the iterator stops the running ones.
 
     Raises:
-        LabError: the scheduler goes away, or its last worker does and no other comes, or a worker has other sources,
-            or the disk is full. What was told is kept in all cases.
+        LabError: the scheduler goes away, its last worker does and no other connects, a worker has other sources, or
+            the disk is full. The runs that were yielded are kept.
     """
     began = time.monotonic()
-    address = client.scheduler.address
     text = spec.notebook.read_text(encoding="utf-8")
     waiting: dict[Future, PlannedRun] = {}
     for planned in todo:
@@ -131,7 +130,7 @@ def run_there(todo: Sequence[PlannedRun], spec: Spec, *, client: Client) -> Iter
             workers.require()
             for future in [f for f in waiting if f.done() or f.status in ("lost", "cancelled")]:
                 if future.status in ("lost", "cancelled"):
-                    raise LabError(f"the scheduler at {address} went away; {KEPT}")
+                    raise LabError(f"the scheduler at {client.scheduler.address} went away; {KEPT}")
                 seconds = time.monotonic() - began
                 if future.status == "finished":
                     files, seconds = future.result()
@@ -151,19 +150,20 @@ def run_there(todo: Sequence[PlannedRun], spec: Spec, *, client: Client) -> Iter
 
 
 class _Workers:
-    """The cluster's workers, asked for now and then: it may begin with none, but not lose its last one for long."""
+    """Checks that the cluster has workers: it may start with none, but not lose the last one for long."""
 
     def __init__(self, client: Client) -> None:
-        self.client, self.asked, self.there = client, 0.0, math.inf  # when it was last asked, when one was last there
+        self.client, self.asked, self.there = client, 0.0, math.inf  # times of the last request and the last worker
 
     def require(self) -> None:
+        """Raise LabError when the last worker has been gone for `ALONE` seconds; asks every 2 s at most."""
         now = time.monotonic()
         if now < self.asked + 2:
             return
         self.asked = now
         try:
             found = len(self.client.nthreads())
-        except (OSError, TimeoutError):  # the scheduler's end is seen by the runs that are waited for
+        except (OSError, TimeoutError):  # `run_there` notices that the scheduler is gone
             return
         if found:
             self.there = now
@@ -173,12 +173,7 @@ class _Workers:
 
 
 def make_run(package: Mapping[str, Any]) -> tuple[dict[str, bytes], float]:
-    """On the worker: make one run in a temporary folder; its files by name, and the seconds it took.
-
-    Raises:
-        OtherSources: this worker's code would measure another number.
-        LabError: nobody waits for the run any more.
-    """
+    """On the worker: make one run in a temporary folder; returns its files by name, and the seconds it took."""
     from distributed import get_worker
 
     worker = get_worker()
@@ -199,7 +194,7 @@ def make_run(package: Mapping[str, Any]) -> tuple[dict[str, bytes], float]:
         try:
             while process.poll() is None:
                 if not _wanted(worker, key):
-                    raise LabError("nobody waits for this run any more")
+                    raise LabError("the client no longer waits for this run")
                 time.sleep(0.2)
         finally:
             end(process)
@@ -207,13 +202,13 @@ def make_run(package: Mapping[str, Any]) -> tuple[dict[str, bytes], float]:
         files = {
             path.relative_to(folder).as_posix(): path.read_bytes()
             for path in sorted(folder.rglob("*"))
-            if path.is_file() and path.name not in LEFT_THERE
+            if path.is_file() and path.name not in NOT_SENT
         }
     return files, time.monotonic() - began
 
 
 def _wanted(worker: Any, key: str) -> bool:
-    """Whether the scheduler still asks for the task that runs here."""
+    """Whether the scheduler still wants the task that is executed here."""
     task = worker.state.tasks.get(key)
     return task is not None and task.state in ("executing", "long-running")
 
@@ -226,7 +221,7 @@ def _keep(planned: PlannedRun, spec: Spec, files: Mapping[str, bytes]) -> None:
     """
     folder = planned.folder
     new, old = (folder.with_name(f".{folder.name}.{part}") for part in ("part", "old"))
-    try:
+    with reporting(f"the folder {folder} cannot be written"):
         shutil.rmtree(new, ignore_errors=True)
         for name, content in files.items():
             path = PurePosixPath(name)
@@ -240,17 +235,15 @@ def _keep(planned: PlannedRun, spec: Spec, files: Mapping[str, bytes]) -> None:
             os.replace(folder, old)
         os.replace(new, folder)
         shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise LabError(f"the folder {folder} cannot be written: {error.strerror or error}") from error
 
 
 def _failure(error: BaseException) -> bytes:
     from distributed import KilledWorker
 
-    told = f"{type(error).__name__}: {_first_line(error)}"
+    reason = f"{type(error).__name__}: {_first_line(error)}"
     if isinstance(error, KilledWorker):
-        told = "every worker that tried this run died (out of memory?)"
-    return json.dumps({"error": told}).encode()
+        reason = "every worker that tried this run died (out of memory?)"
+    return json.dumps({"error": reason}).encode()
 
 
 def _first_line(error: BaseException) -> str:

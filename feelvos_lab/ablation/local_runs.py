@@ -19,7 +19,7 @@ from feelvos_lab.ablation.record import RECORD
 from feelvos_lab.ablation.runs import PlannedRun, with_state
 from feelvos_lab.ablation.spec import Spec
 from feelvos_lab.ablation.worker import FAILURE, NOTEBOOK, PLAN, UNFINISHED
-from feelvos_lab.errors import LabError
+from feelvos_lab.errors import LabError, reporting
 from feelvos_lab.files.atomic import read_json, remove_unfinished, write_json
 from feelvos_lab.files.lock import acquire
 
@@ -72,11 +72,10 @@ def _begin(planned: PlannedRun, spec: Spec, variables: Mapping[str, str]) -> sub
     folder = planned.folder
     held = acquire(folder / UNFINISHED, f"making the run {folder}, left by a sweep that was killed", patience=ORPHANS)
     try:
-        clear(planned)
-        write_json(folder / PLAN, plan_content(planned, spec))
-        return start(folder, variables, held=held)
-    except OSError as error:
-        raise LabError(f"the folder {folder} cannot be written: {error.strerror or error}") from error
+        with reporting(f"the folder {folder} cannot be written"):
+            clear(planned)
+            write_json(folder / PLAN, plan_content(planned, spec))
+            return start(folder, variables, held=held)
     finally:
         os.close(held)
 
