@@ -98,21 +98,21 @@ def test_the_normalised_distance_is_its_loop_twin() -> None:
 # blocks change nothing
 
 
-@pytest.mark.parametrize("bunch", [1, 3, 16, 100])
+@pytest.mark.parametrize("block", [1, 3, 16, 100])
 @pytest.mark.parametrize("tile", [1, 4, 7, 100])
-def test_blocks_of_any_size_give_the_same_maps(monkeypatch: pytest.MonkeyPatch, bunch: int, tile: int) -> None:
+def test_blocks_of_any_size_give_the_same_maps(monkeypatch: pytest.MonkeyPatch, block: int, tile: int) -> None:
     query, reference, labels = _frames(1, dim=5, size=(9, 14), num_objects=4, dtype=torch.float64)
     expected = [_dense_map(query, reference, labels, num_objects=4, radius=radius) for radius in (None, 6)]
-    monkeypatch.setattr(global_search, "_BUNCH", bunch)
-    monkeypatch.setattr(local_search, "_BUNCH", bunch)
+    monkeypatch.setattr(global_search, "_BLOCK", block)
+    monkeypatch.setattr(local_search, "_BLOCK", block)
     monkeypatch.setattr(local_search, "_tile", lambda radius: tile)
     monkeypatch.setattr(local_search, "_TILES", tile)
-    monkeypatch.setattr(global_search, "_KEPT", 0 if tile < 7 else 10**6)
+    monkeypatch.setattr(global_search, "_TABLE", 0 if tile < 7 else 10**6)
     monkeypatch.setattr(global_search, "_QUERIES", 7 * tile)
     monkeypatch.setattr(global_search, "_PART", 2 * tile)
-    monkeypatch.setattr(global_search, "_TILES", bunch)
-    monkeypatch.setattr(global_search, "_TOGETHER", bunch)
-    monkeypatch.setattr(global_search, "_AGAIN", 3 * tile)
+    monkeypatch.setattr(global_search, "_TILES", block)
+    monkeypatch.setattr(global_search, "_TOGETHER", block)
+    monkeypatch.setattr(global_search, "_GROUPS", 3 * tile)
     monkeypatch.setattr(global_search, "_PRODUCTS", {"cpu": 37 * tile})
     monkeypatch.setattr(fast, "_CHUNK", 11 * tile)
     ours = _both_maps(query, reference, labels, num_objects=4, radius=6)

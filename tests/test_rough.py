@@ -1,4 +1,4 @@
-"""The first look in bfloat16 loses no nearest pixel: its bound holds, and near-ties made to break it do not."""
+"""The pre-filter in bfloat16 loses no nearest pixel: its bound holds, also for near-ties made to break it."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ ANY_SEED = st.integers(0, 2**16)
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Every search takes a first look, whatever its size, and this list says of each tile whether it was of use."""
+    """Every search uses the pre-filter, whatever its size; the list says of each tile whether it saved time."""
     seen: list[bool] = []
-    look = global_search._near_at_first_look
+    look = global_search._prefiltered
 
     def watched(*arguments: object) -> Tensor | None:
         near = look(*arguments)
         seen.append(near is not None)
         return near
 
-    monkeypatch.setattr(global_search, "_near_at_first_look", watched)
-    monkeypatch.setattr(global_search, "_KEPT", 0)
+    monkeypatch.setattr(global_search, "_prefiltered", watched)
+    monkeypatch.setattr(global_search, "_TABLE", 0)
     monkeypatch.setattr(global_search, "pays", lambda query, references: query.dtype == torch.float32)
     return seen
 
@@ -94,7 +94,7 @@ def test_the_nearest_is_that_of_float32(looks: list[bool], monkeypatch: pytest.M
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
 @pytest.mark.parametrize("seed", range(3))
 def test_near_ties_that_bfloat16_turns_round_are_told_apart(looks: list[bool], seed: int, scale: float) -> None:
-    """Each query has a nearest pixel and, in other bunches, rivals that bfloat16 believes to be nearer.
+    """Each query has a nearest pixel and, in other blocks, rivals that bfloat16 believes to be nearer.
 
     A rival is a little farther than the nearest, by much less than bfloat16 resolves and much more than float32 does.
     """
@@ -120,17 +120,17 @@ def test_near_ties_that_bfloat16_turns_round_are_told_apart(looks: list[bool], s
 def test_what_the_first_look_lets_through_is_no_more_than_needed(looks: list[bool]) -> None:
     query, reference, labels = _pixels(5, dim=100, queries=300, references=4000)
     rows, mean = lengthened_reference(reference)
-    bunches = group_by_label(labels[None], 4, 16)
-    known = bfloat16_bound.rough_reference(rows.index_select(0, bunches.places.view(-1)))
-    bunch, _ = global_search._near_at_first_look(lengthened_query(query[:, 0], mean)[:100], known, bunches)
-    assert 4 * 300 <= len(bunch) < 2.5 * 4 * 300
+    blocks = group_by_label(labels[None], 4, 16)
+    known = bfloat16_bound.rough_reference(rows.index_select(0, blocks.places.view(-1)))
+    block, _ = global_search._prefiltered(lengthened_query(query[:, 0], mean)[:100], known, blocks)
+    assert 4 * 300 <= len(block) < 2.5 * 4 * 300
 
 
 @pytest.mark.parametrize("columns", [1, 7, 8, 24, 300, 512])
 @pytest.mark.parametrize("share", [0.0, 0.01, 1.0])
 def test_pairs_are_where_a_table_is_true_row_by_row(columns: int, share: float) -> None:
     table = torch.rand(40, columns, generator=Generator().manual_seed(columns)) < share
-    assert torch.equal(torch.stack(global_search._pairs(table), 1), table.nonzero())
+    assert torch.equal(torch.stack(global_search._true_entries(table), 1), table.nonzero())
 
 
 def test_where_all_pixels_are_alike_float32_takes_over_after_one_look(looks: list[bool]) -> None:

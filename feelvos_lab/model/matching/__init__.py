@@ -1,7 +1,7 @@
 """Distance maps: each pixel's distance to the nearest reference pixel of each object (Eqs. 1 to 4).
 
-`maps` computes them; `global_search` and `local_search` find the nearest pixels; `naive` (loops) and `dense` (whole
-tables) compute the same and are the tests' oracles.
+`maps` computes them; `global_search` and `local_search` find the nearest pixels. `naive` (loops) and `dense` (whole
+tables) compute the same and are the test oracles.
 """
 
 from feelvos_lab.model.matching.maps import (

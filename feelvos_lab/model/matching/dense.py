@@ -1,7 +1,7 @@
-"""The distance maps as whole tables: what one writes first in PyTorch. Short, right, and held back by memory.
+"""The distance maps by whole tables of distances: the short way in PyTorch, limited by memory.
 
-Each function has the name, the arguments and the result of its fast twin in `matching.py`, and none of its checks.
-Letters: K objects counting the background, D embedding, h w the stride-4 grid, M = h·w queries, N reference pixels.
+Each function has the name, the arguments and the result of its fast twin in `maps.py`, without its checks.
+Symbols: K objects including background, D embedding, h w the stride-4 grid, M = h·w queries, N reference pixels.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from feelvos_lab.model.matching.maps import normalise_distance, pairwise_sq_dist
 
 
 def global_matching(query: Tensor, reference: Tensor, labels: Tensor, *, num_objects: int) -> Tensor:
-    """Eq. 2 and 3 by one table of all M×N distances, from which each object takes its columns' minimum.
+    """Eq. 2 and 3 by one table of all M×N distances: an object's map is the minimum over its columns.
 
     Shapes: (D, h, w), (D, h', w'), (h', w') → (K, h, w).
     """

@@ -1,6 +1,6 @@
-"""Pixels sorted by object and cut into bunches: the minimum of an object is one over whole rows, without a mask.
+"""Group reference pixels by label into fixed-size blocks: an object's minimum is one over whole blocks, without a mask.
 
-Letters: K objects, T tiles, P labels of a tile, S pixels of a bunch, A bunches of a tile, m queries of a tile.
+Symbols: K objects, T tiles, P labels of a tile, S pixels of a block, A blocks of a tile, m queries of a tile.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from torch import Tensor
 
 
 class LabelBlocks(NamedTuple):
-    """The pixels of each tile, those of object 0 first; of object o, bunches start[o] up to start[o] + amount[o]."""
+    """The pixels of each tile in blocks; those of object o are blocks start[o] to start[o] + amount[o] − 1."""
 
-    places: Tensor  # (T, A, S) positions in the flat labels; rows beyond a tile's last bunch repeat some pixel
+    places: Tensor  # (T, A, S) positions in the flat labels; blocks beyond the last one of a tile repeat some pixel
     start: Tensor  # (T, K)
     amount: Tensor  # (T, K)
 
 
 def group_by_label(labels: Tensor, num_objects: int, size: int) -> LabelBlocks:
-    """Sort each row of `labels` (T, P) by label and cut it into bunches of `size` pixels, each of one object.
+    """Sort each row of `labels` (T, P) by label and cut it into blocks of `size` pixels, each of one object.
 
-    The last bunch of an object is filled up by repeating a pixel, which changes no minimum. Labels that are not 0..K-1
-    are left out.
+    The last block of an object repeats a pixel to be full, which changes no minimum. Labels other than 0 … K − 1 are
+    left out.
     """
     tiles = len(labels)
     owner = labels.where((labels >= 0) & (labels < num_objects), num_objects)
     key = (owner + torch.arange(tiles, device=labels.device)[:, None] * (num_objects + 1)).reshape(-1).int()
-    order = key.argsort(stable=True)
+    order = key.argsort(stable=True)  # one sort for all tiles: the tile is the higher part of the key
     pixels = torch.bincount(key, minlength=tiles * (num_objects + 1))  # of each tile and label, the ignored last
     end = pixels.cumsum(0).view(tiles, -1)[:, :num_objects]
     pixels = pixels.view(tiles, -1)[:, :num_objects]
@@ -36,29 +36,26 @@ def group_by_label(labels: Tensor, num_objects: int, size: int) -> LabelBlocks:
     stop = amount.cumsum(1)
     slots = torch.arange(int(stop[:, -1].max()), device=labels.device).expand(tiles, -1).contiguous()  # (T, A)
     owner = torch.searchsorted(stop, slots, right=True).clamp_(max=num_objects - 1)
-    nth = slots - (stop - amount).gather(1, owner)  # among its owner's
+    nth = slots - (stop - amount).gather(1, owner)  # number of the block within its object
     first, last = (end - pixels).gather(1, owner) + nth * size, end.gather(1, owner) - 1
     ranks = (first[:, :, None] + torch.arange(size, device=labels.device)).minimum(last[:, :, None])  # (T, A, S)
     return LabelBlocks(order[ranks.clamp_(min=0)], stop - amount, amount)
 
 
-def smallest_of_each_object(products: Tensor, bunches: LabelBlocks) -> Tensor:
-    """The place of the smallest product with each object: (T, A, S, m) → (T, K, m), -1 where there is none below ∞.
-
-    The smallest product of each bunch is found first, which is fast; only then *where* it lies, which is slow, among
-    the S products of the best bunch.
-    """
+def smallest_of_each_object(products: Tensor, blocks: LabelBlocks) -> Tensor:
+    """The place of the smallest product of each object: (T, A, S, m) → (T, K, m), -1 where there is none below ∞."""
     tiles, a, size, m = products.shape
-    found = torch.full((*bunches.amount.shape, m), -1, device=products.device)  # (T, K, m)
-    tile, o = bunches.amount.nonzero().unbind(1)  # (J,) the objects that a tile has
+    found = torch.full((*blocks.amount.shape, m), -1, device=products.device)  # (T, K, m)
+    tile, o = blocks.amount.nonzero().unbind(1)  # (J,) the objects that a tile has
     if not len(tile):
         return found
     products = products.view(tiles * a, size, m)
-    amount, first = bunches.amount[tile, o][:, None], (bunches.start[tile, o] + tile * a)[:, None]  # (J, 1)
+    amount, first = blocks.amount[tile, o][:, None], (blocks.start[tile, o] + tile * a)[:, None]  # (J, 1)
     nth = torch.arange(int(amount.max()), device=products.device).minimum(amount - 1)  # (J, largest amount)
+    # `amin` is fast, `min` with its indices slow: the latter only for the blocks that hold a smallest product
     smallest = products.amin(1).index_select(0, (first + nth).view(-1)).view(*nth.shape, m)
     value, best = smallest.min(1)  # (J, m)
-    bunch = first + best.minimum(amount - 1)
-    rank = products.gather(0, bunch[:, None].expand(-1, size, m)).min(1).indices  # (J, m)
-    found[tile, o] = bunches.places.reshape(-1)[bunch * size + rank].masked_fill_(value == torch.inf, -1)
+    block = first + best.minimum(amount - 1)
+    rank = products.gather(0, block[:, None].expand(-1, size, m)).min(1).indices  # (J, m)
+    found[tile, o] = blocks.places.reshape(-1)[block * size + rank].masked_fill_(value == torch.inf, -1)
     return found

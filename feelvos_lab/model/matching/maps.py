@@ -1,13 +1,13 @@
-"""Distance maps: how near is each pixel to each object, in the first frame or in the one before?
+"""Distance maps: the distance of each pixel to each object in the first or the previous frame.
 
-Letters: K objects counting the background, D embedding, h w the stride-4 grid, M = h·w query pixels,
+Symbols: K objects including background, D embedding, h w the stride-4 grid, M = h·w query pixels,
 N reference pixels. One clip at a time: clips of a batch have different objects, so a batch is a loop.
 
-The equations are those of FEELVOS (Voigtlaender et al., CVPR 2019), §3. `naive.py` says the same in plain loops.
+The equations are those of FEELVOS (Voigtlaender et al., CVPR 2019), §3; `naive.py` has them as plain loops.
 
-The smallest distance is found in two steps. `nearest.py` finds, without gradient, *which* reference pixel is the
-nearest. The distance to that one pixel is then evaluated again, with gradient, as a plain sum of squares. So the
-gradients are exact, and memory grows with the number of pixels, not with its square, nor with D·K.
+The smallest distance is found in two steps. `global_search.py` and `local_search.py` find, without gradient, *which*
+reference pixel is the nearest. The distance to that one pixel is then computed again, with gradient, as a plain sum of
+squares. So the gradients are exact, and memory grows with the number of pixels, not with its square, nor with D·K.
 """
 
 from __future__ import annotations
@@ -24,23 +24,35 @@ from feelvos_lab.model.grid import stride4_size
 from feelvos_lab.model.matching.global_search import nearest_anywhere
 from feelvos_lab.model.matching.local_search import nearest_around
 
-_CHUNK = 2**19  # numbers held at once while distances are evaluated
+_CHUNK = 2**19  # numbers in memory at once while distances are computed
 
 
 class Match(NamedTuple):
-    """For each object and query pixel, its nearest reference pixel of that object."""
+    """For each object and query pixel, the nearest reference pixel of that object.
 
-    sq_distance: Tensor  # (K, h, w) ≥ 0, infinite where there is none
-    index: Tensor  # (K, h, w) int64, flat index into the reference pixels, -1 where there is none
+    Example:
+        >>> import torch
+        >>> from feelvos_lab.model.matching import nearest_global
+        >>> labels = torch.zeros(4, 4, dtype=torch.int64)  # no pixel of object 1
+        >>> match = nearest_global(torch.rand(8, 4, 4), torch.rand(8, 4, 4), labels, num_objects=2)
+        >>> match.index[1].unique(), match.sq_distance[1].unique()
+        (tensor([-1]), tensor([inf]))
+    """
+
+    sq_distance: Tensor  # (K, h, w) ≥ 0, infinite where the object has no pixel
+    index: Tensor  # (K, h, w) int64, flat index into the reference pixels, -1 where the object has no pixel
 
 
 def pairwise_sq_dist(query: Tensor, reference: Tensor) -> Tensor:
     """All squared distances ‖e_p − e_q‖² = ‖e_p‖² + ‖e_q‖² − 2 e_p·e_q between two lists of embeddings.
 
-    Shapes: (N, D), (M, D) → (N, M), never negative: what rounding leaves below 0 becomes 0.
+    Shapes: (N, D), (M, D) → (N, M) ≥ 0: negative results of rounding become 0.
 
-    Raises:
-        LabError: the lists are not N×D and M×D.
+    Example:
+        >>> import torch
+        >>> from feelvos_lab.model.matching import pairwise_sq_dist
+        >>> pairwise_sq_dist(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0], [0.0, 1.0]]))
+        tensor([[25.,  1.]])
     """
     if query.dim() != 2 or reference.dim() != 2 or query.shape[1] != reference.shape[1]:
         raise LabError(
@@ -55,6 +67,12 @@ def normalise_distance(sq: Tensor) -> Tensor:
 
     Shapes: squared distances, any shape → the same in [0, 1]. Equal embeddings give 0, infinity gives 1. In float32
     a squared distance above 18.1 gives exactly 1, and no gradient.
+
+    Example:
+        >>> import torch
+        >>> from feelvos_lab.model.matching import normalise_distance
+        >>> normalise_distance(torch.tensor([0.0, 1.0, 20.0, torch.inf]))
+        tensor([0.0000, 0.4621, 1.0000, 1.0000])
     """
     return torch.tanh(sq / 2)
 
@@ -62,11 +80,17 @@ def normalise_distance(sq: Tensor) -> Tensor:
 def global_matching(query: Tensor, reference: Tensor, labels: Tensor, *, num_objects: int) -> Tensor:
     """Eq. 2 and 3: G_o(p) = min d(p, q) over the reference pixels q labelled o.
 
-    Eq. 2 matches with the first frame; Eq. 3 is the same with the previous frame, where an object may be gone.
+    Eq. 2 matches to the first frame; Eq. 3 is the same for the previous frame, where an object may be absent.
     Shapes: as for `nearest_global` → (K, h, w) in [0, 1]; exactly 1 everywhere for an object without a pixel.
 
-    Raises:
-        LabError: as `nearest_global`.
+    Example:
+        >>> import torch
+        >>> from feelvos_lab.model.matching import global_matching
+        >>> frame = torch.arange(4.0).view(1, 2, 2)  # D = 1: each pixel's embedding is its number
+        >>> labels = torch.tensor([[0, 0], [0, 1]])
+        >>> global_matching(frame, frame, labels, num_objects=2)[1]  # 3, 2, 1 and 0 away from the one pixel of 1
+        tensor([[0.9998, 0.9640],
+                [0.4621, 0.0000]])
     """
     return normalise_distance(nearest_global(query, reference, labels, num_objects=num_objects).sq_distance)
 
@@ -74,13 +98,19 @@ def global_matching(query: Tensor, reference: Tensor, labels: Tensor, *, num_obj
 def local_matching(query: Tensor, previous: Tensor, labels: Tensor, *, num_objects: int, radius: int) -> Tensor:
     """Eq. 4: L_o(p) = min d(p, q) over the previous frame's pixels q labelled o in the window N(p).
 
-    N(p) are the pixels at most `radius` rows and columns away from p.
-
-    The paper's window k = 15 is this radius: 31×31 pixels, fewer near the border.
+    N(p) are the pixels at most `radius` rows and columns away from p. The paper's window k = 15 is this radius:
+    31×31 pixels, fewer near the border.
     Shapes: as for `nearest_local` → (K, h, w) in [0, 1]; exactly 1 where no pixel of the object lies in the window.
 
-    Raises:
-        LabError: as `nearest_local`.
+    Example:
+        >>> import torch
+        >>> from feelvos_lab.model.matching import local_matching
+        >>> now, before = torch.tensor([[[1.0, 0.0, 0.0, 0.0]]]), torch.tensor([[[0.0, 0.0, 0.0, 1.0]]])  # D = 1
+        >>> labels = torch.tensor([[0, 0, 0, 1]])
+        >>> local_matching(now, before, labels, num_objects=2, radius=1)[1]  # the window hides the look-alike
+        tensor([[1.0000, 1.0000, 0.4621, 0.4621]])
+        >>> local_matching(now, before, labels, num_objects=2, radius=3)[1]
+        tensor([[0.0000, 0.4621, 0.4621, 0.4621]])
     """
     match = nearest_local(query, previous, labels, num_objects=num_objects, radius=radius)
     return normalise_distance(match.sq_distance)
@@ -90,11 +120,19 @@ def nearest_global(query: Tensor, reference: Tensor, labels: Tensor, *, num_obje
     """For each object and query pixel, the reference pixel that attains the minimum of Eq. 2 and 3.
 
     Shapes: embeddings (D, h, w) and (D, h', w'), int64 labels (h', w') → `Match` of (K, h, w). The reference may also
-    be a list of pixels: (D, N) with labels (N,). Labels other than 0..K-1 are ignored. Gradients reach the query and
+    be a list of pixels: (D, N) with labels (N,). Labels other than 0 … K − 1 are ignored. Gradients reach the query and
     the reference. Of equally near pixels any may be chosen.
 
     Raises:
         LabError: shapes or devices that do not fit, embeddings that are not finite float32 or float64, K < 1.
+
+    Example:
+        >>> import torch
+        >>> from feelvos_lab.model.matching import nearest_global
+        >>> reference, labels = torch.tensor([[0.0, 5.0, 9.0]]), torch.tensor([0, 1, 1])  # D = 1, N = 3
+        >>> match = nearest_global(torch.tensor([[[6.0, 8.0]]]), reference, labels, num_objects=2)
+        >>> match.index[1], match.sq_distance[1]
+        (tensor([[1, 2]]), tensor([[1., 1.]]))
     """
     _check(query, reference, labels, num_objects)
     reference, labels = reference.reshape(len(reference), -1), labels.reshape(-1)  # (D, N), (N,)
@@ -107,11 +145,18 @@ def nearest_local(query: Tensor, previous: Tensor, labels: Tensor, *, num_object
     """For each object and query pixel, the previous frame's pixel that attains the minimum of Eq. 4.
 
     Shapes: embeddings (D, h, w) and (D, h, w), int64 labels (h, w), radius ≥ 0 in grid cells → `Match` of (K, h, w).
-    Labels other than 0..K-1 are ignored. Gradients reach both frames. Of equally near pixels any may be chosen.
+    Labels other than 0 … K − 1 are ignored. Gradients reach both frames. Of equally near pixels any may be chosen.
 
     Raises:
-        LabError: shapes or devices that do not fit, embeddings that are not finite float32 or float64, K < 1, a
-            negative radius.
+        LabError: as for `nearest_global`, or a negative radius.
+
+    Example:
+        >>> import torch
+        >>> from feelvos_lab.model.matching import nearest_local
+        >>> row, labels = torch.tensor([[[7.0, 1.0, 2.0, 7.0]]]), torch.zeros(1, 4, dtype=torch.int64)
+        >>> query = torch.tensor([[[7.0, 7.0, 7.0, 7.0]]])
+        >>> nearest_local(query, row, labels, num_objects=1, radius=1).index
+        tensor([[[0, 0, 3, 3]]])
     """
     _check(query, previous, labels, num_objects)
     if previous.shape != query.shape:
@@ -126,18 +171,20 @@ def nearest_local(query: Tensor, previous: Tensor, labels: Tensor, *, num_object
 
 
 def matching_memory(size: tuple[int, int], *, references: int | None = None) -> int:
-    """Bytes of the table that the definition of Eq. 2 compares in: one float32 for each pair of pixels.
+    """Bytes of the whole table of distances in Eq. 2: one float32 for each pair of pixels, M · N · 4.
 
-    A frame of H×W pixels has M cells on the stride-4 grid, and each meets N reference pixels: M · N · 4 bytes. The maps
-    above never hold this table; it is the floor against which their memory is measured.
+    A frame of H×W pixels has M cells on the stride-4 grid. The functions above never allocate this table; their memory
+    is compared with it.
 
     Args:
         size: H and W of the frame in pixels.
-        references: N; None takes all M cells of a reference frame of the same size. For the local map it is the
-            window's (2 radius + 1)².
+        references: N; None: all M cells of a reference frame of the same size. For the local map it is
+            (2 radius + 1)².
 
-    Raises:
-        LabError: a size without pixels, or a negative number of references.
+    Example:
+        >>> from feelvos_lab.model.matching import matching_memory
+        >>> matching_memory((480, 854))  # 120×214 cells, squared, 4 bytes each
+        2637849600
     """
     if min(size) < 1 or (references is not None and references < 0):
         raise LabError(f"expected a size of at least 1×1 and references ≥ 0, got {size[0]}×{size[1]} and {references}")
@@ -147,13 +194,17 @@ def matching_memory(size: tuple[int, int], *, references: int | None = None) -> 
 
 
 def sample_reference(labels: Tensor, *, max_per_object: int, generator: Generator | None = None) -> Tensor:
-    """Choose at random which reference pixels to keep in training: at most so many of each label (the paper: 1024).
+    """A random subset of the reference pixels for training: at most `max_per_object` of each label (the paper: 1024).
 
-    Shapes: labels, any shape → flat indices (n,), ascending. No label is dropped: one with few pixels keeps all.
-    Negative labels are left out.
+    Shapes: labels, any shape → flat indices (n,), ascending. A label with fewer pixels keeps all of them. Negative
+    labels are left out.
 
-    Raises:
-        LabError: max_per_object < 1.
+    Example:
+        >>> import torch
+        >>> from feelvos_lab.model.matching import sample_reference
+        >>> labels = torch.tensor([0, 0, 0, 0, 0, 1, -1])
+        >>> labels[sample_reference(labels, max_per_object=2)]
+        tensor([0, 0, 1])
     """
     if max_per_object < 1:
         raise LabError(f"expected max_per_object of at least 1, got {max_per_object}")
@@ -162,7 +213,7 @@ def sample_reference(labels: Tensor, *, max_per_object: int, generator: Generato
     shuffled = torch.randperm(len(flat), generator=generator, device=device).to(flat.device)
     grouped, order = flat[shuffled].sort(stable=True)
     _, sizes = grouped.unique_consecutive(return_counts=True)
-    first = (sizes.cumsum(0) - sizes).repeat_interleave(sizes)  # where the group of each pixel begins
+    first = (sizes.cumsum(0) - sizes).repeat_interleave(sizes)  # start of the group of each pixel
     kept = torch.arange(len(flat), device=flat.device) - first < max_per_object
     return shuffled[order[kept & (grouped >= 0)]].sort().values
 
@@ -173,9 +224,9 @@ def _match(query: Tensor, reference: Tensor, index: Tensor) -> Match:
 
 
 class _SquaredDistanceTo(torch.autograd.Function):
-    """‖e_p − e_q‖² from each query pixel to one reference pixel an object: (D, M), (D, N), (K, M) → (K, M).
+    """‖e_p − e_q‖² of each query pixel and one reference pixel per object: (D, M), (D, N), (K, M) → (K, M).
 
-    Infinite where the index is -1. Autograd by itself would keep K·M differences of D numbers for the way back;
+    Infinite where the index is -1. Autograd by itself would keep K·M differences of D numbers for the backward pass;
     here they are computed again, a chunk at a time.
     """
 
@@ -201,7 +252,7 @@ class _SquaredDistanceTo(torch.autograd.Function):
 
 
 def _differences(query: Tensor, reference: Tensor, index: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """The J pairs of an object and a query that have a nearest pixel, some queries after others.
+    """The J pairs of an object and a query with a nearest pixel, a chunk of queries at a time.
 
     Yields (J,) objects, (J,) queries, (J,) nearest pixels and (D, J) e_p − e_q.
     """

@@ -1,7 +1,7 @@
 """The distance maps as plain loops, straight from the equations: definition, lesson and test oracle.
 
-Each function has the name, the arguments and the result of its fast twin in `matching.py`, and none of its checks.
-Letters: K objects counting the background, D embedding, h w the stride-4 grid.
+Each function has the name, the arguments and the result of its fast twin in `maps.py`, without its checks.
+Symbols: K objects including background, D embedding, h w the stride-4 grid.
 """
 
 from __future__ import annotations
@@ -76,5 +76,5 @@ def _distance(e_p: list[float], e_q: list[float]) -> float:
 
 
 def _exp(value: float) -> float:
-    """exp, which Python's floats cannot hold above 709: there it is infinite."""
+    """exp, infinite above 709, where Python's overflows."""
     return math.exp(value) if value < 709 else math.inf
