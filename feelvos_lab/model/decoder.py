@@ -1,4 +1,7 @@
-"""DeepLabv3+: context at the deepest stride, then a decoder to stride 4 (Chen et al., ECCV 2018)."""
+"""DeepLabv3+ (Chen et al., ECCV 2018): context at the deepest stride, then a decoder to stride 4.
+
+Symbols: B frames, C channels, h w the size of a feature map.
+"""
 
 from __future__ import annotations
 
@@ -40,9 +43,9 @@ class Context(nn.Module):
     """Atrous spatial pyramid pooling: 1×1, one separable 3×3 per rate, and the image's mean, joined by a 1×1.
 
     Args:
-        pooling: how the image's mean is taken in: "norm" as in the official code, whose batch norm needs more than
-            one image or fixed statistics in training; "bias", or "none".
-        dropout: probability that a number of the result is dropped in training.
+        pooling: the branch of the image's mean: a 1×1 convolution with batch norm ("norm", as in the official code:
+            its training needs more than one image or frozen statistics) or with bias ("bias"), or no branch ("none").
+        dropout: probability with which a value of the result is dropped in training.
     """
 
     def __init__(
@@ -79,7 +82,7 @@ class Context(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Context features are brought to stride 4, joined with low-level ones, and mixed by two separable 3×3."""
+    """Upscale the context to stride 4, concatenate it with low-level features, mix both by two separable 3×3."""
 
     def __init__(self, channels: tuple[int, int, int], config: ModelConfig) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The embedding layer: every pixel of the stride-4 grid gets a vector (paper §3.2)."""
+"""The embedding layer: one vector for each cell of the stride-4 grid (paper §3.2)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from torch import Tensor, nn
 
 
 class EmbeddingLayer(nn.Module):
-    """A depthwise separable convolution, 3×3 then 1×1 to D channels, without norm.
+    """A depthwise separable convolution, 3×3 then 1×1 to D channels, without batch norm.
 
-    With `relu` each of the two is followed by a ReLU, as in the official code, so no coordinate is negative; the paper
-    as read says nothing of it. Without it the median squared distance of two random pixels lies between 1 and 5 at the
-    start, where tanh(d²/2) is neither flat nor steep (a test holds it): beyond d² ≈ 18 the distance is 1 in float32
-    and passes no gradient.
+    With `relu` each of the two is followed by a ReLU, as in the official code (the paper does not mention it), so no
+    coordinate is negative. Without it the initial weights put the median squared distance of two random pixels
+    between 1 and 5, where tanh(d²/2) has a gradient: beyond d² ≈ 18 the distance is 1 in float32 and has none.
     """
 
     def __init__(self, in_dim: int, embedding_dim: int, *, relu: bool) -> None:

@@ -1,6 +1,6 @@
-"""FEELVOS: embeddings, matching and the head put together (paper §3, Figure 2).
+"""The FEELVOS network: embeddings, matching and the segmentation head (paper §3, Figure 2).
 
-Letters: B clips, K objects counting the background, C features, D embedding, h w the stride-4 grid, N pixels.
+Symbols: B clips, K objects including background, C features, D embedding, h w the stride-4 grid, N pixels, M cues.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from feelvos_lab.model.grid import resize_labels
 from feelvos_lab.model.head import SegmentationHead
 from feelvos_lab.model.matching import global_matching, local_matching
 
-SKIP_START = {"global_map": -4.0, "local_map": -4.0, "previous_mask": 2.0}  # start of the head's weighted sum
+SKIP_START = {"global_map": -4.0, "local_map": -4.0, "previous_mask": 2.0}  # initial weights of the head's skip sum
 
 
 class Encoded(NamedTuple):
-    """What the network knows of frames before any mask."""
+    """What the network computes from frames alone, without masks."""
 
     features: Tensor  # (B, C, h, w)
     embeddings: Tensor  # (B, D, h, w)
 
 
 class Labelled(NamedTuple):
-    """A frame, or some of its pixels, whose objects are known or were predicted."""
+    """A frame, or some of its pixels, with labels that were given or predicted."""
 
     embeddings: Tensor  # (D, h, w) or (D, N)
     labels: Tensor  # (h, w) or (N,) int64: 0 … K − 1; any other value is ignored
@@ -39,28 +39,25 @@ class Labelled(NamedTuple):
 
 
 class Cues(NamedTuple):
-    """Everything the head sees of one frame; a cue that is switched off is None."""
+    """The input of the head for one frame; a cue that is switched off is None."""
 
-    global_map: Tensor | None  # (K, h, w) in [0, 1], distance to the first frame's nearest pixel of the object
-    local_map: Tensor | None  # (K, h, w) in [0, 1], the same to the previous frame, inside a window or anywhere
+    global_map: Tensor | None  # (K, h, w) in [0, 1], distance to the object's nearest pixel in the first frame
+    local_map: Tensor | None  # (K, h, w) in [0, 1], the same for the previous frame, in a window or anywhere
     previous_mask: Tensor | None  # (K, h, w) in [0, 1], the previous frame's prediction
     features: Tensor  # (C, h, w)
     embeddings: Tensor  # (D, h, w)
-    sq_distance: Tensor | None = None  # (K, h, w) ≥ 0 or infinite: what PML decides by, and the head never sees
+    sq_distance: Tensor | None = None  # (K, h, w) ≥ 0 or infinite: by which PML decides; no input of the head
 
     def stacked(self) -> Tensor:
-        """The cue maps in use, in this order: (K, M, h, w)."""
+        """The cue maps in use, in the order above: (K, M, h, w)."""
         return stack_cues(self.global_map, self.local_map, self.previous_mask)
 
 
 def stack_cues(global_map: Tensor | None, local_map: Tensor | None, previous_mask: Tensor | None) -> Tensor:
-    """The cue maps of each object behind one another, so that an object is an image of M channels.
+    """Stack the cue maps of each object as the channels of one image per object.
 
-    The head sees these channels behind the features, which all objects share (paper §3.5).
+    The head concatenates these channels to the features, which all objects share (paper §3.5).
     Shapes: M maps (K, h, w) in [0, 1] → (K, M, h, w) in the order of the arguments. A cue that is None has no channel.
-
-    Raises:
-        LabError: every cue is None, or maps of different shapes.
     """
     maps = [m for m in (global_map, local_map, previous_mask) if m is not None]
     if not maps or any(m.shape != maps[0].shape for m in maps):
@@ -70,7 +67,7 @@ def stack_cues(global_map: Tensor | None, local_map: Tensor | None, previous_mas
 
 
 class Feelvos(nn.Module):
-    """The network. `encode` frames, gather `cues` for each clip, then `segment`."""
+    """The network: `encode` frames, compute the `cues` of each clip, then `segment`."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -82,7 +79,7 @@ class Feelvos(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = config.norm_momentum
-        self.to(memory_format=torch.channels_last)  # in which depthwise convolutions train faster on a CPU
+        self.to(memory_format=torch.channels_last)  # depthwise convolutions train faster so on a CPU
 
     def _make_head(self) -> nn.Module | None:
         config = self.config
@@ -101,12 +98,12 @@ class Feelvos(nn.Module):
         )
 
     def encode(self, images: Tensor) -> Encoded:
-        """Images (B, 3, H, W) float in [0, 1] → features and embeddings on the stride-4 grid."""
+        """Images (B, 3, H, W) float in [0, 1] → features (B, C, h, w) and embeddings (B, D, h, w)."""
         features = self.decoder(self.backbone(images.contiguous(memory_format=torch.channels_last)))
         return Encoded(features, self.embedding(features))
 
     def cues(self, features: Tensor, embeddings: Tensor, first: Labelled, previous: Labelled) -> Cues:
-        """The soft cues of one frame: features (C, h, w), embeddings (D, h, w) → `Cues` for `first`'s K objects."""
+        """The cues of one frame: features (C, h, w), embeddings (D, h, w) → `Cues` for the K objects of `previous`."""
         config, objects = self.config, len(previous.probabilities)
         global_map = local_map = None
         if config.first_matching == "global":
@@ -121,12 +118,13 @@ class Feelvos(nn.Module):
         return Cues(global_map, local_map, mask, features, embeddings)
 
     def segment(self, cues: list[Cues]) -> list[Tensor]:
-        """One frame of each of B clips → logits (K_b, h, w) each; softmax over K gives the prediction."""
+        """The cues of one frame of each of B clips → logits (K_b, h, w) each; softmax over K gives the prediction."""
         counts = [len(c.stacked()) for c in cues]
         owner = torch.repeat_interleave(torch.tensor(counts)).to(cues[0].features.device)  # (O,)
         features = torch.stack([c.features for c in cues])  # (B, C, h, w)
         maps = torch.cat([c.stacked() for c in cues])  # (O, M, h, w)
         layout = torch.channels_last
+        # all objects of all clips in one call, although each clip has its own number of them
         logits = self.head(features.contiguous(memory_format=layout), maps.contiguous(memory_format=layout), owner)
         return list(logits.split(counts))
 
@@ -138,9 +136,9 @@ class Feelvos(nn.Module):
 
 
 def label_frame(embeddings: Tensor, labels: Tensor, *, num_objects: int) -> Labelled:
-    """A frame whose mask is given: embeddings (D, h, w), labels (H, W) with values 0 … K − 1 → `Labelled`.
+    """A frame with its mask: embeddings (D, h, w), labels (H, W) int64 with values 0 … K − 1 → `Labelled`.
 
-    Pixels of any other value take part in no matching and have probability 0 for every object.
+    Pixels of any other value are ignored in the matching and have probability 0 for every object.
     """
     small = resize_labels(labels, tuple(embeddings.shape[-2:]))  # (h, w)
     known = (small >= 0) & (small < num_objects)

@@ -1,4 +1,4 @@
-"""Batch norms folded into the convolutions before them: the same network with fewer layers, for inference alone."""
+"""Fold batch norms into the convolutions before them: the same function with fewer layers, for inference."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from feelvos_lab.errors import LabError
 from feelvos_lab.model.feelvos import Feelvos
 
-_PROBE = (1, 3, 65, 65)  # of an image that is sent through to see which layer follows which
+_PROBE = (1, 3, 65, 65)  # shape of a random image that is passed through to see which norm follows which convolution
 
 
 @torch.no_grad()
 def fold_batch_norms(model: Feelvos) -> Feelvos:
-    """A copy of the network whose convolutions do what the batch norms behind them did, in evaluation mode.
+    """A copy of the network, for inference, in which each convolution includes the batch norm after it.
 
     A batch norm with fixed statistics is y = γ (x − μ) / √(σ² + ε) + β, and x = w∗i + b is linear in w and b. So
-    w' = w γ / √(σ² + ε) and b' = γ (b − μ) / √(σ² + ε) + β give y at once. Which convolution a norm stands behind is
-    seen by sending an image through, and that the answer has stayed is seen by sending it again. The copy has other
-    tensors than a checkpoint of the model, so it is not to be saved; the model itself stays as it is.
+    w' = w γ / √(σ² + ε) and b' = γ (b − μ) / √(σ² + ε) + β give y at once. A random image is passed through twice: to
+    see which convolution each norm follows, and to verify that the features stay the same. The copy has other tensors
+    than the model, so do not save it as a checkpoint.
 
     Raises:
-        LabError: a network in training mode, whose statistics are not fixed, or one that answers otherwise when folded.
+        LabError: a network in training mode, or features that change.
     """
     if model.training:
         raise LabError("batch norms can be folded in evaluation mode alone: call model.eval() first")
@@ -49,8 +49,10 @@ def fold_batch_norms(model: Feelvos) -> Feelvos:
 
 
 def _norms_behind_convolutions(model: Feelvos, image: Tensor) -> dict[nn.Module, nn.Conv2d]:
-    """Each batch norm whose input is what one convolution has just given, with that convolution."""
-    source: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # by identity; the tensors are kept, so that none is reused
+    """Each batch norm whose input is the output of a convolution, with that convolution."""
+    source: dict[
+        int, tuple[nn.Conv2d, Tensor]
+    ] = {}  # by id of the output; the tensor is kept, so that its id is not reused
     found: dict[nn.Module, nn.Conv2d] = {}
 
     def remember(convolution: nn.Conv2d, _: object, output: Tensor) -> None:

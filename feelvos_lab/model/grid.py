@@ -1,4 +1,7 @@
-"""The stride-4 grid and resizing, by the rules of the official code: corners map to corners (align_corners=True)."""
+"""The stride-4 grid, and resizing with aligned corners (align_corners=True) as in the official code.
+
+Symbols: H W a frame in pixels, h w its grid in cells.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,12 @@ def stride4_size(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def cell_spacing(size: tuple[int, int], grid: tuple[int, int]) -> tuple[float, float]:
-    """Pixels from one cell of an h×w grid to the next, down and across, in a frame of H×W: (H − 1) / (h − 1)."""
+    """Pixels from one cell of the grid to the next, down and across: (H − 1) / (h − 1), (W − 1) / (w − 1)."""
     return (size[0] - 1) / max(1, grid[0] - 1), (size[1] - 1) / max(1, grid[1] - 1)
 
 
 def cell_at(pixel: tuple[float, float], size: tuple[int, int], grid: tuple[int, int]) -> tuple[int, int]:
-    """The cell (row, column) of an h×w grid nearest to a pixel of an H×W frame; outside it, nearest to its border."""
+    """The cell (row, column) nearest to a pixel (row, column) of the frame, or to one outside it."""
     places = (p * (n - 1) / max(1, side - 1) for p, n, side in zip(pixel, grid, size, strict=True))
     row, column = (min(max(round(p), 0), n - 1) for p, n in zip(places, grid, strict=True))
     return row, column
@@ -32,10 +35,10 @@ def resize_bilinear(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def resize_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
-    """Nearest neighbour with aligned corners: (…, H, W) → (…, *size) of the same type.
+    """(…, H, W) → (…, *size) of the same type, nearest neighbour, corners aligned.
 
     Row i of the output is row ⌊i (H − 1) / (h − 1) + ½⌋ of the input, in float32 as in TensorFlow's
-    `resize_nearest_neighbor(align_corners=True)`; torch's own `nearest` samples elsewhere.
+    `resize_nearest_neighbor(align_corners=True)`. torch's `nearest` does not align corners.
     """
     rows = _nearest_index(labels.shape[-2], size[0], labels.device)
     columns = _nearest_index(labels.shape[-1], size[1], labels.device)

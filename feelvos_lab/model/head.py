@@ -1,6 +1,6 @@
-"""The dynamic segmentation head: the same small network for every object, one logit map each (paper §3.5).
+"""The dynamic segmentation head: one small network, applied to each object (paper §3.5).
 
-Letters: B clips, K objects counting the background, O objects of all clips together, C features, M cue maps.
+Symbols: B clips, K objects including background, O objects of all clips together, C features, M cue maps of an object.
 """
 
 from __future__ import annotations
@@ -13,13 +13,10 @@ from feelvos_lab.errors import LabError, shape_text
 
 
 def combine_objects(logits: Tensor) -> Tensor:
-    """One logit map an object → probabilities: at every pixel the objects compete in one softmax (paper §3.5).
+    """Probabilities from one logit map per object, by a softmax over the objects at each pixel (paper §3.5).
 
     The background is an object like any other, with a logit map of its own.
     Shapes: (K, H, W), any finite numbers → (K, H, W) in [0, 1], which sum to 1 over K.
-
-    Raises:
-        LabError: logits that are not K×H×W.
     """
     if logits.dim() != 3:
         raise LabError(f"expected logits K×H×W, got {shape_text(logits.shape)}")
@@ -27,15 +24,15 @@ def combine_objects(logits: Tensor) -> Tensor:
 
 
 def winners(values: Tensor) -> Tensor:
-    """The object with the largest logit or probability at every pixel, the first of several equal ones.
+    """The object with the largest logit or probability at each pixel, the first of several equal ones.
 
-    Shapes: (K, H, W) → (H, W) int64. It is `values.argmax(0)`, which on a CPU takes many times as long.
+    Shapes: (K, H, W) → (H, W) int64. The same as `values.argmax(0)`, and many times faster on a CPU.
     """
     return values.max(0).indices
 
 
 class SeparableLayer(nn.Module):
-    """Depthwise k×k and pointwise convolution, each followed by ReLU; no norm, as in the official code."""
+    """Depthwise k×k and pointwise convolution, each followed by ReLU; no batch norm, as in the official code."""
 
     def __init__(self, in_dim: int, out_dim: int, *, kernel: int) -> None:
         super().__init__()
@@ -43,7 +40,7 @@ class SeparableLayer(nn.Module):
         self.pointwise = nn.Conv2d(in_dim, out_dim, 1)
         nn.init.normal_(self.depthwise.weight, std=0.5 / kernel)
         with torch.no_grad():
-            self.depthwise.weight[:, :, kernel // 2, kernel // 2] += 1.0
+            self.depthwise.weight[:, :, kernel // 2, kernel // 2] += 1.0  # starts near the identity
         nn.init.kaiming_normal_(self.pointwise.weight)
         nn.init.zeros_(self.depthwise.bias)
         nn.init.zeros_(self.pointwise.bias)
@@ -53,12 +50,12 @@ class SeparableLayer(nn.Module):
         return self.pointwise(self.depthwise(x).relu()).relu()
 
     def shared(self, features: Tensor, cues: Tensor, owner: Tensor) -> Tensor:
-        """`self(cat([features[owner], cues], 1))`, with the part that a clip's objects share computed once a clip.
+        """`self(cat([features[owner], cues], 1))`, with the convolutions of the features computed once per clip.
 
         features (B, C, h, w), cues (O, M, h, w), owner (O,) → (O, out_dim, h, w).
         """
         split = features.shape[1]
-        parts = []
+        parts = []  # both convolutions are linear in the channels, so their results for features and cues add up
         for x, channels in ((features, slice(None, split)), (cues, slice(split, None))):
             weight, bias = self.depthwise.weight[channels], self.depthwise.bias[channels]
             x = F.conv2d(x, weight, bias, padding=self.depthwise.padding, groups=len(weight)).relu()
@@ -67,13 +64,13 @@ class SeparableLayer(nn.Module):
 
 
 class SegmentationHead(nn.Module):
-    """Features and one object's cue maps → that object's logit map, for all objects at once.
+    """Features and the cue maps of an object → the logit map of that object, for all objects at once.
 
     Args:
         features_dim: C, the features that all objects of a clip share.
-        cues: M, how many cue maps an object has; at least 1, or the objects could not be told apart.
-        skip: adds a learned weighted sum of the cue maps to the logit. It starts as a nearest-neighbour classifier,
-            so the signal that is there before training is not lost. The paper's head has no such sum.
+        cues: M ≥ 1. Without a cue all objects would have the same input.
+        skip: initial weights of a learned weighted sum of the cue maps that is added to the logit; None: no sum, as in
+            the paper. With it the untrained network is a nearest-neighbour classifier.
     """
 
     def __init__(
@@ -95,7 +92,7 @@ class SegmentationHead(nn.Module):
                 self.skip.weight.copy_(torch.tensor(skip).view(1, cues, 1, 1))
 
     def forward(self, features: Tensor, cues: Tensor, owner: Tensor) -> Tensor:
-        """features (B, C, h, w), cues (O, M, h, w), owner (O,) the clip of each object → logits (O, h, w)."""
+        """Features (B, C, h, w), cues (O, M, h, w), owner (O,) the clip of each object → logits (O, h, w)."""
         x = self.layers[0].shared(features, cues, owner)  # (O, dim, h, w)
         logits = self.logit(self.layers[1:](x))  # (O, 1, h, w)
         if self.skip is not None:

@@ -1,11 +1,11 @@
-"""PML, the ancestor: pixel embeddings learned from triplets, masks from the nearest neighbour, no head at all.
+"""PML, the predecessor of FEELVOS: embeddings trained with a triplet loss, masks from the nearest neighbour, no head.
 
 Chen, Pont-Tuset, Montes, Van Gool, "Blazingly Fast Video Object Segmentation with Pixel-Wise Metric Learning",
-CVPR 2018. Backbone, decoder and embedding are those of `Feelvos` here, so that the two methods differ in the loss and
-in what becomes of the distances. Known departures: the paper's embedding also sees a pixel's place and time, and it
-works at stride 8 (both from memory); here neither.
+CVPR 2018. Backbone, decoder and embedding are those of `Feelvos`, so the two methods differ in the loss and in the use
+of the distances alone. Known differences from the paper (from memory): its embedding also has the position and time of
+a pixel as input, and its grid has stride 8.
 
-Letters: K objects counting the background, D embedding, h w the stride-4 grid, A anchor pixels, N pixels of the pool.
+Symbols: B clips, K objects including background, D embedding, h w the stride-4 grid, A anchors, N pixels of the pool.
 """
 
 from __future__ import annotations
@@ -20,47 +20,44 @@ from feelvos_lab.errors import LabError, shape_text
 from feelvos_lab.model.feelvos import Cues, Feelvos, Labelled
 from feelvos_lab.model.matching import nearest_global, normalise_distance
 
-FAR = 1e30  # the squared distance to an object without a pixel, where infinity could not be interpolated
+FAR = 1e30  # replaces infinity as the squared distance to an object without a pixel: infinity cannot be interpolated
 
 
 class Confident(NamedTuple):
-    """Pixels whose objects were predicted, and surely."""
+    """Pixels whose labels were predicted with a margin."""
 
     embeddings: Tensor  # (D, N)
     labels: Tensor  # (N,) int64: 0 … K − 1
 
 
 class Pml(Feelvos):
-    """Nearest neighbours in the first frame; called as `Feelvos` is, which makes `propagate` serve both.
+    """Nearest neighbours in the first frame, with the interface of `Feelvos`, so that `propagate` works for both.
 
-    Its settings of matching other than `first_matching`, those of the head, and the previous frame have no effect.
-
-    Raises:
-        LabError: `first_matching` is "none".
+    The previous frame, the settings of the head, and those of matching other than `first_matching` have no effect.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         if config.first_matching == "none":
-            raise LabError("method 'pml' needs first_matching 'global', got 'none': it has nothing else to go by")
+            raise LabError("method 'pml' needs first_matching 'global', got 'none': it has no other cue")
         super().__init__(config)
 
     def _make_head(self) -> None:
         return None
 
     def cues(self, features: Tensor, embeddings: Tensor, first: Labelled, previous: Labelled) -> Cues:
-        """Distances to the pool: features (C, h, w), embeddings (D, h, w) → `Cues` for `previous`'s K objects.
+        """Distances to the pool: features (C, h, w), embeddings (D, h, w) → `Cues` for the K objects of `previous`.
 
-        `global_map` is the distance of Eq. 1 of FEELVOS, to be looked at; `sq_distance` is what decides, since it
-        still tells objects apart where the other is 1. Of `previous` only the number of objects is used.
+        `sq_distance` decides, since it still differs between objects where the normalised distance is 1.
+        `global_map`, the distance of Eq. 1 of FEELVOS, is for figures. Of `previous` only K is used.
         """
         objects = len(previous.probabilities)
         sq = nearest_global(embeddings, first.embeddings, first.labels, num_objects=objects).sq_distance
         return Cues(normalise_distance(sq), None, None, features, embeddings, sq)
 
     def segment(self, cues: list[Cues]) -> list[Tensor]:
-        """One frame of each of B clips → logits −‖e_p − e_q‖² (K_b, h, w) each, q the object's nearest pixel.
+        """One frame of each of B clips → logits −‖e_p − e_q‖² (K_b, h, w) each, q the nearest pixel of the object.
 
-        So the largest logit is the nearest neighbour's object. An object without a pixel has logit −`FAR`.
+        So the largest logit belongs to the object of the nearest neighbour. An object without a pixel has −`FAR`.
         """
         return [-c.sq_distance.clamp(max=FAR) for c in cues]
 
@@ -70,14 +67,11 @@ def triplet_loss(
 ) -> Tensor:
     """Mean over the anchors a of max(0, min_p ‖e_a − e_p‖² − min_n ‖e_a − e_n‖² + margin).
 
-    p are the pool's pixels of the anchor's object, n those of all other objects; the background is an object. Only
-    the *nearest* positive must be near, since a pixel need not look like all of its object.
+    The positives p are the pool's pixels of the anchor's object, the negatives n those of all other objects, of which
+    the background is one. Only the *nearest* positive must be near: an object need not look the same everywhere.
     Shapes: embeddings (D, A), int64 labels (A,), pool (D, N) with labels (N,) → a scalar ≥ 0. Pixels with labels
     other than 0 … K − 1 are ignored, and so are anchors without a positive or without a negative in the pool; where
-    none is left the loss is 0, with zero gradients.
-
-    Raises:
-        LabError: as `nearest_global`, or labels that are not one an anchor.
+    no anchor is left the loss is 0, with zero gradients.
     """
     if anchors.dim() != 2 or anchor_labels.shape != anchors.shape[1:]:
         shapes = f"{shape_text(anchors.shape)} and {shape_text(anchor_labels.shape)}"
@@ -96,19 +90,16 @@ def triplet_loss(
 
 
 def confident_pixels(cues: Cues, before: Confident | None, *, margin: float) -> Confident:
-    """The newest pixels that were surely recognised: those of this frame behind those from `before`.
+    """The confident pixels of this frame, appended to those from `before`.
 
-    A pixel is sure where its second nearest object is farther than the nearest by more than `margin`, in squared
-    distance. The paper asks instead that a pixel's k nearest neighbours all agree (from memory). At most h·w pixels
-    are kept, the newest, so that memory does not grow with the clip.
-    Shapes: the `Cues` of a `Pml` → (D, N) with labels (N,), 0 ≤ N ≤ h·w. With one object, or one that alone has
-    pixels, nobody is sure.
-
-    Raises:
-        LabError: cues without `sq_distance`.
+    A pixel is confident where its second nearest object is farther than the nearest by more than `margin`, in squared
+    distance. The paper demands instead that the k nearest neighbours of a pixel agree (from memory). The newest h·w
+    pixels are kept, so that memory does not grow with the clip.
+    Shapes: the `Cues` of a `Pml` → (D, N) with labels (N,), 0 ≤ N ≤ h·w. Where only one object has pixels, no pixel
+    is confident.
     """
     if cues.sq_distance is None:
-        raise LabError("confident_pixels needs the cues of a Pml, got some without sq_distance")
+        raise LabError("confident_pixels needs the cues of a Pml, got cues without sq_distance")
     sq = cues.sq_distance.flatten(1)  # (K, h·w)
     near, owner = sq.topk(min(2, len(sq)), dim=0, largest=False)  # (2, h·w)
     sure = near[-1].isfinite() & (near[-1] - near[0] > margin)  # (h·w,)
@@ -120,7 +111,7 @@ def confident_pixels(cues: Cues, before: Confident | None, *, margin: float) -> 
 
 
 def joined(first: Labelled, more: Confident | None) -> Labelled:
-    """The pool: given pixels (D, h, w) or (D, N) and `more` (D, N') → (D, N + N'); `first` itself where None."""
+    """The pool: the first frame's pixels (D, h, w) or (D, N) and `more` (D, N') → (D, N + N'); `first` where None."""
     if more is None:
         return first
     pixels = torch.cat([first.embeddings.flatten(1), more.embeddings], 1)  # (D, N + N')

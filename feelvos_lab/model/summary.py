@@ -1,17 +1,24 @@
+"""The number of parameters of a network, by stage."""
+
 from __future__ import annotations
+
+from feelvos_lab.config import configure
+from feelvos_lab.model.feelvos import Feelvos
+
+_STAGES = (  # the first prefix that fits gives the stage of a weight
+    ("backbone.", "backbone"),
+    ("decoder.context.", "context (ASPP)"),
+    ("decoder.", "decoder to stride 4"),
+    ("embedding.", "embedding"),
+    ("head.", "segmentation head, one an object"),
+)
 
 
 def parameter_table(preset: str) -> str:
-    """The parameters of a preset's network by stage: the weights that a training could change, and those it does.
+    """All parameters of a preset's network by stage, and those that are trained: none of a frozen backbone.
 
-    The running statistics of batch norms are no parameters. A frozen backbone is not trained.
-
-    Raises:
-        LabError: an unknown preset.
+    The running statistics of batch norms are no parameters.
     """
-    from feelvos_lab.config import configure
-    from feelvos_lab.model.feelvos import Feelvos
-
     model = Feelvos(configure(preset).model)
     rows: dict[str, tuple[int, int]] = {}
     for name, weights in model.named_parameters():
@@ -21,12 +28,3 @@ def parameter_table(preset: str) -> str:
     rows["in all"] = sum(every for every, _ in rows.values()), sum(trained for _, trained in rows.values())
     lines = [f"{'stage':34}{'parameters':>12}{'trained':>12}"]
     return "\n".join(lines + [f"{stage:34}{every:12,}{trained:12,}" for stage, (every, trained) in rows.items()])
-
-
-_STAGES = (  # the first prefix that fits gives a weight's stage
-    ("backbone.", "backbone"),
-    ("decoder.context.", "context (ASPP)"),
-    ("decoder.", "decoder to stride 4"),
-    ("embedding.", "embedding"),
-    ("head.", "segmentation head, one an object"),
-)
