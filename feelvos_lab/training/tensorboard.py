@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from feelvos_lab.errors import LabError
+from feelvos_lab.errors import LabError, reporting
 
 Append = Callable[[Mapping[str, float]], None]
 
@@ -34,11 +34,11 @@ def open_curves(folder: Path | None, *, first: int, so_far: Sequence[Mapping[str
             "curves need the package tensorboard, which is not installed: run `pip install 'feelvos_lab[tensorboard]'`"
         ) from error
     begun = any(folder.glob("events.out.tfevents.*"))
-    with _disk_errors(folder):
+    with reporting(f"cannot write curves to {folder}"):
         writer = SummaryWriter(str(folder), purge_step=first + 1)
 
     def append(row: Mapping[str, float]) -> None:
-        with _disk_errors(folder):
+        with reporting(f"cannot write curves to {folder}"):
             for name, value in row.items():
                 if name != "step":
                     writer.add_scalar(name, value, int(row["step"]))
@@ -51,11 +51,3 @@ def open_curves(folder: Path | None, *, first: int, so_far: Sequence[Mapping[str
     finally:
         with suppress(OSError):  # every row was flushed: nothing is left to write
             writer.close()
-
-
-@contextmanager
-def _disk_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise LabError(f"cannot write curves to {folder}: {error.strerror or error}") from error
