@@ -45,7 +45,7 @@ def make_clips(split: str, *, count: int, seed: int = 0, height: int, width: int
 
 
 def make_factor_clips(split: str, *, scenes: int, height: int, width: int, frames: int) -> list[Clip]:
-    """The same scenes at an easy base, and with one difficulty at a time at each of its levels (see `factors.py`).
+    """The same scenes at an easy base, and with one difficulty at a time at each level (see `difficulty_sweep.py`).
 
     The clips of one scene differ in nothing but that difficulty: its objects, their looks, the ground and the sensor's
     noise are the same. Each scene has two objects.
