@@ -30,9 +30,17 @@ _CLIP = {"color": "#c4c4c4"}
 _MEAN = {"color": style.LINE, "marker": "o", "markersize": 5}
 _PAPER = {"marker": "D", "markerfacecolor": "white", "markeredgecolor": "#b5492c", "markersize": 4, "linestyle": "none"}
 
+_CENTRED = {"ha": "center", "va": "center"}
+
 FAILS = 30.0  # percent; an object fails if its mean over seeds is below
 MOST = 60  # clips that a figure has room for
 SCORE_MAP = "cividis"
+
+WORTH_MAP = "RdBu"  # red: the cue hurts, blue: it helps; distinct for all kinds of colour vision
+FACTORS_A_PANEL = 3
+GAP = 0.3  # between factors, in cells
+HATCH = "#b4b4b4"  # of undecided cells
+PALE = 0.55  # how far undecided cells are mixed with white
 
 
 @style.in_house_style
@@ -136,7 +144,7 @@ def _add_colour_bar(figure: Figure, scale: ScalarMappable, axes: Sequence[Axes],
 
 
 def failures(scores: pd.DataFrame, column: str) -> pd.DataFrame:
-    """The objects that a row loses: mean over seeds below `FAILS` percent.
+    """The objects that fail in a row: their mean over seeds is below `FAILS` percent.
 
     Args:
         scores: percent; columns variant, seed, clip, object and `column`.
@@ -170,7 +178,7 @@ def clips_figure(results: Results) -> Figure:
         for x, name in enumerate(variants):
             if text := objects.get((clip, name)):
                 colour = "w" if means.loc[clip, name] < 55 else "k"
-                axes.text(x, y, text, ha="center", va="center", fontsize=7, fontweight="bold", color=colour)
+                axes.text(x, y, text, **_CENTRED, fontsize=7, fontweight="bold", color=colour)
     axes.set_xticks(range(len(variants)), variants, rotation=20, ha="left", rotation_mode="anchor")
     axes.set_yticks(range(len(means)), means.index, fontsize=7)
     axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
@@ -188,17 +196,6 @@ def clips_figure(results: Results) -> Figure:
     return figure
 
 
-WORTH_MAP = "RdBu"  # red: the cue hurts, blue: it helps; told apart by all kinds of colour vision
-
-A_PANEL = 3  # factors
-
-GAP = 0.3  # between factors, in cells
-
-SMALL = 4.8  # points
-
-HATCH, PALE = "#b4b4b4", 0.55  # of undecided cells, which lie so far on the way to white
-
-
 @style.in_house_style
 def factors_figure(
     cells: Sequence[Cell],
@@ -210,24 +207,25 @@ def factors_figure(
     side: int,
     radius: int,
 ) -> Figure:
-    """A cell per row, factor and level: what the row's missing cue is worth there, with its 95 % interval below.
+    """A cell per row, factor and level: what the cue that the row lacks is worth there, its 95 % interval below.
 
     Args:
         cells: at least one.
-        rows: those of `cells` with what they set, in the table's order.
+        rows: what each row of `cells` sets, in the table's order.
         metric: such as "J&F".
         title: the experiment's question.
-        side: the frame's shorter side in pixels, which says how many cells a speed is.
-        radius: of the baseline's local window, in cells; marked where speed passes it.
+        side: the frame's shorter side in pixels, to convert a speed to cells.
+        radius: of the baseline's local window, in cells; a line marks the speed that exceeds it.
     """
-    there = {cell.factor for cell in cells}
-    factors = [factor for factor in FACTORS if factor.name in there]
-    panels = [factors[i : i + A_PANEL] for i in range(0, len(factors), A_PANEL)] or [[]]
-    scale = _scale(cells)
+    swept = {cell.factor for cell in cells}
+    factors = [factor for factor in FACTORS if factor.name in swept]
+    panels = [factors[i : i + FACTORS_A_PANEL] for i in range(0, len(factors), FACTORS_A_PANEL)] or [[]]
+    most = max(5, 5 * math.ceil(max(abs(cell.worth.estimate.mean) for cell in cells) / 5))
+    scale = ScalarMappable(Normalize(-most, most), matplotlib.colormaps[WORTH_MAP])
     figure = style.new_figure(width=style.PAGE, height=1.25 + len(panels) * (0.75 + 0.36 * (len(rows) + 1)))
     drawn = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
     for axes, panel in zip(drawn, panels, strict=True):
-        _panel(axes, cells, panel, rows=rows, baseline=baseline, scale=scale, side=side, radius=radius)
+        _draw_panel(axes, cells, panel, rows=rows, baseline=baseline, scale=scale, side=side, radius=radius)
     n = cells[0].worth.estimate
     over = f"{n.clips} scenes, one seed†" if n.seeds == 1 else f"{n.clips} scenes × {n.seeds} seeds"
     why = "one seed decides nothing" if n.seeds == 1 else "the interval, or that of the seeds' means, reaches 0"
@@ -241,13 +239,7 @@ def factors_figure(
     return figure
 
 
-def _scale(cells: Sequence[Cell]) -> ScalarMappable:
-    """Colours centred on 0, and as far on both sides as the largest mean needs."""
-    most = max(5, 5 * math.ceil(max(abs(cell.worth.estimate.mean) for cell in cells) / 5))
-    return ScalarMappable(Normalize(-most, most), matplotlib.colormaps[WORTH_MAP])
-
-
-def _panel(
+def _draw_panel(
     axes: Axes,
     cells: Sequence[Cell],
     factors: Sequence[Factor],
@@ -258,34 +250,32 @@ def _panel(
     side: int,
     radius: int,
 ) -> None:
-    """The base and some factors side by side, the baseline's score above the rows."""
+    """The base and some factors next to each other, the baseline's scores above the rows; one unit is one cell."""
     by_place = {cell.place: cell for cell in cells}
-    left = {(BASE, 0): 0.0}
+    columns = {(BASE, 0): 0.0}  # each level's left edge
+    headings = [(0.0, BASE, "easy")]
     start = 1 + GAP
     for factor in factors:
-        levels = range(1, len(factor.levels) + 1)
-        left |= {(factor.name, level): start + level - 1 for level in levels}
-        axes.text(start, -0.98, factor.name.replace("-", " "), fontweight="bold", va="bottom")
-        axes.text(start, -0.92, factor.unit, fontsize=6, color=style.QUIET, va="top")
-        for level in levels:
-            axes.text(
-                start + level - 0.5, -0.12, axis_number(factor, level, side), ha="center", va="bottom", fontsize=7
-            )
+        headings.append((start, factor.name.replace("-", " "), factor.unit))
+        for level in range(1, len(factor.levels) + 1):
+            x = columns[factor.name, level] = start + level - 1
+            axes.text(x + 0.5, -0.12, axis_number(factor, level, side), ha="center", va="bottom", fontsize=7)
         if factor.name == "speed":
             _mark_window(axes, factor, start, bottom=len(rows) + 1, side=side, radius=radius)
         start += len(factor.levels) + GAP
-    axes.text(0, -0.98, BASE, fontweight="bold", va="bottom")
-    axes.text(0, -0.92, "easy", fontsize=6, color=style.QUIET, va="top")
-    for (factor, level), x in left.items():
-        here = [by_place[key] for name in rows if (key := (name, factor, level)) in by_place]
-        if here:
-            axes.text(x + 0.5, 0.5, f"{here[0].score:.1f}", ha="center", va="center", color=style.QUIET)
-        for y, name in enumerate(rows, start=1):
-            if cell := by_place.get((name, factor, level)):
-                _draw_cell(axes, cell, x, y, scale)
-            elif here:
-                axes.text(x + 0.5, y + 0.5, "–", ha="center", va="center", color=style.QUIET)
-    axes.set(xlim=(-0.02, 1 + A_PANEL * (3 + GAP) + 0.02), ylim=(len(rows) + 1.02, -1.45))
+    for x, name, unit in headings:
+        axes.text(x, -0.98, name, fontweight="bold", va="bottom")
+        axes.text(x, -0.92, unit, fontsize=6, color=style.QUIET, va="top")
+    for (factor, level), x in columns.items():
+        here = [by_place.get((name, factor, level)) for name in rows]
+        if scored := [cell for cell in here if cell]:
+            axes.text(x + 0.5, 0.5, f"{scored[0].score:.1f}", **_CENTRED, color=style.QUIET)
+            for y, cell in enumerate(here, start=1):
+                if cell:
+                    _draw_cell(axes, cell, x, y, scale)
+                else:
+                    axes.text(x + 0.5, y + 0.5, "–", **_CENTRED, color=style.QUIET)
+    axes.set(xlim=(-0.02, 1 + FACTORS_A_PANEL * (3 + GAP) + 0.02), ylim=(len(rows) + 1.02, -1.45))
     labels = [f"{name}\n{setting}" if setting else name for name, setting in rows.items()]
     axes.set_yticks([0.5, *(y + 0.5 for y in range(1, len(rows) + 1))], [f"score of {baseline}", *labels], fontsize=6.5)
     axes.tick_params(length=0)
@@ -296,39 +286,27 @@ def _panel(
 def _draw_cell(axes: Axes, cell: Cell, x: float, y: float, scale: ScalarMappable) -> None:
     value = cell.worth.estimate
     decided = cell.worth.verdict != "undecided"
-    colour = scale.to_rgba(value.mean)
+    red, green, blue, _ = scale.to_rgba(value.mean)
     if not decided:
-        colour = tuple(PALE + (1 - PALE) * channel for channel in colour[:3])
-    box = {"xy": (x + 0.02, y + 0.03), "width": 0.96, "height": 0.94, "facecolor": colour}
+        red, green, blue = (PALE + (1 - PALE) * channel for channel in (red, green, blue))
+    box = {"xy": (x + 0.02, y + 0.03), "width": 0.96, "height": 0.94, "facecolor": (red, green, blue)}
     if decided:
         axes.add_patch(Rectangle(**box, edgecolor=style.INK, linewidth=0.9))
     else:
         with matplotlib.rc_context({"hatch.color": HATCH}):
             axes.add_patch(Rectangle(**box, edgecolor=HATCH, linewidth=0, hatch="////"))
-    ink = "white" if _brightness(colour) < 0.5 else style.INK
-    weight = "bold" if decided else "normal"
-    axes.text(
-        x + 0.5,
-        y + 0.38,
-        signed(value.mean) + value.dagger,
-        ha="center",
-        va="center",
-        color=ink,
-        fontweight=weight,
-        fontsize=7.5,
-    )
+    dark = 0.3 * red + 0.59 * green + 0.11 * blue < 0.5
+    text = {**_CENTRED, "color": "white" if dark else style.INK}
+    mean = signed(value.mean) + value.dagger
+    axes.text(x + 0.5, y + 0.38, mean, **text, fontweight="bold" if decided else "normal", fontsize=7.5)
     interval = interval_text(value.low, value.high, lambda end: f"{round(end, 1) + 0.0:.1f}").strip()
-    axes.text(x + 0.5, y + 0.75, interval, ha="center", va="center", color=ink, fontsize=SMALL)
-
-
-def _brightness(colour: tuple[float, ...]) -> float:
-    return 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2]
+    axes.text(x + 0.5, y + 0.75, interval, **text, fontsize=4.8)
 
 
 def _mark_window(axes: Axes, factor: Factor, start: float, *, bottom: float, side: int, radius: int) -> None:
-    """A dashed line between the speeds at which an object stays within the window and those at which it leaves it."""
+    """A dashed line between the speeds that stay within the local window and those that exceed it."""
     within = sum(cells_a_frame(level, side) <= radius for level in factor.levels)
     if 0 < within < len(factor.levels):
         axes.plot([start + within] * 2, [-0.45, bottom], color=style.INK, linewidth=1.2, linestyle=(0, (3, 1.5)))
-    told = {0: "beyond the window,", len(factor.levels): "within the window,"}.get(within, "┆ window reaches")
-    axes.text(start + len(factor.levels), -0.98, f"{told} {radius}", ha="right", va="bottom", fontsize=6)
+    words = {0: "beyond the window,", len(factor.levels): "within the window,"}.get(within, "┆ window reaches")
+    axes.text(start + len(factor.levels), -0.98, f"{words} {radius}", ha="right", va="bottom", fontsize=6)
