@@ -1,8 +1,8 @@
-"""The paper's published numbers as data, each with its table and whether anybody here has seen it printed.
+"""The paper's published numbers as data, with their tables and whether each was checked against a source.
 
 Voigtlaender et al., "FEELVOS: Fast End-to-End Embedding Learning for Video Object Segmentation", CVPR 2019.
-A number is `seen` when it was read in a stored source that quotes the paper; otherwise it is "from memory" and
-must be shown as such until someone checks it against the PDF. All scores are percent; J&F is the mean of J and F.
+A number is `seen` if it was read in a stored source that quotes the paper; else it is "from memory" and must be shown
+as such until it is checked against the PDF. Scores are in percent; J&F is the mean of J and F.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from feelvos_lab.errors import LabError
 
 @dataclass(frozen=True)
 class Number:
-    """A published value and whether it was seen in a source or is remembered."""
+    """A published value, and whether it was read in a source or is quoted from memory."""
 
     value: float
     seen: bool
@@ -24,13 +24,13 @@ class Number:
         return "seen" if self.seen else "from memory"
 
     def text(self, decimals: int = 1) -> str:
-        """The value; a ° says that it is from memory."""
+        """The value; a ° marks a number from memory."""
         return f"{self.value:.{decimals}f}{'' if self.seen else '°'}"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One method or variant: its scores in percent, seconds a frame, and a note where one is needed."""
+    """One method or variant: its scores in percent, seconds a frame, and an optional note."""
 
     key: str  # what an experiment's `paper:` names
     label: str
@@ -51,22 +51,18 @@ class Table:
     rows: tuple[Row, ...] = field(default=())
 
     def row(self, key: str) -> Row:
-        """The row of that key.
-
-        Raises:
-            LabError: no such row.
-        """
+        """The row of that key; LabError if there is none."""
         for row in self.rows:
             if row.key == str(key):
                 return row
         raise LabError(f"{self.title} has no row {key!r}; there are: {', '.join(r.key for r in self.rows)}")
 
 
-def _s(value: float) -> Number:
+def _s(value: float) -> Number:  # seen
     return Number(value, seen=True)
 
 
-def _m(value: float) -> Number:
+def _m(value: float) -> Number:  # from memory
     return Number(value, seen=False)
 
 
@@ -161,26 +157,26 @@ YOUTUBE_OBJECTS = Table(
 
 @dataclass(frozen=True)
 class Goal:
-    """One of the four design goals that the paper sets itself, in words of ours."""
+    """One of the paper's four design goals, paraphrased."""
 
     key: str
     label: str
     means: str
 
 
-GOALS = (  # seen, in words, in notes on the paper's introduction
+GOALS = (  # seen in notes on the paper's introduction
     Goal("simple", "Simple", "a single network, nothing fine-tuned on the first frame, no simulated training data"),
     Goal("fast", "Fast", "quick enough to be used"),
     Goal("end-to-end", "End-to-end", "one training for the whole task, with any number of objects"),
     Goal("strong", "Strong", "more than 65 % J&F on DAVIS 2017 validation"),
 )
 
-STRONG = 65.0  # the last goal's limit; the notes that this project was made from print 64
+STRONG = 65.0  # percent, the last goal's limit; the notes that this project started from print 64
 
 
 @dataclass(frozen=True)
 class GoalRow:
-    """A method of the paper's table of design goals. Its ticks, goal by goal, nobody here has seen."""
+    """A method of the paper's table of design goals; its ticks for single goals were not seen."""
 
     key: str  # as in the tables of scores
     label: str
@@ -206,11 +202,7 @@ TABLES = {t.key: t for t in (ABLATION, DAVIS_2017_VAL, DAVIS_2017_TEST_DEV, DAVI
 
 
 def table(key: str) -> Table:
-    """The paper's table of that key.
-
-    Raises:
-        LabError: no such table.
-    """
+    """The paper's table of that key; LabError if there is none."""
     if key not in TABLES:
         raise LabError(f"unknown paper_table {key!r}; there are: {', '.join(TABLES)}")
     return TABLES[key]
