@@ -3,9 +3,10 @@
 A run's identity is its folder, `<variant>-s<seed>-<8 hex of the configuration>`. It has one of four states: `ok`,
 `failed`, `stale` (code or notebook changed since) or `missing` (never run, running, or interrupted).
 
-Whether a run is stale is told by its fingerprint: a hash of its configuration, its seed, the worker notebook's code
-cells up to the one tagged `record` (later cells draw, and cannot change a number), and the library's sources that can
-change a number. Sources are compared as syntax trees, so comments, docstrings and layout do not count.
+A run is stale when its fingerprint differs from that of the present code. It is a hash of the configuration, the seed,
+the worker notebook's code cells up to the one tagged `record` (later cells draw, and cannot change a number), and the
+library's sources that can change a number. Sources are compared as syntax trees, so comments, docstrings and layout do
+not count.
 """
 
 from __future__ import annotations

@@ -24,9 +24,7 @@ from feelvos_lab.errors import LabError, did_you_mean
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST = 10_000  # values in a file: a few aliases of aliases could expand beyond any memory
-
-DEEPEST = 4  # levels of keys whose lines are recorded, such as claims, 0, better
+MOST, DEEPEST = 10_000, 100  # values and levels in a file: a few aliases of aliases could expand beyond any memory
 
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument", "invalid_key")  # pydantic's errors for an unknown key
 
@@ -126,12 +124,12 @@ def read_file(path: Path) -> tuple[Written, Places]:
     try:
         return Written.model_validate(content), places
     except ValidationError as error:
-        raise _refusal(error, places) from None
+        raise _first_error(error, places) from None
 
 
-def _refusal(error: ValidationError, places: Places) -> LabError:
-    """The first of pydantic's errors; a misspelt key explains a missing one, so it comes first."""
-    first = min(error.errors(), key=lambda e: e["type"] not in _UNKNOWN)
+def _first_error(error: ValidationError, places: Places) -> LabError:
+    """Pydantic's first error as ours; a misspelt key explains a missing one, so it comes first."""
+    first = min(error.errors(include_url=False), key=lambda e: e["type"] not in _UNKNOWN)
     key, where = ".".join(map(str, first["loc"])), places.at(*first["loc"])
     if first["type"] in _UNKNOWN:
         known = [field.name for field in fields(Claim)] if len(first["loc"]) > 1 else Written.model_fields
@@ -140,8 +138,8 @@ def _refusal(error: ValidationError, places: Places) -> LabError:
         return LabError(f"{where}: the key {key!r} is missing")
     if first["loc"][-1] == "[key]":
         return LabError(f"{where}: a key in {first['loc'][0]} must be text, got {first['input']!r}; put it in quotes")
-    message = first["msg"].removeprefix("Input ").removeprefix("should ")
-    return LabError(f"{where}: {key} should {message}, got {first['input']!r}")
+    expected = first["msg"].removeprefix("Input should be ")
+    return LabError(f"{where}: {key} must be {expected}, got {first['input']!r}")
 
 
 def expand(written: Written, places: Places) -> dict[str, dict[str, Any]]:
@@ -154,7 +152,7 @@ def expand(written: Written, places: Places) -> dict[str, dict[str, Any]]:
     """
     if (written.variants is None) == (written.grid is None):
         both = "both are given" if written.grid is not None else "neither is given"
-        raise LabError(f"{places}: the rows must be told by one of variants and grid, {both}")
+        raise LabError(f"{places}: the rows must be given by one of variants and grid, {both}")
     if written.variants is not None:
         if not written.variants:
             raise LabError(f"{places.at('variants')}: variants must name at least one row")
@@ -238,7 +236,6 @@ def _load(text: str) -> tuple[Any, dict[tuple[str, ...], int]]:
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
-        _size(node, {})
         lines: dict[tuple[str, ...], int] = {}
         _note_lines(node, (), lines)
         return (None if node is None else loader.construct_document(node)), lines
@@ -246,30 +243,17 @@ def _load(text: str) -> tuple[Any, dict[tuple[str, ...], int]]:
         loader.dispose()
 
 
-def _size(node: yaml.Node | None, known: dict[int, int]) -> int:
-    """The number of values in a node with its aliases expanded."""
-    if not isinstance(node, yaml.CollectionNode):
-        return 1
-    if id(node) not in known:
-        known[id(node)] = MOST + 1  # until it is counted: an alias cycle comes back here
-        below = itertools.chain(*node.value) if isinstance(node, yaml.MappingNode) else node.value
-        known[id(node)] = 1 + sum(_size(one, known) for one in below)
-    if known[id(node)] > MOST:
-        problem = f"an alias cycle, or more than {MOST:,} values"
-        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
-    return known[id(node)]
-
-
 def _note_lines(node: yaml.Node | None, keys: tuple[str, ...], lines: dict[tuple[str, ...], int]) -> None:
-    """Record the line of each key and list item below `node`."""
-    if len(keys) == DEEPEST:
-        return
+    """Record the line of each key and list item below `node`, in which each alias counts as what it stands for."""
     if isinstance(node, yaml.MappingNode):
         below = [(str(key.value), key, value) for key, value in node.value]
     elif isinstance(node, yaml.SequenceNode):
         below = [(str(number), item, item) for number, item in enumerate(node.value)]
     else:
         return
+    if len(keys) > DEEPEST or len(lines) > MOST:
+        problem = f"an alias cycle, more than {DEEPEST} levels or more than {MOST:,} values"
+        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
     for name, marked, value in below:
         lines[(*keys, name)] = marked.start_mark.line + 1
         _note_lines(value, (*keys, name), lines)
