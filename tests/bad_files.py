@@ -151,7 +151,7 @@ CASES: list[Case] = [
     ("frame without its mask", SCORE, gone(ANNOTATION, "davis/Annotations/480p/goat/00003.png"),
      "frame TMP/davis/JPEGImages/480p/goat/00002.jpg has no mask in TMP/davis/Annotations/480p/goat"),
     ("predictions and a checkpoint", SCORE + " --checkpoint TMP/model.safetensors", None,
-     "--predictions scores masks of a DAVIS set that were made elsewhere, it cannot go with a checkpoint"),
+     "--predictions scores given masks of a published data set, it cannot be combined with a checkpoint"),
     ("YouTube-VOS without frames", TRAIN_ON, meta({"videos": {"a": {"objects": {"1": {"frames": "00000"}}}}}),
      "TMP/youtube/train/meta.json must hold the videos of YouTube-VOS with the frames of each of their "
      "objects, got TypeError: frames must be a list, got '00000'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import subprocess
 import sys
@@ -127,6 +128,18 @@ def test_segment_writes_what_propagate_says_under_the_names_of_the_frames(
         assert torch.equal(read_mask(out / name), prediction.labels)
         with Image.open(out / name) as image:
             assert image.mode == "P"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_segment_shows_its_progress_on_a_terminal_alone(
+    terminal: bool, clip: Clip, tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stderr = io.StringIO()
+    stderr.isatty = lambda: terminal
+    monkeypatch.setattr(sys, "stderr", stderr)
+    arguments = ("segment", tmp_path / "video", "--mask", tmp_path / "mask.png", "--checkpoint", checkpoint)
+    assert _run(*arguments, "--overlay", "none", "--out", tmp_path / "out") == 0
+    assert ("4/4" in stderr.getvalue()) is terminal
 
 
 def test_segment_saves_the_distance_maps_of_every_object(clip: Clip, tmp_path: Path, checkpoint: Path) -> None:

@@ -1,1 +1,1 @@
-"""The command line: one file a command. Imported by `python -m feelvos_lab` and the script `feelvos-lab` alone."""
+"""The command line `feelvos-lab`; no other package imports it."""

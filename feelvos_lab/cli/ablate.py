@@ -1,7 +1,4 @@
-"""`feelvos-lab ablate …`: an experiment from its YAML file to its table.
-
-pandas is imported inside the commands alone, so that `--help` answers at once.
-"""
+"""`feelvos-lab ablate …`: an ablation from its YAML file to its table."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ ablate_app = typer.Typer(help="Plan, run and report an ablation from its YAML fi
 
 Spec = Annotated[Path, typer.Argument(help="The ablation's YAML file.")]
 
-Seeds = Annotated[str | None, typer.Option(help="3 for 0, 1, 2, or a list such as 0,4; without it, the file's.")]
+Seeds = Annotated[str | None, typer.Option(help="3 for 0, 1, 2, or a list such as 0,4. Default: the file's.")]
 
 Root = Annotated[Path, typer.Option(help="Folder of runs and results.")]
 
@@ -26,10 +23,10 @@ ROOT = Path("experiments")
 
 @ablate_app.command("new")
 def new(
-    name: Annotated[str, typer.Argument(help="Of the experiment and its file, such as my-idea.")],
+    name: Annotated[str, typer.Argument(help="Name of the experiment and its file, such as my-idea.")],
     root: Annotated[Path, typer.Option(help="Folder for the file.")] = ROOT,
 ) -> None:
-    """Write an experiment file to fill in, with a comment beside each key; none is overwritten."""
+    """Write a commented template of an experiment file; an existing file is not overwritten."""
     from feelvos_lab.ablation.spec import write_template
     from feelvos_lab.cli.jupyter import NOTEBOOKS
 
@@ -39,7 +36,7 @@ def new(
 
 @ablate_app.command("plan")
 def plan(spec: Spec, seeds: Seeds = None, root: Root = ROOT) -> None:
-    """Check the file, and show the runs that it asks for with their present states; nothing is started."""
+    """Check the file and list its runs with their states; nothing is started."""
     from feelvos_lab.ablation import runs as planning
     from feelvos_lab.ablation.spec import load_spec
 
@@ -50,25 +47,19 @@ def plan(spec: Spec, seeds: Seeds = None, root: Root = ROOT) -> None:
 @ablate_app.command("run")
 def run_(
     spec: Spec,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Runs at the same time; without it, 2 on two cores.")
-    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Runs in parallel. Default: 2 on two cores.")] = None,
     scheduler: Annotated[
         str | None,
-        typer.Option(
-            help="A dask scheduler, such as tcp://127.0.0.1:8786: its workers make the runs, not this machine."
-        ),
+        typer.Option(help="Address of a dask scheduler, such as tcp://127.0.0.1:8786, whose workers execute the runs."),
     ] = None,
     deterministic: Annotated[
         bool,
-        typer.Option(
-            "--deterministic", help="Runs that give the same bits each time, on one thread each; not on a cluster."
-        ),
+        typer.Option("--deterministic", help="Bitwise reproducible runs, one thread each; not with --scheduler."),
     ] = False,
     seeds: Seeds = None,
     root: Root = ROOT,
 ) -> None:
-    """Make the runs that are missing, then write the report and print its table."""
+    """Execute the missing runs, then write the report and print its table."""
     from feelvos_lab.ablation import execute
     from feelvos_lab.ablation.spec import load_spec
 
@@ -90,16 +81,16 @@ def run_(
 @ablate_app.command("scheduler")
 def scheduler(
     host: Annotated[
-        str, typer.Option(help="The address to listen at. Another than this computer's own lets others run code here.")
+        str, typer.Option(help="Address to listen on. One that other computers reach lets them run code here.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 8786,
-    dashboard: Annotated[int, typer.Option(min=0, max=65535, help="Its port; 0: a free one.")] = 8787,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free port.")] = 8786,
+    dashboard: Annotated[int, typer.Option(min=0, max=65535, help="Port of the dashboard; 0: a free port.")] = 8787,
 ) -> None:
-    """Run a dask scheduler for `ablate run --scheduler`. This computer alone reaches it, unless --host says more."""
+    """Run a dask scheduler for `ablate run --scheduler`, by default reachable from this computer only."""
     from feelvos_lab.ablation.dask_cluster import is_this_computer, open_scheduler
 
     if not is_this_computer(host):
-        print(f"whoever reaches {host}:{port} can run code as you: dask asks for no password")
+        print(f"anyone who reaches {host}:{port} can run code as you: dask has no password")
     print(f"workers: dask worker tcp://{host}:{port} --host ADDRESS --nthreads 1 --no-dashboard")
     if status := open_scheduler(host=host, port=port, dashboard=dashboard):
         raise typer.Exit(status)
@@ -107,7 +98,7 @@ def scheduler(
 
 @ablate_app.command("status")
 def status(spec: Spec, seeds: Seeds = None, root: Root = ROOT) -> None:
-    """Say how far an ablation is, also while it runs: the state of each run, and about how long the rest will take."""
+    """Print the state of each run and the estimated time left, also while an ablation runs."""
     from feelvos_lab.ablation.execute import status_text
     from feelvos_lab.ablation.spec import load_spec
 
@@ -116,7 +107,7 @@ def status(spec: Spec, seeds: Seeds = None, root: Root = ROOT) -> None:
 
 @ablate_app.command("report")
 def report(spec: Spec, seeds: Seeds = None, root: Root = ROOT) -> None:
-    """Write the report from the records that are there, and print its table."""
+    """Write the report from the existing records, and print its table."""
     from feelvos_lab.ablation.spec import load_spec
 
     _print_report(load_spec(spec), root, _seeds(seeds))
@@ -124,9 +115,9 @@ def report(spec: Spec, seeds: Seeds = None, root: Root = ROOT) -> None:
 
 @ablate_app.command("publish")
 def publish(spec: Spec, seeds: Seeds = None, root: Root = ROOT) -> None:
-    """Write the report to results/<name>/, which git tracks, in the place of the one published before.
+    """Write the report to results/<name>/, which git tracks; every run must be ok.
 
-    Every run must be ok. No other command writes there.
+    It replaces the report published before. No other command writes there.
     """
     from feelvos_lab.ablation.report import publish
     from feelvos_lab.ablation.results import read_results
@@ -137,9 +128,9 @@ def publish(spec: Spec, seeds: Seeds = None, root: Root = ROOT) -> None:
 
 @ablate_app.command("draw")
 def draw(results: Annotated[Path, typer.Argument(help="Such as experiments/runs/components/report.")]) -> None:
-    """Write table.tex and the pictures by clip again, from records.csv and table.csv in a results folder alone.
+    """Write table.tex and the figures by clip from records.csv and table.csv in a results folder.
 
-    `report` writes them too; this needs no runs, so it works on results that somebody else has committed.
+    `report` writes them too; this command needs no runs, only the committed results.
     """
     from feelvos_lab.ablation.report import write_drawings
     from feelvos_lab.ablation.results import read_published
@@ -151,10 +142,10 @@ def draw(results: Annotated[Path, typer.Argument(help="Such as experiments/runs/
 @ablate_app.command("compare")
 def compare(
     a: Annotated[Path, typer.Argument(help="A results folder, such as experiments/results/components.")],
-    b: Annotated[Path, typer.Argument(help="Another, scored on the same clips.")],
-    metric: Annotated[Literal["JF", "J", "F"], typer.Option(help="What to compare.")] = "JF",
+    b: Annotated[Path, typer.Argument(help="Another results folder, scored on the same clips.")],
+    metric: Annotated[Literal["JF", "J", "F"], typer.Option(help="The measure to compare.")] = "JF",
 ) -> None:
-    """Show two results row beside row, with the paired differences B − A and their intervals."""
+    """Print two results row by row, with the paired differences B − A and their intervals."""
     from feelvos_lab.ablation.compare import compared_text
     from feelvos_lab.ablation.runs import METRIC_NAMES
 

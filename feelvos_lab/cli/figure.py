@@ -1,7 +1,4 @@
-"""`feelvos-lab figure`: the distance-map figures of notebook 08 from the command line, by the same functions.
-
-torch is imported inside the command alone, so that `--help` answers at once.
-"""
+"""`feelvos-lab figure`: the distance-map figures of notebook 08."""
 
 from __future__ import annotations
 
@@ -19,40 +16,41 @@ def figure(
         list[str] | None,
         typer.Argument(
             help="Videos, or folders of numbered frames; shapes-SEED and doubles-SEED are synthetic clips. "
-            "Without any: doubles-1000000500, the lessons' clip."
+            "Default: doubles-1000000500, the lessons' clip."
         ),
     ] = None,
     *,
     frame: Annotated[
         list[int],
         typer.Option(
-            help="The frame, from 1 on; again for more. A strip shows those named, or some evenly up to a single one."
+            help="The frame, 1 or later; may be repeated. A strip of one frame adds evenly spaced earlier ones."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the figures; must be new or empty.")],
     mask: Annotated[
-        list[str] | None, typer.Option(help="The first frame's mask, or a folder of masks: one a video, in order.")
+        list[str] | None,
+        typer.Option(help="The first frame's mask, or a folder of masks: one for each video, in order."),
     ] = None,
     layout: Annotated[str, typer.Option(help="sheet, strip or arrows.")] = "sheet",
     object_: Annotated[
         list[int] | None,
-        typer.Option("--object", help="An object's id, 0 the background; again for more. Default: all."),
+        typer.Option("--object", help="An object's id, 0: background; may be repeated. Default: all."),
     ] = None,
     width: Annotated[str, typer.Option(help="column (3.35 inches) or page (6.9 inches).")] = "page",
     point: Annotated[
-        list[str] | None, typer.Option(help="ROW,COLUMN of a pixel where an arrow begins; again for more.")
+        list[str] | None, typer.Option(help="ROW,COLUMN of a pixel where an arrow starts; may be repeated.")
     ] = None,
     checkpoint: Annotated[
-        Path | None, typer.Option(help="A model.safetensors; without it, the shipped one for film or synthetic clips.")
+        Path | None, typer.Option(help="A model.safetensors. Default: the shipped one for real or for synthetic clips.")
     ] = None,
     height: Annotated[
         int | None,
-        typer.Option(min=0, help="Frames are scaled down to it for the network; 0: never. Default: the model's."),
+        typer.Option(min=0, help="Downscale frames to this height for the network; 0: do not. Default: the model's."),
     ] = None,
 ) -> None:
-    """Draw distance maps of clips for a paper: each figure as PNG, PDF, and JSON that says how it was made.
+    """Draw distance maps for a paper: each figure as PNG and PDF, with a JSON file that records how it was made.
 
-    The same figures as in notebook 08: both call `feelvos_lab.figures.make_distance_maps.make_figures`.
+    Notebook 08 draws the same figures with `feelvos_lab.figures.make_distance_maps.make_figures`.
     """
     from feelvos_lab import lab
     from feelvos_lab.figures import make_distance_maps

@@ -1,4 +1,4 @@
-"""The student's desk: a copy of the notebooks that no `git pull` touches, and JupyterLab on it; a page without code."""
+"""Copy the notebooks to a work folder, open JupyterLab there, and serve a notebook as a page without code."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from feelvos_lab.errors import LabError, reporting
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 
-def copy_notebooks(source: Path, desk: Path) -> list[str]:
-    """Copy the notebooks that are new, or that changed in `source` and not on the desk; never overwrite work.
+def copy_notebooks(source: Path | str, folder: Path | str) -> list[str]:
+    """Copy notebooks that are new, or changed in `source` but not in `folder`; the user's changes are kept.
 
-    What was last copied is kept in `desk/.originals`, to tell a student's changes from the project's.
+    The last copy of each is also kept in `folder/.originals`, to distinguish the user's changes from the project's.
 
     Returns:
-        a sentence for each notebook that was kept though the project has a newer one.
+        A line for each notebook that was not updated because the user has changed it.
 
     Raises:
         LabError: no notebooks in `source`.
     """
-    books = sorted(source.glob("*.ipynb"))
+    folder = Path(folder)
+    books = sorted(Path(source).glob("*.ipynb"))
     if not books:
         raise LabError(f"{source} holds no notebooks: run this in a clone of the project, not in an installed package")
-    originals = desk / ".originals"
-    with reporting(f"cannot make the folder {desk}"):
+    originals = folder / ".originals"
+    with reporting(f"cannot make the folder {folder}"):
         originals.mkdir(parents=True, exist_ok=True)
     kept = []
     for book in books:
-        mine, original = desk / book.name, originals / book.name
+        mine, original = folder / book.name, originals / book.name
         if not mine.exists() or (original.exists() and mine.read_bytes() == original.read_bytes()):
             shutil.copyfile(book, mine)
             shutil.copyfile(book, original)
@@ -42,19 +43,19 @@ def copy_notebooks(source: Path, desk: Path) -> list[str]:
     return kept
 
 
-def open_lab(desk: Path) -> int:
-    """Run JupyterLab on the desk until it is closed; its exit status.
+def open_lab(folder: Path | str) -> int:
+    """Run JupyterLab in the folder until it is closed; returns its exit status.
 
-    Only this computer can reach it, whatever a configuration file says, and only with Jupyter's token.
+    It listens on 127.0.0.1 only, whatever a configuration file says, and asks for Jupyter's token.
     """
     as_root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-    return subprocess.call([sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", *as_root, str(desk)])
+    return subprocess.call([sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", *as_root, str(folder)])
 
 
 def open_page(notebook: Path, *, port: int, browser: bool) -> int:
-    """Serve a notebook as a page without code, by Voilà, until it is ended; its exit status.
+    """Serve a notebook as a page without code with Voilà until it is stopped; returns its exit status.
 
-    Only this computer can reach it, and only with the token in the address that is printed and opened.
+    It listens on 127.0.0.1 only and asks for the token in the address that it prints and opens.
 
     Raises:
         LabError: no such notebook, or no Voilà.

@@ -1,6 +1,6 @@
-"""The command line: `feelvos-lab COMMAND --help`. Wrong input ends in one sentence and exit code 2.
+"""The command line `feelvos-lab`: its commands, and how errors end it.
 
-torch is imported inside the commands alone, so that `--help` answers at once.
+Commands import torch and pandas in their bodies, so that `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ for command in (figure, train, segment, evaluate):
 
 @app.callback()
 def _options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of whatever stops the command.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """`--debug` is read by `main`, wherever it stands; here it is only explained."""
+    """`main` reads `--debug` at any position; it is declared here for --help."""
 
 
 @app.command("fetch-data")
 def fetch_data(
     data: Annotated[Literal["davis-2016", "davis-2017", "youtube-vos"], typer.Argument(help="The data set.")],
-    out: Annotated[Path, typer.Option(help="Folder for it, the later --data-root; must be new or empty.")],
+    out: Annotated[Path, typer.Option(help="Folder for it, later --data-root; must be new or empty.")],
     sha256: Annotated[
-        str | None, typer.Option(help="What the archive must have. Default: the published one, if there is one.")
+        str | None, typer.Option(help="Expected checksum of the archive. Default: the published one, if any.")
     ] = None,
 ) -> None:
     """Download a data set, verify and unpack it."""
@@ -53,9 +53,9 @@ def fetch_data(
 
     if data == "youtube-vos":
         raise LabError(
-            "YouTube-VOS is given to registered people alone: register at https://youtube-vos.org, download its train "
-            f"and valid archives there, and unpack them so that {out / 'train/meta.json'} and "
-            f"{out / 'valid/meta.json'} lie beside JPEGImages and Annotations; then pass --data-root {out}"
+            "YouTube-VOS needs a registration: register at https://youtube-vos.org, download its train and valid "
+            f"archives, and unpack them so that {out / 'train/meta.json'} and {out / 'valid/meta.json'} are next to "
+            f"JPEGImages and Annotations; then pass --data-root {out}"
         )
     fetch(ARCHIVES[data], out, sha256=sha256, progress=print)
     print(f"{data} is in {out}: pass --data-root {out}")
@@ -69,11 +69,11 @@ def import_tf(
     out: Annotated[Path, typer.Option(help="The safetensors file to write; must not exist.")],
     part: Annotated[
         Literal["auto", "all", "deeplab", "trunk"],
-        typer.Option(help="auto: all where the file is FEELVOS's, else DeepLab's layers or the backbone."),
+        typer.Option(help="auto: all of a FEELVOS checkpoint; of another, DeepLab's layers or the backbone."),
     ] = "auto",
-    output_stride: Annotated[int, typer.Option(help="8, as the authors test, or 16, as they train.")] = 8,
+    output_stride: Annotated[int, typer.Option(help="8 as in the authors' tests, or 16 as in their training.")] = 8,
 ) -> None:
-    """Turn an official TensorFlow checkpoint into a model of preset full; TensorFlow itself is not needed."""
+    """Convert an official TensorFlow checkpoint to a model of preset full; TensorFlow itself is not needed."""
     from feelvos_lab.tf_import.convert import import_checkpoint
 
     if out.exists():
@@ -84,36 +84,36 @@ def import_tf(
     print(f"part {imported.part}: {imported.taken} variables read; {slots} of the optimizer left out")
     if others:
         print(f"also left out: {', '.join(others)}")
-    print(f"the {'model' if imported.part == 'all' else 'start for a training'} is in {out}")
+    print(f"the {'model' if imported.part == 'all' else 'part to start a training from'} is in {out}")
 
 
 @app.command()
 def doctor(
     model: Annotated[
-        str | None, typer.Option(help="A preset: print its network's parameters by stage instead.")
+        str | None, typer.Option(help="Instead print the parameters of this preset's network by stage.")
     ] = None,
 ) -> None:
-    """Check the installation: one line a part, exit code 1 if something that is needed is missing."""
+    """Check the installation, one line a part; exit code 1 if a required part is missing."""
     if model is not None:
         from feelvos_lab.model.summary import parameter_table
 
         print(parameter_table(model))
-    elif not _examined():
+    elif not _check_installation():
         raise typer.Exit(1)
 
 
 @app.command()
 def start(
-    desk: Annotated[Path, typer.Option(help="Where your copies live.")] = Path("work"),
+    desk: Annotated[Path, typer.Option(help="Folder for your copies.")] = Path("work"),
     lab: Annotated[bool, typer.Option(help="Open JupyterLab.")] = True,
 ) -> None:
-    """Check the installation, copy the notebooks to work/ without overwriting yours, and open JupyterLab there."""
+    """Check the installation, copy the notebooks to work/ but keep those you changed, and open JupyterLab there."""
     from feelvos_lab.cli.jupyter import NOTEBOOKS, copy_notebooks, open_lab
 
-    if not _examined():
+    if not _check_installation():
         raise typer.Exit(1)
-    for sentence in copy_notebooks(NOTEBOOKS, desk):
-        print(sentence)
+    for kept in copy_notebooks(NOTEBOOKS, desk):
+        print(kept)
     print(f"your notebooks are in {desk}/; begin with 00_start_here.ipynb")
     if lab and (status := open_lab(desk)):
         raise typer.Exit(status)
@@ -121,11 +121,11 @@ def start(
 
 @app.command("app")
 def page(
-    notebook: Annotated[Path | None, typer.Option(help="The notebook to show. Default: the explorer's.")] = None,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="A free one.")] = 8866,
+    notebook: Annotated[Path | None, typer.Option(help="The notebook to serve. Default: explorer and painter.")] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="A free port.")] = 8866,
     browser: Annotated[bool, typer.Option(help="Open it in a browser.")] = True,
 ) -> None:
-    """Show the explorer and the painter as a page without code, on this computer alone."""
+    """Serve the explorer and the painter as a page without code, on this computer only."""
     from feelvos_lab.cli.jupyter import NOTEBOOKS, open_page
 
     if status := open_page(notebook or NOTEBOOKS / "app.ipynb", port=port, browser=browser):
@@ -134,11 +134,11 @@ def page(
 
 @app.command()
 def lint(notebooks: Annotated[list[Path], typer.Argument(help="Notebook files.")]) -> None:
-    """Say where notebooks break the rules of the house; exit code 1 if they do."""
+    """List violations of the rules for notebooks; exit code 1 if there are any."""
     from feelvos_lab.lessons.rules import lint as lint_notebook
 
     problems = [f"{path}: {problem}" for path in notebooks for problem in lint_notebook(path)]
-    print("\n".join(problems) or "nothing to mend")
+    print("\n".join(problems) or "no problems")
     if problems:
         raise typer.Exit(1)
 
@@ -156,9 +156,9 @@ def strip(notebooks: Annotated[list[Path], typer.Argument(help="Notebook files."
 @app.command()
 def cost(
     notebooks: Annotated[list[Path], typer.Argument(help="Lesson notebooks.")],
-    stated: Annotated[bool, typer.Option("--stated", help="What the headers say; nothing is run.")] = False,
+    stated: Annotated[bool, typer.Option("--stated", help="Only what the headers state; run nothing.")] = False,
 ) -> None:
-    """Print what lessons cost: minutes to study, code lines, seconds as stated and as measured."""
+    """Print the cost of lessons: minutes of study, lines of code, seconds stated and measured."""
     from feelvos_lab.lessons.cost import cost_lines
 
     for line in cost_lines(notebooks, only_stated=stated):
@@ -166,33 +166,33 @@ def cost(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; what stops it is one line on stderr (see `one_sentence`), with `--debug` a traceback."""
+    """Run the command line; an error is one line on stderr (see `report_errors`), with `--debug` a traceback."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, _exit_on_signal)
     with report_errors("feelvos-lab", debug=DEBUG in arguments):
         try:
             status = app([a for a in arguments if a != DEBUG], prog_name="feelvos-lab", standalone_mode=False)
         except Exception as error:
             if type(error).__name__ == "Abort":
                 raise KeyboardInterrupt from None
-            if not hasattr(error, "format_message"):  # what typer says of options, whichever click it brings
+            if not hasattr(error, "format_message"):  # only a usage error has it; typer may bring its own click
                 raise
-            told = error.format_message()
-            if not told:  # a group without a command has shown its help
+            message = error.format_message().replace("Value error, ", "").rstrip(".")
+            if not message:  # a group without a command has printed its help
                 raise SystemExit(REFUSED) from None
             command = error.ctx.command_path if getattr(error, "ctx", None) else "feelvos-lab"
-            raise LabError(f"{told.rstrip('.')}: see {command} --help") from error
-        if status == INTERRUPTED:  # typer took the KeyboardInterrupt
+            raise LabError(f"{message}: see {command} --help") from error
+        if status == INTERRUPTED:  # typer catches KeyboardInterrupt and returns this
             raise KeyboardInterrupt
         raise SystemExit(status or 0)
 
 
-def _leave(number: int, _frame: object) -> None:
-    """Being ended is an exception like another, so that unfinished folders are removed."""
+def _exit_on_signal(number: int, _frame: object) -> None:
+    """Turn a signal into an exception, so that unfinished folders are removed."""
     raise SystemExit(128 + number)
 
 
-def _examined() -> bool:
+def _check_installation() -> bool:
     from feelvos_lab.cli.doctor import examine
 
     findings = examine()

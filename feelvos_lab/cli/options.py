@@ -1,4 +1,4 @@
-"""What several commands of the command line share: options, and the model that a checkpoint holds."""
+"""Options that several commands share, and the model of --checkpoint."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 Out = Annotated[Path, typer.Option(help="Folder for the results; must be new or empty.")]
 
-DataRoot = Annotated[Path | None, typer.Option(help="Where the data set lies.")]
+DataRoot = Annotated[Path | None, typer.Option(help="Folder of the data set.")]
 
-Checkpoint = Annotated[Path | None, typer.Option(help="A model.safetensors; without it, the shipped one.")]
+Checkpoint = Annotated[Path | None, typer.Option(help="A model.safetensors. Default: the shipped one.")]
 
 
 def open_model(checkpoint: Path | None) -> tuple[Any, Config, str]:
-    """The model of a checkpoint, its configuration, and where it came from, for a person to read."""
+    """The model of a checkpoint (None: the shipped one), its configuration, and a line that describes it."""
     from feelvos_lab.model.checkpoint import device, load_checkpoint, read_card, shipped_path, shipped_presets
 
     if checkpoint is None:

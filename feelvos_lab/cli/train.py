@@ -1,7 +1,4 @@
-"""`feelvos-lab train`: a training from the command line.
-
-torch is imported inside the command alone, so that `--help` answers at once.
-"""
+"""`feelvos-lab train`: train a model."""
 
 from __future__ import annotations
 
@@ -13,48 +10,50 @@ from typing import Annotated, Any
 
 import typer
 
-from feelvos_lab.cli.options import DataRoot, Out
+from feelvos_lab.cli.options import DataRoot
 from feelvos_lab.errors import LabError
 
 
 def train(
-    out: Out,
+    out: Annotated[Path, typer.Option(help="Folder for the results: new, empty, or of an interrupted training.")],
     preset: Annotated[str, typer.Option(help="smoke, reduced, real or full.")] = "reduced",
     seed: Annotated[int, typer.Option(min=0)] = 0,
     data_root: DataRoot = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="A setting, as name=value; may be repeated.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="A setting as name=value; may be repeated.")] = None,
     initialise_from: Annotated[
-        Path | None, typer.Option(help="Start from this checkpoint or imported part, not from random weights.")
+        Path | None, typer.Option(help="Initialise the weights from this checkpoint or imported part.")
     ] = None,
     trunk_only: Annotated[
-        bool, typer.Option("--trunk-only", help="Of it, take the backbone alone, as the official training does.")
+        bool, typer.Option("--trunk-only", help="Take only the backbone from it, as the official training does.")
     ] = False,
-    save_every: Annotated[int, typer.Option(min=1, help="Steps between states to resume from.")] = 200,
+    save_every: Annotated[int, typer.Option(min=1, help="Steps between saved states to resume from.")] = 200,
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Write curves for TensorBoard to tensorboard/ in the folder.")
+        bool, typer.Option("--tensorboard", help="Write TensorBoard curves to tensorboard/ in the folder.")
     ] = False,
     deterministic: Annotated[
         bool,
-        typer.Option("--deterministic", help="One thread, and only algorithms that give the same bits each time."),
+        typer.Option("--deterministic", help="Bitwise reproducible: one thread, deterministic algorithms."),
     ] = False,
 ) -> None:
     """Train a model: writes model.safetensors, its card model.json, and history.csv.
 
-    An interrupted training goes on where it stopped when the same command is given again. Several processes share it
-    as `torchrun --nproc-per-node N -m feelvos_lab train`, with the same options.
+    The same command resumes an interrupted training. For several processes or GPUs:
+    `torchrun --nproc-per-node N -m feelvos_lab train`, with the same options.
     """
+    import pandas as pd
+
     from feelvos_lab.config import configure
     from feelvos_lab.deterministic import deterministic as repeating
-    from feelvos_lab.files.atomic import writable_folder
+    from feelvos_lab.files.atomic import writable_folder, write_text
     from feelvos_lab.model.checkpoint import device, save_checkpoint, write_card
     from feelvos_lab.training.distributed import process_group
     from feelvos_lab.training.loop import train as run_training
 
     with process_group() as share, repeating(deterministic):
         if trunk_only and initialise_from is None:
-            raise LabError("--trunk-only says what to take of --initialise-from, which is not given")
-        settings = settings_of(set_ or [])
-        config = configure(preset, **({"root": str(data_root)} if data_root else {}), **settings)
+            raise LabError("--trunk-only needs --initialise-from, which is not given")
+        root = [f"root={str(data_root)!r}"] if data_root else []
+        config = configure(preset, **settings_of([*root, *(set_ or [])]))
         writes = share.rank == 0
         with writable_folder(out, resuming=("state.safetensors", "tensorboard")) if writes else nullcontext():
             trained = run_training(
@@ -70,7 +69,8 @@ def train(
             )
             if not writes:
                 return
-            _write_history(out / "history.csv", trained.history)
+            history = pd.DataFrame(trained.history, columns=["step", "loss", "learning_rate", "seconds"])
+            write_text(out / "history.csv", history.to_csv(index=False, lineterminator="\n"))
             save_checkpoint(out / "model.safetensors", trained.model, config, seed=str(seed))
             command = ["feelvos-lab", "train"]
             if share.of > 1:
@@ -88,7 +88,7 @@ def train(
 
 
 def settings_of(pairs: list[str]) -> dict[str, Any]:
-    """`name=value` pairs; a value is a Python literal, true or false, or else text."""
+    """Settings from `name=value` pairs; a value is a Python literal, true, false, or else text."""
     settings = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
@@ -96,21 +96,8 @@ def settings_of(pairs: list[str]) -> dict[str, Any]:
             raise LabError(f"--set must be name=value, got {pair!r}")
         if name in settings:
             raise LabError(f"--set {name} is given twice")
-        settings[name] = {"true": True, "false": False}.get(text.lower()) if text.lower() in ("true", "false") else text
-        if isinstance(settings[name], str):
-            try:
-                settings[name] = ast.literal_eval(text)
-            except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):  # no literal, so it is text
-                settings[name] = text
+        try:
+            settings[name] = ast.literal_eval(text.title() if text.lower() in ("true", "false") else text)
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):  # not a literal: text
+            settings[name] = text
     return settings
-
-
-def _write_history(path: Path, history: list[dict[str, float]]) -> None:
-    import csv
-
-    from feelvos_lab.files.atomic import complete_file
-
-    with complete_file(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=["step", "loss", "learning_rate", "seconds"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(history)
