@@ -88,7 +88,8 @@ def begin(*, preset: str, seed: int) -> Config:
     _made_with.update(preset=preset, seed=seed)
     _let_figures_show()
     versions = f"python {platform.python_version()}, torch {torch.__version__}, timm {timm.__version__}"
-    print(f"feelvos_lab {feelvos_lab.__version__} ({versions}), {_machine()}")
+    gpu = f", {torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else ""
+    print(f"feelvos_lab {feelvos_lab.__version__} ({versions}), {torch.get_num_threads()} CPU threads{gpu}")
     print(f"preset {preset} (configuration {config.digest()}), seed {seed}")
     print(f"data: {_SOURCES[config.data.data]}{f' in {config.data.root}' if config.data.root else ''}")
     if deterministic.asked():
@@ -204,11 +205,6 @@ def _train_into(path: Path, config: Config, seed: int) -> Trained:
     if not path.exists():  # an existing file holds this model, and saved figures may quote its SHA-256
         save_checkpoint(path, trained.model, config, seed=str(seed))
     return trained
-
-
-def _machine() -> str:
-    gpu = f", {torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else ""
-    return f"{torch.get_num_threads()} CPU threads{gpu}"
 
 
 def _let_figures_show() -> None:

@@ -14,9 +14,8 @@ from typing import Any
 from feelvos_lab.errors import LabError, reporting
 from feelvos_lab.files.lock import locked
 
-DISK = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
-)  # errors of the disk, not of the program
+# errors of the disk, not of the program
+DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
 
 
 @contextmanager
