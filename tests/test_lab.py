@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from feelvos_lab.config import Config, configure
 from feelvos_lab.errors import LabError
 from feelvos_lab.figures import basic
 from feelvos_lab.files.atomic import read_json, write_text
+from feelvos_lab.files.lock import holder, locked
 from feelvos_lab.model import checkpoint
 from feelvos_lab.model.checkpoint import save_checkpoint, save_part
 from feelvos_lab.model.feelvos import Feelvos
@@ -142,6 +144,8 @@ def test_a_path_may_be_text_or_a_path(kind: type, own_folder: Path) -> None:
     assert lab.published(kind(results)).spec.name == "components"
     write_text(kind(own_folder / "notes.json"), "{}")
     assert read_json(kind(own_folder / "notes.json")) == {}
+    with locked(kind(own_folder / ".lock"), "testing"):
+        assert holder(kind(own_folder / ".lock"))["pid"] == os.getpid()
 
 
 def test_a_saved_figure_knows_how_it_was_made(own_folder: Path) -> None:
