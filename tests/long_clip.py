@@ -61,8 +61,7 @@ def main(frames: int, folder: Path, leak: bool) -> None:
     clip = Moving(frames, folder).clip()
     kept = []
     predictions = ((kept.append(p) if leak else None, p)[1] for p in propagate(model, clip))
-    names = [f"{t:05d}" for t in range(frames)]
-    assert write_segmentation(predictions, clip, folder, names=names, moving="gif", cues=True) == frames
+    assert write_segmentation(predictions, clip, folder, movie="gif", cues=True) == frames
     print(peak())
 
 

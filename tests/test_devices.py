@@ -24,7 +24,6 @@ from feelvos_lab import lab
 from feelvos_lab.config import configure
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.difficulty_sweep import Difficulty
-from feelvos_lab.data.readers import frame_names
 from feelvos_lab.data.synthetic import make_clip
 from feelvos_lab.errors import LabError
 from feelvos_lab.evaluation.scoring import evaluate
@@ -177,7 +176,7 @@ def test_what_is_made_of_answers(device: torch.device, clip: Clip, tmp_path: Pat
         model, folder = model.to(place), tmp_path / str(len(files))
         folder.mkdir()
         scores.append(evaluate(model, [clip]))
-        write_segmentation(propagate(model, clip), clip, folder, names=frame_names(clip), moving="gif", cues=True)
+        write_segmentation(propagate(model, clip), clip, folder, movie="gif", cues=True)
         files.append(sorted(path.relative_to(folder) for path in folder.rglob("*")))
         look = Probe(model, clip).look(3, object_id=1, cell=(4, 5))
         shown.append([tensor for tensor in look if isinstance(tensor, Tensor)])

@@ -1,7 +1,4 @@
-"""`feelvos-lab segment`: given masks, carried through a video.
-
-torch is imported inside the command alone, so that `--help` answers at once.
-"""
+"""`feelvos-lab segment`: propagate given masks through a video."""
 
 from __future__ import annotations
 
@@ -19,36 +16,32 @@ def segment(
         list[str],
         typer.Option(
             help="The first frame's mask, an indexed PNG. For objects that enter later: a folder of masks named like "
-            "the frames, or FRAME=FILE again and again."
+            "the frames, or several --mask FRAME=FILE."
         ),
     ],
     out: Out,
     checkpoint: Checkpoint = None,
     feedback: Annotated[
         Literal["soft", "hard"] | None,
-        typer.Option(help="What the next frame sees of the last prediction. Default: the model's."),
+        typer.Option(help="The previous mask as one-hot (hard) or probabilities (soft). Default: the model's."),
     ] = None,
     overlay: Annotated[
-        Literal["mp4", "gif", "none"], typer.Option(help="The film of the masks over the frames, 12 a second.")
+        Literal["mp4", "gif", "none"], typer.Option(help="Video of the masks over the frames, 12 frames/s.")
     ] = "mp4",
     height: Annotated[
         int | None,
-        typer.Option(min=0, help="Frames are scaled down to it for the network; 0: never. Default: the model's."),
+        typer.Option(min=0, help="Downscale frames to this height for the network; 0: do not. Default: the model's."),
     ] = None,
-    cues: Annotated[bool, typer.Option("--cues", help="Save the distance maps of every object too.")] = False,
+    cues: Annotated[bool, typer.Option("--cues", help="Also save the distance maps of each object.")] = False,
 ) -> None:
-    """Carry given masks through a video: writes one indexed PNG a frame, and a film.
+    """Propagate given masks through a video: one indexed PNG a frame, and an overlay video.
 
-    An object starts in the first mask that shows it; what later masks say of objects given before is not used.
+    An object starts in the first mask that contains it; later masks of the same object are ignored.
     """
-    from tqdm import tqdm
-
     from feelvos_lab.data.readers import frame_names, read_clip
     from feelvos_lab.data.video import require_writer
-    from feelvos_lab.files.atomic import complete_folder, refuse_occupied
-    from feelvos_lab.inference.output import write_segmentation
-    from feelvos_lab.inference.propagation import propagate
-    from feelvos_lab.model.fold_norms import fold_batch_norms
+    from feelvos_lab.files.atomic import refuse_occupied
+    from feelvos_lab.inference.output import segment as segment_clip
 
     refuse_occupied(out)
     require_writer(overlay)
@@ -58,8 +51,5 @@ def segment(
     print(f"{clip.name}: {len(clip)} frames, objects {', '.join(map(str, clip.object_ids))}; model: {source}")
     for t in sorted(set(clip.starts) - {0}):
         print(f"given in frame {frame_names(clip)[t]}: {', '.join(map(str, clip.given_in(t)))}")
-    with complete_folder(out) as folder:
-        predictions = propagate(fold_batch_norms(model), clip, feedback=feedback, height=scaled)
-        counted = tqdm(predictions, total=len(clip), unit="frame", disable=None)  # None: on a terminal only
-        write_segmentation(counted, clip, folder, names=frame_names(clip), moving=overlay, cues=cues)
+    segment_clip(clip, None, out, model=model, height=scaled, feedback=feedback, movie=overlay, cues=cues)
     print(f"{len(clip)} masks{'' if overlay == 'none' else f' and overlay.{overlay}'} are in {out}")

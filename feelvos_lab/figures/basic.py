@@ -90,9 +90,9 @@ def cue_sheet(
         >>> from feelvos_lab.figures.basic import cue_sheet
         >>> clip = make_clip(1, height=32, width=32, frames=3)
         >>> figure = cue_sheet(clip, propagate(load_model("reduced"), clip), object_id=1, frame=2)
-        >>> [axes.get_title() for axes in figure.axes[3:6]]  # the lower row; distances are 0 near … 1 far
+        >>> [axes.get_title(loc="left") for axes in figure.axes[3:6]]  # the lower row; distances: 0 near … 1 far
         ['A → C · Global map', 'B → C · Local map', 'Result for frame 2']
-        >>> figure.get_figwidth()  # inches: the text width of a page
+        >>> float(figure.get_figwidth())  # inches: the text width of a page
         6.9
     """
     k = clip.channel(object_id)

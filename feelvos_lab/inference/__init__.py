@@ -1,4 +1,4 @@
-"""Use a model: propagate first masks through a clip, look up distances and matches, write masks."""
+"""Use a model: propagate given masks through a clip, query distances and matches, write masks."""
 
 from feelvos_lab import lazy_names
 

@@ -1,4 +1,7 @@
-"""Run a network to chosen frames, and find which pixels of the first and previous frame each pixel is matched with."""
+"""Which pixels of the first and the previous frame a pixel is matched with.
+
+Symbols: h w the stride-4 grid, whose pixels are called cells.
+"""
 
 from __future__ import annotations
 
@@ -19,20 +22,20 @@ from feelvos_lab.model.matching import Match, nearest_global, nearest_local, nor
 
 
 class PixelMatches(NamedTuple):
-    """Where one cell of the frame found its nearest cell of an object; cells are (row, column) of the stride-4 grid."""
+    """The nearest neighbours of a cell among an object's pixels; cells are (row, column) of the stride-4 grid."""
 
     query: tuple[int, int]
-    first: tuple[int, int] | None  # in the first frame; None where the cue is off
+    first: tuple[int, int] | None  # in the first frame; None if the cue is off
     first_distance: float
-    previous: tuple[int, int] | None  # in the previous frame; None where the window holds none, or the cue is off
+    previous: tuple[int, int] | None  # in the previous frame; None if the window has none, or the cue is off
     previous_distance: float
 
 
-_REACH = 3  # cells round an object in which a pixel is a mixture of both
+_REACH = 3  # cells round an object in which features mix object and background
 
 
 def run_to_frames(model: Feelvos, clip: Clip, frames: Collection[int], *, height: int = 0) -> dict[int, Prediction]:
-    """Propagate up to the last of `frames`; keep the predictions of these and of the frame before each."""
+    """Propagate up to the last of `frames`; returns the predictions of these and of the frame before each."""
     run = islice(propagate(model, clip, height=height), max(frames) + 1)
     return {p.frame: p for p in run if p.frame in frames or p.frame + 1 in frames}
 
@@ -41,15 +44,15 @@ def run_to_frames(model: Feelvos, clip: Clip, frames: Collection[int], *, height
 def find_links(
     prediction: Prediction, object_id: int, clip: Clip, cells: Sequence[tuple[int, int]], *, model: Feelvos
 ) -> list[PixelMatches]:
-    """Where each of some cells of a frame has its nearest cell of an object, in the first and the previous frame.
+    """The nearest neighbours of some cells of a frame, in the first and in the previous frame.
 
-    The minimum of Eq. 2 and 4 is attained there; the distance is that of the map in this cell.
+    They attain the minima of Eq. 2 and 4; the distances are those of the maps in these cells.
 
     Args:
         cells: (row, column) on the stride-4 grid.
 
     Raises:
-        LabError: the network has matched with more than one first frame.
+        LabError: the frame was not matched with exactly one first frame.
     """
     if prediction.references is None or prediction.references[0].embeddings.dim() != 3:
         raise LabError(
@@ -66,41 +69,41 @@ def find_links(
     elif cues.local_map is not None:
         previous = nearest_global(now, *previous_frame[:2], num_objects=count)
 
-    def found(match: Match | None, cell: tuple[int, int]) -> tuple[tuple[int, int] | None, float]:
+    def nearest(match: Match | None, cell: tuple[int, int]) -> tuple[tuple[int, int] | None, float]:
         if match is None or (index := int(match.index[k, cell[0], cell[1]])) < 0:
             return None, 1.0
         return divmod(index, columns), float(normalise_distance(match.sq_distance[k, cell[0], cell[1]]))
 
-    return [PixelMatches(cell, *found(first, cell), *found(previous, cell)) for cell in cells]
+    return [PixelMatches(cell, *nearest(first, cell), *nearest(previous, cell)) for cell in cells]
 
 
 def choose_cells(prediction: Prediction, object_id: int, clip: Clip) -> list[tuple[int, int]]:
-    """Cells worth asking about: up to three well inside the predicted object, far apart, and its best look-alike.
+    """Up to three cells well inside the predicted object and far apart, and its best look-alike.
 
-    The look-alike is the cell outside the prediction that is nearest to the object in the first frame, where there is
-    a global map, else in the previous one.
+    The look-alike is the cell outside the prediction with the smallest distance to the object in the first frame, or
+    in the previous one if there is no global map.
     """
     cues = prediction.cues
     h, w = cues.embeddings.shape[-2:]
     inside = resize_labels(prediction.labels, (h, w)) == object_id  # (h, w)
-    core = ~_grown(~inside, 1)
+    core = ~_dilate(~inside, 1)
     candidates = (core if core.any() else inside).nonzero().float()  # (N, 2)
     chosen = []
     if len(candidates):
         chosen = [candidates[(candidates - candidates.mean(0)).square().sum(1).argmin()]]
         while len(chosen) < 3:
             apart = torch.stack([(candidates - c).square().sum(1) for c in chosen]).amin(0)
-            if apart.max() < max(2, 0.07 * w) ** 2:  # their numbers would overlap
+            if apart.max() < max(2, 0.07 * w) ** 2:  # their numbers would overlap in the figure
                 break
             chosen.append(candidates[apart.argmax()])
     maps = cues.global_map if cues.global_map is not None else cues.local_map
-    outside = ~_grown(inside, _REACH)
+    outside = ~_dilate(inside, _REACH)
     if maps is not None and outside.any():
         near = maps[clip.channel(object_id)].cpu().where(outside, torch.inf)
         chosen.append(torch.tensor(divmod(int(near.argmin()), w)))
     return [(int(y), int(x)) for y, x in chosen]
 
 
-def _grown(mask: Tensor, cells: int) -> Tensor:
-    """A mask (h, w) and all that lies at most so many rows and columns from it; beyond the border lies nothing."""
+def _dilate(mask: Tensor, cells: int) -> Tensor:
+    """Dilate a mask (h, w) by a square of 2 `cells` + 1; outside the frame it is empty."""
     return F.max_pool2d(mask.float()[None], 2 * cells + 1, stride=1, padding=cells)[0] > 0

@@ -1,48 +1,111 @@
-"""Folders of results that are complete or not there, and the masks of a clip written into one."""
+"""Write segmentation results: masks, overlay movies and distance maps. `segment` does all of it for one video."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
+from tqdm import tqdm
+
+from feelvos_lab.config import PRESETS
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.images import overlay, write_distance, write_mask
-from feelvos_lab.data.video import open_movie
+from feelvos_lab.data.readers import frame_names, read_clip
+from feelvos_lab.data.video import open_movie, require_writer
+from feelvos_lab.files.atomic import complete_folder, refuse_occupied
+from feelvos_lab.inference.propagation import Prediction, propagate
+from feelvos_lab.model.checkpoint import device, load_checkpoint, shipped_path
+from feelvos_lab.model.feelvos import Feelvos
+from feelvos_lab.model.fold_norms import fold_batch_norms
+
+Movie = Literal["mp4", "gif", "none"]
+
+
+def segment(
+    video: Clip | Path | str,
+    mask: Path | str | None,
+    out: Path | str,
+    *,
+    model: Feelvos | Path | str = "real",
+    height: int | None = None,
+    feedback: Literal["soft", "hard"] | None = None,
+    movie: Movie = "mp4",
+    cues: bool = False,
+) -> Path:
+    """Carry given masks through a video, and write one indexed PNG per frame and a movie of the masks over the frames.
+
+    On a terminal a progress bar is shown. Every mask is written before the next frame is read.
+
+    Args:
+        video: a video file, a folder of numbered frames, or a `Clip`, which brings its own masks.
+        mask: the first frame's mask, an indexed PNG, or a folder of masks named like the frames; None for a `Clip`.
+        out: the folder to write; must be new or empty.
+        model: a preset with a shipped checkpoint, the path of a checkpoint, or a model in evaluation mode.
+        height: taller frames are downscaled to it for the network; 0: never. None: as the checkpoint was tested.
+        feedback: see `propagate`.
+        movie: the kind of `overlay.mp4` or `overlay.gif`.
+        cues: write the distance maps too, see `write_cues`.
+
+    Returns:
+        `out`.
+
+    Raises:
+        LabError: a video, mask or checkpoint that cannot be read, an occupied folder, or mp4 without PyAV.
+
+    Example:
+        >>> from feelvos_lab import make_clip, segment
+        >>> clip = make_clip(1, height=32, width=32, frames=3)
+        >>> folder = segment(clip, None, "masks", model="reduced", movie="gif")
+        >>> sorted(path.name for path in folder.iterdir())
+        ['00000.png', '00001.png', '00002.png', 'overlay.gif']
+    """
+    refuse_occupied(out)
+    require_writer(movie)
+    clip = video if isinstance(video, Clip) else read_clip(Path(video), [str(mask)])
+    if not isinstance(model, Feelvos):
+        path = shipped_path(model) if model in PRESETS else Path(model)
+        model, config = load_checkpoint(path, device=device())
+        height = config.data.test_height if height is None else height
+    with complete_folder(out) as folder:
+        predictions = propagate(fold_batch_norms(model), clip, feedback=feedback, height=height or 0)
+        counted = tqdm(predictions, total=len(clip), unit="frame", disable=None)  # None: only on a terminal
+        write_segmentation(counted, clip, folder, movie=movie, cues=cues)
+    return Path(out)
 
 
 def write_segmentation(
-    predictions: Iterable[Any], clip: Clip, folder: Path, *, names: list[str], moving: str = "mp4", cues: bool = False
+    predictions: Iterable[Prediction], clip: Clip, folder: Path | str, *, movie: Movie = "mp4", cues: bool = False
 ) -> int:
-    """Write each frame's mask as an indexed PNG when it is predicted, and the overlay as a film; keep none of them.
+    """Write each frame's mask as soon as it is predicted, and the movie along with it; nothing is kept in memory.
+
+    The masks are named like the frames' files, or `00000.png`, … if the frames have none. Other arguments: see
+    `segment`.
 
     Args:
         predictions: what `propagate` yields.
         folder: must exist.
-        names: of the PNG files, without ending, one a frame.
-        moving: "mp4", "gif" or "none": the kind of `overlay.mp4` or `overlay.gif`.
-        cues: write the distance maps too, as `write_cues` does.
 
     Returns:
         the number of frames written.
     """
-    count = 0
-    with open_movie(folder / f"overlay.{moving}", kind=moving) as append:
+    folder, names, count = Path(folder), frame_names(clip), 0
+    with open_movie(folder / f"overlay.{movie}", kind=movie) as append:
         for prediction in predictions:
             write_mask(folder / f"{names[prediction.frame]}.png", prediction.labels)
             if cues:
                 write_cues(prediction, clip, folder / "cues", name=names[prediction.frame])
-            if moving != "none":
+            if movie != "none":
                 append(overlay(clip.frames[prediction.frame], prediction.labels))
             count += 1
     return count
 
 
-def write_cues(prediction: Any, clip: Clip, folder: Path, *, name: str) -> None:
-    """Write a frame's distance maps as `global/<id>/<name>.png` and `local/<id>/<name>.png`; 0 is the background.
+def write_cues(prediction: Prediction, clip: Clip, folder: Path | str, *, name: str) -> None:
+    """Write a frame's distance maps as `global/<id>/<name>.png` and `local/<id>/<name>.png`; id 0 is the background.
 
-    The maps have the size of the stride-4 grid. A frame whose mask was given has none, nor has a model a map of a
-    matching that it does without. An object that has not entered yet is far from everything.
+    The maps have the size of the stride-4 grid. A frame with a given mask has no maps, and a model only has the maps
+    that it matches by. The distance of an object that has not entered yet is 1.
     """
     if prediction.cues is None:
         return
@@ -50,4 +113,4 @@ def write_cues(prediction: Any, clip: Clip, folder: Path, *, name: str) -> None:
         if maps is None:
             continue
         for object_id, distance in zip((0, *clip.object_ids), maps, strict=True):
-            write_distance(folder / kind / str(object_id) / f"{name}.png", distance)
+            write_distance(Path(folder) / kind / str(object_id) / f"{name}.png", distance)

@@ -1,15 +1,16 @@
-"""What one pixel sees: its distances to the first and the previous frame, and the answer with some cues switched off.
+"""Query a network about single pixels: distances to the first and previous frame, and results with cues switched off.
 
-A cue of a trained network cannot be taken away: its head expects the channel. So it is replaced by a constant that
-says nothing, the same for every object: distance 1, as an object has that is nowhere, or probability 1/K. The objects
-then cannot be told apart by it. What a network would have learnt without it is another question, for an ablation.
+The head of a trained network expects all its channels, so a cue that is switched off is replaced by a constant, the
+same for every object: distance 1, as for an object without pixels, or probability 1/K. What a network learns without
+a cue is another question, for an ablation.
 
-Letters: K objects counting the background, D embedding, H W frame size, h w the stride-4 grid, whose pixels are cells.
+Symbols: K objects including background, D embedding, H W frame size, h w the stride-4 grid, whose pixels are cells.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -28,7 +29,7 @@ Cell = tuple[int, int]  # row and column of the stride-4 grid
 
 @dataclass(frozen=True)
 class Switches:
-    """Which cues the head sees in one frame, by the names of the configuration; "none" and False are the constants."""
+    """The cues that the head sees in one frame, named as in `ModelConfig`; "none" and False stand for the constants."""
 
     first_matching: Literal["global", "none"]
     previous_matching: Literal["local", "global", "none"]
@@ -37,11 +38,11 @@ class Switches:
 
     @classmethod
     def of(cls, config: ModelConfig) -> Switches:
-        """As the network was trained."""
+        """The cues the network was trained with."""
         return cls(config.first_matching, config.previous_matching, config.previous_mask, config.radius)
 
     def off(self, trained: Switches) -> tuple[str, ...]:
-        """The cues that the network was trained with and that are switched off here, in words."""
+        """Names of the cues that the network was trained with and that are switched off here."""
         names = {"first_matching": "first frame", "previous_matching": "previous frame", "previous_mask": "mask"}
         return tuple(
             words
@@ -51,7 +52,7 @@ class Switches:
 
 
 class NearestCell(NamedTuple):
-    """The nearest cell, and how near it is."""
+    """The nearest cell and its distance."""
 
     row: int
     column: int
@@ -59,7 +60,7 @@ class NearestCell(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What the head makes of some cues."""
+    """A frame segmented from some cues."""
 
     labels: Tensor  # (H, W) int64, the clip's object ids
     probabilities: Tensor  # (K, H, W) in [0, 1]
@@ -67,18 +68,18 @@ class Answer(NamedTuple):
 
 
 class PixelView(NamedTuple):
-    """One cell of one frame, and one object: all that a picture of them shows."""
+    """Everything about one cell of one frame and one object that the explorer shows."""
 
     frame: int
     object_id: int
     cell: Cell
     first_distance: Tensor  # (h, w) in [0, 1], from the cell to every cell of frame 0
     previous_distance: Tensor  # (h, w) in [0, 1], to every cell of the frame before
-    first_object: Tensor  # (h, w) bool: where frame 0 shows the object
-    previous_object: Tensor  # (h, w) bool: where the frame before was predicted to show it
-    first_match: NearestCell | None  # None where the cue is off, or where there is nothing to match
+    first_object: Tensor  # (h, w) bool: the object's mask in frame 0
+    previous_object: Tensor  # (h, w) bool: its predicted mask in the frame before
+    first_match: NearestCell | None  # None if the cue is off, or there is nothing to match
     previous_match: NearestCell | None
-    window: int | None  # radius of the window that the previous match is looked for in; None: anywhere, or nowhere
+    window: int | None  # radius of the window of the previous match; None if that cue has no window or is off
     previous_labels: Tensor  # (H, W) int64, predicted with all cues (frame 0: given)
     labels: Tensor  # (H, W) int64, of this frame, from the cues that are on
     probability: float  # of the object, at the cell
@@ -87,19 +88,63 @@ class PixelView(NamedTuple):
     off: tuple[str, ...]  # the cues that are switched off
 
 
-class Probe:
-    """A clip in a network's hands, for questions about single pixels.
+class DistanceMaps(NamedTuple):
+    """The distance maps of one frame; channels as in `Clip.channel`. A map that the model does without is None."""
 
-    Frames are computed when first asked for, with all those before them, and kept: an encoding of C + D numbers a
-    cell each. A look at a frame that is kept costs one map at most, and the head.
+    global_map: Tensor | None  # (K, h, w) float, 0 near … 1 far: to the first frame
+    local_map: Tensor | None  # (K, h, w), to the previous frame
+
+
+def distance_maps(clip: Clip, model: Feelvos, frame: int, *, height: int = 0) -> DistanceMaps:
+    """Propagate the clip's masks up to a frame, and return its distance maps on the CPU.
+
+    Args:
+        model: in evaluation mode.
+        frame: after the first frame whose mask is given.
+        height: see `propagate`.
+
+    Raises:
+        LabError: a frame that the clip lacks, or that has no maps because its mask is given.
+
+    Example:
+        >>> from feelvos_lab import distance_maps, load_model, make_clip
+        >>> clip = make_clip(1, height=32, width=48, frames=3)
+        >>> maps = distance_maps(clip, load_model("reduced"), 2)
+        >>> near = maps.global_map[clip.channel(1)]  # of object 1: one value for each cell of the stride-4 grid
+        >>> tuple(near.shape), bool(near.min() >= 0), bool(near.max() <= 1)
+        ((8, 12), True, True)
+    """
+    first = clip.start_of(0) + 1
+    if not first <= frame < len(clip):
+        raise LabError(
+            f"a frame with distance maps must be {first} to {len(clip) - 1} in clip {clip.name!r}, got {frame}"
+        )
+    cues = next(islice(propagate(model, clip, height=height), frame, None)).cues
+    return DistanceMaps(*(None if m is None else m.cpu() for m in (cues.global_map, cues.local_map)))
+
+
+class Probe:
+    """Answers queries about single pixels of a clip.
+
+    Frames are computed on first use, with all those before them, and their C + D numbers a cell are kept. A query
+    about a kept frame costs at most one distance map and the head.
 
     Args:
         model: in evaluation mode, with a head.
-        clip: whose objects are all given in frame 0.
-        height: as for `propagate`: frames higher than this are scaled down to it for the network.
+        clip: all its objects are given in frame 0.
+        height: see `propagate`.
 
     Raises:
         LabError: a network without a head (`method: pml`), or a clip whose objects enter later.
+
+    Example:
+        >>> from feelvos_lab import load_model, make_clip
+        >>> from feelvos_lab.inference import Probe
+        >>> probe = Probe(load_model("reduced"), make_clip(1, height=32, width=48, frames=3))
+        >>> view = probe.look(2, object_id=1, cell=(4, 6))
+        >>> match = view.first_match  # the cell of object 1 in frame 0 with the smallest distance to cell (4, 6)
+        >>> match.distance == float(view.first_distance[view.first_object].min())
+        True
     """
 
     def __init__(self, model: Feelvos, clip: Clip, *, height: int = 0) -> None:
@@ -111,7 +156,7 @@ class Probe:
         self.trained = Switches.of(model.config)
         self._run = propagate(model, clip, height=height)
         self._kept: list[Prediction] = []  # without probabilities
-        self._maps: dict[Any, Tensor] = {}  # maps with other switches, of the frame looked at last
+        self._maps: dict[Any, Tensor] = {}  # maps with other switches, of the last queried frame
         self._maps_of = 0
 
     @property
@@ -125,11 +170,11 @@ class Probe:
         return tuple(self._frame(1).cues.features.shape[-2:])
 
     def cell_at(self, row: float, column: float) -> Cell:
-        """The cell that lies nearest to a pixel of the frame; outside the frame, the nearest at its border."""
+        """The cell nearest to a pixel of the frame; pixels outside are clamped to its border."""
         return cell_at((row, column), self.size, self.grid)
 
     def centre_of(self, frame: int, object_id: int) -> Cell:
-        """A cell of the object in the middle of where it was predicted; of the whole frame where it was not."""
+        """The cell of the predicted object nearest to its centroid; the frame's middle if it was not predicted."""
         where = (self._frame(frame).labels == object_id).nonzero()  # (N, 2)
         if not len(where):
             return self.grid[0] // 2, self.grid[1] // 2
@@ -137,30 +182,25 @@ class Probe:
         return self.cell_at(*where[inner].tolist())
 
     def distances(self, frame: int, cell: Cell) -> tuple[Tensor, Tensor]:
-        """Eq. 1 from one cell to every cell of frame 0 and of the frame before: (h, w) in [0, 1] each.
-
-        Raises:
-            LabError: a frame that is not predicted, or a cell outside the grid.
-        """
+        """Eq. 1 from one cell to every cell of frame 0 and of the frame before: (h, w) in [0, 1] each."""
         cues, (first, previous) = self._frame(frame).cues, self._references(frame)
         if not (0 <= cell[0] < self.grid[0] and 0 <= cell[1] < self.grid[1]):
             raise LabError(f"a cell must lie on the grid of {self.grid[0]}×{self.grid[1]}, got {cell}")
         own = cues.embeddings[:, cell[0], cell[1]][None]  # (1, D)
         with torch.inference_mode():
-            found = [
-                normalise_distance(pairwise_sq_dist(own, other.embeddings.flatten(1).t())).view(self.grid)
+            to_first, to_previous = (
+                normalise_distance(pairwise_sq_dist(own, other.embeddings.flatten(1).t())).view(self.grid).cpu()
                 for other in (first, previous)
-            ]
-        return found[0].cpu(), found[1].cpu()
+            )
+        return to_first, to_previous
 
     def answer(self, frame: int, switches: Switches | None = None) -> Answer:
-        """The frame segmented anew from the cues that are on; the frames before it are as predicted with all.
+        """Segment the frame again from the cues that are on; earlier frames stay as predicted with all cues.
 
-        None takes the switches of the training, and gives what `propagate` gives.
+        With `switches` None, the result is that of `propagate`.
 
         Raises:
-            LabError: a frame that is not predicted, a cue switched on that the network was trained without, or a
-                negative radius.
+            LabError: a frame that is not predicted, or a cue switched on that the network was trained without.
         """
         cues = self._cues(frame, switches or self.trained)
         with torch.inference_mode():
@@ -168,10 +208,10 @@ class Probe:
         return Answer(torch.tensor([0, *self.clip.object_ids])[labels.cpu()], probabilities.cpu(), cues)
 
     def look(self, frame: int, *, object_id: int, cell: Cell, switches: Switches | None = None) -> PixelView:
-        """Everything about one cell and one object, 0 for the background.
+        """Everything about one cell and one object; 0 is the background.
 
         Raises:
-            LabError: as `distances` and `answer`, or an object that the clip lacks.
+            LabError: a frame, cell or object that does not exist, or switches that `answer` rejects.
         """
         switches = switches or self.trained
         k = self.clip.channel(object_id)
@@ -186,7 +226,7 @@ class Probe:
             previous_match = nearest(previous_distance, previous_object & window_round(cell, window, self.grid))
         elif switches.previous_matching == "global":
             previous_match = nearest(previous_distance, previous_object)
-        y, x = cell_at(cell, self.grid, self.size)  # the other way round: the pixel nearest to the cell
+        y, x = cell_at(cell, self.grid, self.size)  # grid and frame swapped: the pixel nearest to the cell
         return PixelView(
             frame=frame,
             object_id=object_id,
@@ -214,7 +254,7 @@ class Probe:
         return self._kept[frame]
 
     def _references(self, frame: int) -> tuple[Labelled, Labelled]:
-        """What the frame was matched with: frame 0, and the one before."""
+        """The labelled pixels of frame 0 and of the frame before."""
         if frame == 0:
             raise LabError("frame 0 is given, not predicted: nothing is matched there, a frame from 1 was expected")
         return self._frame(frame).references
@@ -238,7 +278,7 @@ class Probe:
         return cues
 
     def _previous_map(self, frame: int, cues: Cues, previous: Labelled, switches: Switches) -> Tensor:
-        """The distance map to the previous frame, kept as long as the same frame is looked at."""
+        """The distance map to the previous frame; cached until another frame is queried."""
         local = switches.previous_matching == "local"
         if switches.previous_matching == self.trained.previous_matching and (
             not local or switches.radius == self.trained.radius
@@ -267,7 +307,7 @@ def window_round(cell: Cell, radius: int, grid: tuple[int, int]) -> Tensor:
 
 
 def nearest(distance: Tensor, allowed: Tensor) -> NearestCell | None:
-    """The cell of the smallest distance (h, w) among those allowed (h, w) bool; None where none is."""
+    """The cell with the smallest distance (h, w) among those allowed (h, w) bool; None if none is."""
     if not allowed.any():
         return None
     index = int(distance.where(allowed, torch.inf).argmin())

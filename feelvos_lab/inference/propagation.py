@@ -1,4 +1,8 @@
-"""Inference: one frame at a time, in constant memory, without fine-tuning (paper §3.6)."""
+"""Inference: one frame at a time, in constant memory, without fine-tuning (paper §3.6).
+
+Symbols: K objects including background, K' of them given so far, C features, D embedding, H W frame size, h w the
+stride-4 grid, N pixels.
+"""
 
 from __future__ import annotations
 
@@ -18,46 +22,68 @@ from feelvos_lab.model.pml import Confident, confident_pixels, joined
 
 
 class Prediction(NamedTuple):
-    """What the model says of one frame."""
+    """The segmentation of one frame, and what it was computed from.
+
+    `references` are the pixels of the first and of the previous frame that the frame was matched with. They share
+    their embeddings with the cues of earlier frames, so a list of predictions holds hardly more because of them.
+
+    Example:
+        >>> from feelvos_lab import load_model, make_clip, propagate
+        >>> clip = make_clip(1, height=32, width=48, frames=3, objects=1)
+        >>> given, *predicted = propagate(load_model("reduced"), clip)
+        >>> given.cues is None, tuple(predicted[1].cues.global_map.shape)  # object, row, column of the stride-4 grid
+        (True, (2, 8, 12))
+        >>> predicted[1].references[1].embeddings is predicted[0].cues.embeddings  # matched with the frame before
+        True
+    """
 
     frame: int
     labels: Tensor  # (H, W) int64, the clip's object ids
-    probabilities: Tensor  # (K, H, W) in [0, 1], sums to 1 over K; channel 0 is the background, then the ids in order
+    probabilities: Tensor  # (K, H, W) in [0, 1], sums to 1 over K; channels as in `Clip.channel`
     cues: Cues | None  # None up to the first frame whose mask is given
-    references: tuple[Labelled, Labelled] | None = None  # pixels of the first and the previous frame; None as `cues`
+    references: tuple[Labelled, Labelled] | None = None  # first, previous; objects in the order in which they enter
 
 
 @torch.inference_mode()
 def propagate(
     model: Feelvos, clip: Clip, *, feedback: Literal["soft", "hard"] | None = None, height: int = 0
 ) -> Iterator[Prediction]:
-    """Carry the given masks through the clip, yielding a `Prediction` a frame, the first included.
+    """Carry the given masks through the clip; yields a `Prediction` for each frame, including the first.
 
-    Of the past only the previous frame is kept, and the frames whose masks give objects, so memory does not grow with
-    the length of the clip. With `adapt_margin`, confident pixels join the first ones, as many as one frame has.
+    Only the previous frame and the frames whose masks give objects are kept, so memory does not grow with the length
+    of the clip. With `adapt_margin`, confident pixels are added to the first frame's, at most one frame's worth.
 
     An object takes part from the frame that gives it (`Clip.starts`), and its global map is the distance to that
-    frame. Of a later mask only the objects count that it gives: wherever it shows anything else, what was predicted
-    stays. The background is matched with the first reference frame, and with those pixels of the later ones that
-    neither the mask nor the prediction calls an object. Before an object is given, its probability is 0 and its
-    distances are 1; before any is, everything is background and nothing is computed.
+    frame. A later mask only counts for the objects that it gives; elsewhere the prediction stays. The background is
+    matched with the first reference frame, and with those pixels of later ones that neither the mask nor the
+    prediction assigns to an object. Before an object is given, its probability is 0 and its distances are 1; before
+    any object is given, everything is background and nothing is computed.
 
     Args:
-        model: in evaluation mode; `folded` makes a copy that answers the same, sooner.
-        feedback: what the next frame sees as previous prediction: "soft" probabilities on the stride-4 grid (the
-            paper), or "hard" one-hot labels decided at full size (the official code). None: the model's own setting.
-        height: frames higher than this are scaled down to it for the network, such as to the size it was trained
-            at; predictions have the clip's own size all the same. 0 scales nothing.
+        model: in evaluation mode; `fold_batch_norms` makes a faster equivalent copy.
+        feedback: the previous mask seen by the next frame: "soft" probabilities on the stride-4 grid (the paper), or
+            "hard" one-hot labels decided at full size (the official code). None: the model's own setting.
+        height: taller frames are downscaled to it for the network, such as to the size of its training; predictions
+            keep the clip's size. 0: never.
 
     Raises:
         LabError: `feedback` is unknown, or a frame has another size than the first.
+
+    Example:
+        >>> from feelvos_lab import load_model, make_clip, propagate
+        >>> clip = make_clip(1, height=32, width=48, frames=3, objects=2)
+        >>> for prediction in propagate(load_model("reduced"), clip):
+        ...     print(prediction.frame, tuple(prediction.labels.shape), tuple(prediction.probabilities.shape))
+        0 (32, 48) (3, 32, 48)
+        1 (32, 48) (3, 32, 48)
+        2 (32, 48) (3, 32, 48)
     """
     feedback = model.config.feedback if feedback is None else feedback
     if feedback not in ("soft", "hard"):
         raise LabError(f"feedback must be 'soft' or 'hard', got {feedback!r}")
     device = next(model.parameters()).device
     entering = sorted(clip.object_ids, key=clip.start_of)  # channels 1, 2, … of the network, in this order
-    channels = torch.tensor([0, *(1 + entering.index(i) for i in clip.object_ids)])  # (K,) where each id's channel is
+    channels = torch.tensor([0, *(1 + entering.index(i) for i in clip.object_ids)])  # (K,) the channel of each id
     ids = torch.tensor([0, *entering])  # (K,)
     first: Labelled | None = None
     sure: Confident | None = None
@@ -76,7 +102,7 @@ def propagate(
             continue
         encoded = model.encode(_network_input(frame, height)[None].to(device))
         features, embeddings = encoded.features[0], encoded.embeddings[0]  # (C, h, w), (D, h, w)
-        known = 1 + sum(clip.start_of(i) <= t for i in entering)  # channels in use from here on
+        known = 1 + sum(clip.start_of(i) <= t for i in entering)  # K' from here on
         if first is None:
             mask = clip.masks[t]
             given = _channel_of(mask, ids[:known])  # (H, W)
@@ -85,15 +111,15 @@ def propagate(
             continue
         references = joined(first, sure), previous
         cues = model.cues(features, embeddings, *references)
-        if model.config.adapt_margin > 0 and not new:  # a mask that is given knows better
+        if model.config.adapt_margin > 0 and not new:  # a given mask is better than confident predictions
             sure = confident_pixels(cues, sure, margin=model.config.adapt_margin)
-        logits = model.segment([cues])[0]  # (K', h, w), of the objects that are there
+        logits = model.segment([cues])[0]  # (K', h, w)
         labels, probabilities = decide(logits, size)  # (H, W), (K', H, W)
         soft = combine_objects(logits)  # (K', h, w)
         if new:
             mask = clip.masks[t]
             given = _channel_of(mask, ids[:known])  # (H, W)
-            given = torch.where(given >= known - len(new), given, 0).to(device)  # those alone that this mask gives
+            given = torch.where(given >= known - len(new), given, 0).to(device)  # only objects that this mask gives
             background = (labels == 0) & (mask == 0).to(device)
             labels = torch.where(given > 0, given, labels)
             probabilities = _insert(probabilities, given, known)  # (K, H, W)
@@ -115,7 +141,7 @@ def decide(logits: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
 
 
 def _channel_of(mask: Tensor, ids: Tensor) -> Tensor:
-    """A mask's ids (H, W) → their places in `ids`, or -1: an id that is not there takes part in nothing."""
+    """A mask's ids (H, W) → their indices in `ids`; -1, which every later step ignores, for an id not in there."""
     ordered, place = ids.sort()
     found = torch.bucketize(mask, ordered).clamp(max=len(ids) - 1)  # (H, W)
     return torch.where(ordered[found] == mask, place[found], -1)
@@ -127,14 +153,14 @@ def _one_hot(labels: Tensor, objects: int) -> Tensor:
 
 
 def _insert(probabilities: Tensor, given: Tensor, objects: int) -> Tensor:
-    """Probabilities (K', H, W) with new objects behind them, sure where they are given (H, W): (K, H, W)."""
+    """Probabilities (K', H, W) with channels for new objects appended, one-hot where those are given (H, W)."""
     missing = probabilities.new_zeros(objects - len(probabilities), *probabilities.shape[1:])
     sure = (given == torch.arange(objects, device=given.device)[:, None, None]).to(probabilities.dtype)  # (K, H, W)
     return torch.where(given > 0, sure, torch.cat([probabilities, missing]))
 
 
 def _pooled(first: Labelled, embeddings: Tensor, labels: Tensor) -> Labelled:
-    """The reference pixels so far, and those of one more frame that have a label (H, W) from 0."""
+    """The reference pixels so far, and those of one more frame whose label (H, W) is 0 or higher."""
     small = resize_labels(labels, tuple(embeddings.shape[-2:])).flatten()  # (N,)
     kept = small >= 0
     pixels = torch.cat([first.embeddings.flatten(1), embeddings.flatten(1)[:, kept]], dim=1)  # (D, N)
@@ -142,7 +168,7 @@ def _pooled(first: Labelled, embeddings: Tensor, labels: Tensor) -> Labelled:
 
 
 def _spread(values: Tensor, channels: Tensor, absent: float) -> Tensor:
-    """Channels in the order in which objects entered (K', …) → in the order of their ids (K, …)."""
+    """Channels (K', …) in the order in which objects enter → (K, …) in the order of their ids, filled by `absent`."""
     if torch.equal(channels, torch.arange(len(values))):
         return values
     missing = values.new_full((len(channels) - len(values), *values.shape[1:]), absent)
@@ -150,14 +176,14 @@ def _spread(values: Tensor, channels: Tensor, absent: float) -> Tensor:
 
 
 def _all_objects(cues: Cues, channels: Tensor) -> Cues:
-    """The cues of all the clip's objects, in the order of their ids: far and improbable before they are given."""
+    """The cues of all objects in the order of their ids; distance 1 and probability 0 before they are given."""
     absent = {"global_map": 1.0, "local_map": 1.0, "previous_mask": 0.0, "sq_distance": torch.inf}
     maps = {name: getattr(cues, name) for name in absent}
     return cues._replace(**{n: _spread(m, channels, absent[n]) for n, m in maps.items() if m is not None})
 
 
 def _network_input(frame: Tensor, height: int) -> Tensor:
-    """A frame (3, H, W) uint8 → float in [0, 1], scaled down where it is higher than `height`."""
+    """A frame (3, H, W) uint8 → float in [0, 1], downscaled if it is taller than `height`."""
     if 0 < height < frame.shape[1]:
         frame = v2.functional.resize(frame, [height, round(frame.shape[2] * height / frame.shape[1])], antialias=True)
     return frame.float() / 255

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from feelvos_lab.data.clip import Clip, FrameSource, check_clip
 from feelvos_lab.data.images import MAX_OBJECTS, read_mask
-from feelvos_lab.data.readers import frame_names, read_frames
+from feelvos_lab.data.readers import read_frames
 from feelvos_lab.data.video import require_writer
 from feelvos_lab.errors import LabError
 from feelvos_lab.figures.painter import FrameSheet, swatch
@@ -162,7 +162,7 @@ class Painter(VBox):
         require_writer(film)
         done = (Prediction(t, labels, labels, None) for t, labels in enumerate(self.labels))
         with complete_folder(folder) as unfinished:
-            write_segmentation(done, self.clip, unfinished, names=frame_names(self.clip), moving=film)
+            write_segmentation(done, self.clip, unfinished, movie=film)
 
     def _make_controls(self, video: Clip | Path | str, mask: Tensor | Path | str | None, out: str) -> None:
         wide, narrow = Layout(width="310px"), Layout(width="190px")
