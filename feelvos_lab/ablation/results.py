@@ -48,12 +48,12 @@ class Results:
     def differences(self) -> dict[str, Difference]:
         """Each variant minus the baseline, where the two have a seed in common."""
         others = [name for name in self.variants if name != self.spec.baseline]
-        return {name: found for name in others if (found := self._measured(Claim(name, self.spec.baseline)))}
+        return {name: found for name in others if (found := self._compare(Claim(name, self.spec.baseline)))}
 
     @cached_property
     def claims(self) -> list[tuple[Claim, Difference | None]]:
         """Each claim with better − worse; None without a seed in common."""
-        return [(claim, self._measured(claim)) for claim in self.spec.claims]
+        return [(claim, self._compare(claim)) for claim in self.spec.claims]
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -71,10 +71,10 @@ class Results:
 
     def lacking(self, variant: str) -> str:
         """The variant's runs that are not ok, such as `1 failed, 2 missing`."""
-        counts = self.table.loc[variant, list(get_args(State)[1:])]
+        counts = self.table.loc[variant, [state for state in get_args(State) if state != "ok"]]
         return ", ".join(f"{count} {state}" for state, count in counts.items() if count)
 
-    def _measured(self, claim: Claim) -> Difference | None:
+    def _compare(self, claim: Claim) -> Difference | None:
         a, b = (claim.clips(self.of(name)) for name in (claim.better, claim.worse))
         return difference(a, b, self.spec.metric) if set(a["seed"]) & set(b["seed"]) else None
 

@@ -55,7 +55,7 @@ def table_cells(results: Results) -> list[list[str]]:
     columns |= {"n": shown["n"], f"{metric} − {spec.baseline}": shown["difference"] + shown["difference_interval"]}
     columns |= {"min": shown["minutes"]}
     if spec.paper_table is not None:
-        labels = [variant.paper_row.label if variant.paper_row else DASH for variant in spec.variants]
+        labels = [row.label if (row := spec.variant(name).paper_row) else DASH for name in shown.index]
         columns |= {f"paper {metric}": shown["paper"], f"paper − {spec.baseline}": shown["gap"], "paper's row": labels}
     return [list(columns), *map(list, zip(*columns.values(), strict=True))]
 
