@@ -188,7 +188,7 @@ def test_a_claim_is_about_the_clips_it_names() -> None:
         ("factor: speed, level: 0", r":14: the level of 'speed' must lie in 1 … 3, got 0"),
         ("factor: base, level: 1", r":14: the level of 'base' cannot be given: the base has none, got 1"),
         ("level: 1", r":14: a claim's level needs a factor"),
-        ("factor: speed, level: high", r":14: claims.0.level should be a valid integer, got 'high'"),
+        ("factor: speed, level: high", r":14: claims.0.level must be a valid integer, got 'high'"),
         ("factor: speed, levle: 1", r":14: unknown key .* \(did you mean 'level'\?\)"),
     ],
 )
