@@ -39,6 +39,7 @@ SCORE = "evaluate --data davis-2017 --data-root TMP/davis --predictions TMP/mask
 TRAIN = "train --preset smoke --out TMP/out"
 TRAIN_ON = TRAIN + " --set data=youtube-vos --data-root TMP/youtube"
 ANNOTATION, LISTING = "davis/Annotations/480p/goat/00002.png", "davis/ImageSets/2017/val.txt"
+CARD = '{"command": "", "digest": "", "preset": "", "seed": 0, "sha256": "00"}'
 OLD_FORMAT = "feelvos_lab checkpoint 1"
 
 
@@ -58,8 +59,8 @@ CASES: list[Case] = [
      "mask TMP/mask.png holds 254 ids, expected at most 32: an interpolated mask (masks must be scaled by "
      "nearest neighbour)?"),
     ("grey mask with ids and white", SEGMENT, image("mask.png", np.tile(np.uint8([0, 3, 255]), (HEIGHT, WIDTH // 3))),
-     "mask TMP/mask.png is grey and holds 255 (white) beside the ids 3, expected ids 1 to 254, or black and "
-     "white alone: an interpolated mask?"),
+     "mask TMP/mask.png is grey and holds 255 (white) next to the ids 3, expected ids 1 to 254, or black "
+     "and white only: an interpolated mask?"),
     ("16-bit mask", SEGMENT, image("mask.png", np.zeros((HEIGHT, WIDTH), np.uint16)),
      "mask TMP/mask.png must be an indexed or an 8-bit grey image whose pixels are object ids, got one of "
      "mode I;16"),
@@ -181,10 +182,10 @@ CASES: list[Case] = [
     ("checkpoint whose configuration was edited", WITH_MODEL, model(preset="reduced"),
      "TMP/model.safetensors is damaged: its content must have sha256 …"),
     ("checkpoint of the first format without its card", WITH_MODEL, model(format="feelvos_lab checkpoint 1"),
-     "TMP/model.safetensors has no checksum inside, so its card model.json must have it"),
+     "TMP/model.safetensors cannot be verified by its card: there is no TMP/model.json"),
     ("checkpoint with another's card", WITH_MODEL,
-     both(model(format="feelvos_lab checkpoint 1"), text("model.json", '{"sha256": "00"}')),
-     "TMP/model.safetensors is damaged: its card says sha256 00…, it has …"),
+     both(model(format="feelvos_lab checkpoint 1"), text("model.json", CARD)),
+     "TMP/model.safetensors cannot be verified by its card: TMP/model.safetensors must have sha256 00…, has …"),
     ("checkpoint that is not finite", WITH_MODEL, spoilt_model("head.logit.bias", float("nan")),
      "TMP/model.safetensors: tensor head.logit.bias must be finite, is not"),
     ("start that is not there", TRAIN + " --initialise-from TMP/model.safetensors", None,

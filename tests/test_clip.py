@@ -126,7 +126,7 @@ def test_a_softened_black_and_white_mask_is_refused(tmp_path: Path) -> None:
     soft = Image.fromarray(labels(255).numpy().astype(np.uint8)).resize((20, 15), Image.Resampling.BILINEAR)
     soft.save(tmp_path / "mask.png")
     assert re.search(
-        r"mask\.png is grey and holds 255 \(white\) beside the ids [\d, …]+, expected ids 1 to 254, or black and white",
+        r"mask\.png is grey and holds 255 \(white\) next to the ids [\d, …]+, expected ids 1 to 254, or black and white",
         told(read_mask, tmp_path / "mask.png"),
     )
 
@@ -469,7 +469,7 @@ def test_a_damaged_or_missing_video_is_told(video_path: Path, mask_path: Path) -
 def test_without_pyav_the_extra_is_named(mask_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     assert told(read_video, tmp_path / "boat.mp4", mask_path) == (
-        "reading a video file needs PyAV: pip install feelvos_lab[video]"
+        "reading a video file needs PyAV: pip install 'feelvos_lab[video]'"
     )
 
 

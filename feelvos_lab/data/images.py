@@ -1,8 +1,7 @@
-"""Frames and masks as image files; masks are indexed PNGs in the DAVIS colours.
+"""Frames, masks and distance maps as image files.
 
-A photo whose note (EXIF) says that it lies on its side is read upright, as viewers show it.
-
-Distance maps on disk: 16-bit grey PNGs, black where near, white where far.
+Masks are indexed PNGs in the DAVIS colours; distance maps are 16-bit grey PNGs, black where near, white where far.
+Photos are rotated upright as their EXIF orientation says.
 """
 
 from __future__ import annotations
@@ -20,25 +19,27 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from feelvos_lab.errors import LabError
+from feelvos_lab.errors import LabError, shape_text
 from feelvos_lab.files.atomic import complete_file
 
-VOID = 255  # a pixel that nobody labelled: neither background nor object
+VOID = 255  # an unlabelled pixel: neither background nor object
 
-MAX_OBJECTS = 32  # more ids than this in one mask are the grey levels of an interpolated one
+MAX_OBJECTS = 32  # per mask; more ids are the grey levels of an interpolated mask
 
-MAX_PIXELS = 1 << 26  # of an image; a small file may claim to unpack to any size
+MAX_PIXELS = 1 << 26  # per image: a small file may decompress to any size
 
-PHOTOS = ("JPEG", "WEBP")  # what cameras write, which may lie on its side; masks are none of them
+FAR = 65535  # the grey value of distance 1
 
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")  # Pillow knows more, and starts other programs to read some of them
+PHOTOS = ("JPEG", "WEBP")  # formats whose EXIF orientation is applied; masks are never in them
 
-# Pillow's ways to say that a file is damaged
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")  # Pillow runs external programs for some of its other formats
+
+# What Pillow raises for a damaged file
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
 
 
 def _palette() -> NDArray[np.uint8]:
-    """The colour map of PASCAL VOC: bits 0, 3, 6 of an id lead red, bits 1, 4, 7 green, bits 2, 5 blue."""
+    """The PASCAL VOC colour map: bits 0, 3, 6 of an id set the high bits of red, 1, 4, 7 of green, 2, 5 of blue."""
     ids, colours = np.arange(256), np.zeros((256, 3), dtype=np.uint8)
     for bit in range(8):
         colours[:, bit % 3] |= ((ids >> bit & 1) << (7 - bit // 3)).astype(np.uint8)
@@ -49,12 +50,12 @@ PALETTE = _palette()  # (256, 3) RGB, the colour of each id
 
 
 def read_frame(path: Path | str, *, height: int = 0) -> Tensor:
-    """A frame's pixels, scaled to a height by antialiased bilinear interpolation where `height` is not 0.
+    """Read a frame, scaled to `height` by antialiased bilinear interpolation unless that is 0.
 
     Shapes: an image file → uint8 RGB (3, H, W), the width in proportion and rounded.
 
     Raises:
-        LabError: a file that is missing, damaged, no image, too large, or of more than 8 bits a channel.
+        LabError: a file that is missing, damaged, no image, too large, or has more than 8 bits per channel.
     """
     with opened_image(path) as image:
         if image.mode.startswith(("I", "F")):
@@ -64,21 +65,21 @@ def read_frame(path: Path | str, *, height: int = 0) -> Tensor:
 
 
 def read_mask(path: Path | str, *, binary: bool = False, height: int = 0) -> Tensor:
-    """A mask's object ids, scaled to a height by nearest neighbour where `height` is not 0.
+    """Read a mask's object ids, scaled to `height` by nearest neighbour unless that is 0.
 
-    The file is an indexed PNG, whose indices are the ids, or an 8-bit grey image of ids 1 … 254. In an indexed one
-    255 is void; a grey one of 0 and 255 alone is black and white and holds object 1.
+    The file is an indexed PNG, whose indices are the ids (255: void), or an 8-bit grey image of ids 1 … 254. A grey
+    image of 0 and 255 only is a black-and-white mask of object 1.
 
     Args:
         path: the image file.
-        binary: all ids are merged to object 1, as DAVIS-2016 is evaluated.
-        height: 0 keeps the size.
+        binary: merge all ids to object 1, as DAVIS-2016 is evaluated.
+        height: in pixels; 0 keeps the size.
 
     Returns:
-        int64 (H, W): 0 for the background, 255 for void, an object id otherwise.
+        int64 (H, W): 0 for background, 255 for void, an object id otherwise.
 
     Raises:
-        LabError: a file that is missing, damaged, no image or too large; an RGB mask; an interpolated one.
+        LabError: a file that is missing, damaged, no image or too large; an RGB or interpolated mask.
     """
     with opened_image(path) as image:
         if image.mode not in ("1", "L", "P"):
@@ -96,9 +97,10 @@ def read_mask(path: Path | str, *, binary: bool = False, height: int = 0) -> Ten
                 "(masks must be scaled by nearest neighbour)?"
             )
         if not indexed and ids and VOID in values:
+            first = ", ".join(map(str, ids[:4])) + (", …" if len(ids) > 4 else "")
             raise LabError(
-                f"mask {path} is grey and holds 255 (white) beside the ids {_listed(ids)}, "
-                "expected ids 1 to 254, or black and white alone: an interpolated mask?"
+                f"mask {path} is grey and holds 255 (white) next to the ids {first}, "
+                "expected ids 1 to 254, or black and white only: an interpolated mask?"
             )
         labels = np.array(_scaled(image, height, Image.Resampling.NEAREST))  # (H, W)
         if binary or (not indexed and VOID in values):
@@ -107,12 +109,12 @@ def read_mask(path: Path | str, *, binary: bool = False, height: int = 0) -> Ten
 
 
 def write_mask(path: Path | str, labels: Tensor) -> None:
-    """Write object ids as an indexed PNG in the DAVIS colours, complete or not at all; missing folders are made.
+    """Write object ids as an indexed PNG in the DAVIS colours, atomically; missing folders are made.
 
-    Shapes: `labels` of integers 0 … 255, (H, W).
+    Shapes: `labels` (H, W), integers 0 … 255.
 
     Raises:
-        LabError: another shape, values that do not fit, or a file that cannot be written.
+        LabError: another shape, other values, or a file that cannot be written.
     """
     if labels.ndim != 2 or not labels.numel():
         raise LabError(f"a mask to write must have shape (H, W), got {tuple(labels.shape)}")
@@ -127,22 +129,14 @@ def write_mask(path: Path | str, labels: Tensor) -> None:
 
 
 def image_size(path: Path | str) -> tuple[int, int]:
-    """Height and width of an image file as it is read, from its header.
-
-    Raises:
-        LabError: a file that is missing or no image.
-    """
+    """Height and width in pixels of the image that `read_frame` would return, from the file's header."""
     with opened_image(path, header_only=True) as image:
         turn = image.getexif().get(ExifTags.Base.Orientation, 1) if image.format in PHOTOS else 1
-        return image.size if turn >= 5 else image.size[::-1]  # from 5 on it lies on its side
+        return image.size if turn >= 5 else image.size[::-1]  # from 5 on rotated by a quarter turn
 
 
 def object_ids(labels: Tensor) -> tuple[int, ...]:
-    """The ids of a mask, ascending, without background and void.
-
-    Raises:
-        LabError: labels that are not integers, or are negative.
-    """
+    """The ids in a mask, ascending, without background and void; LabError where labels are no integers from 0."""
     if labels.is_floating_point() or (labels.numel() and labels.min() < 0):
         raise LabError(f"a mask must hold object ids, integers from 0, got {labels.dtype} from {labels.min()}")
     return tuple(i for i in labels.flatten().bincount().nonzero().flatten().tolist() if i not in (0, VOID))
@@ -162,10 +156,10 @@ def _scaled(image: Image.Image, height: int, how: Image.Resampling) -> Image.Ima
 
 @contextmanager
 def opened_image(path: Path | str, *, header_only: bool = False) -> Iterator[Image.Image]:
-    """The image, with any complaint of the reader turned into one sentence.
+    """Open an image in a `with` block; whatever Pillow raises for it, also in the block, becomes a LabError.
 
     Raises:
-        LabError: a file that is missing, damaged, no image of `FORMATS`, or one of more than `MAX_PIXELS`.
+        LabError: a file that is missing, damaged, in none of `FORMATS`, or has more than `MAX_PIXELS`.
     """
     try:
         if not header_only:
@@ -184,12 +178,21 @@ def opened_image(path: Path | str, *, header_only: bool = False) -> Iterator[Ima
     except UnidentifiedImageError as error:
         raise LabError(f"{path} cannot be read as an image: it is none, or its beginning is damaged") from error
     except _DAMAGED as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-        raise LabError(f"{path} cannot be read as an image: {reason}") from error
+        raise LabError(f"{path} cannot be read as an image: {failure_reason(error)}") from error
+
+
+def failure_reason(error: Exception) -> str:
+    """Another library's exception in one line, for an error message."""
+    return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+
+
+def size_text(size: Sequence[int]) -> str:
+    """Height and width → `width×height`, as image sizes are given in error messages."""
+    return f"{size[1]}×{size[0]}"
 
 
 def _opened(path: Path | str) -> Image.Image:
-    """The file with its header read, once that claims no more pixels than an image may have."""
+    """Read the file's header, and refuse one that claims more than MAX_PIXELS."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # Pillow's limit is higher than ours
         image = Image.open(path, formats=FORMATS)
@@ -199,22 +202,14 @@ def _opened(path: Path | str) -> Image.Image:
     return image
 
 
-def _listed(ids: list[int]) -> str:
-    return ", ".join(map(str, ids[:4])) + (", …" if len(ids) > 4 else "")
-
-
 def overlay(frame: Tensor, labels: Tensor, *, opacity: float = 0.5) -> np.ndarray:
-    """The frame with every object tinted in its palette colour and outlined in the full one.
+    """The frame with every object tinted in its palette colour, and its outline in the full colour.
 
-    Shapes: frame uint8 (3, H, W), labels int64 (H, W) → uint8 (H, W, 3). The background is left as it is.
-
-    Raises:
-        LabError: frame and labels differ in size.
+    Shapes: frame uint8 (3, H, W), labels int64 (H, W) → uint8 (H, W, 3); LabError where the sizes differ.
     """
     if frame.shape[-2:] != labels.shape:
-        raise LabError(
-            f"labels must have their frame's size {_size(frame.shape[-2:])}, got labels of {_size(labels.shape)}"
-        )
+        size, given = shape_text(frame.shape[-2:]), shape_text(labels.shape)
+        raise LabError(f"labels must have their frame's size {size}, got labels of {given}")
     picture = frame.permute(1, 2, 0).cpu().numpy().astype(np.float32)  # (H, W, 3)
     ids = labels.cpu().numpy()  # (H, W)
     colours = PALETTE[ids % 256].astype(np.float32)  # (H, W, 3)
@@ -225,7 +220,7 @@ def overlay(frame: Tensor, labels: Tensor, *, opacity: float = 0.5) -> np.ndarra
 
 
 def _outline(ids: np.ndarray) -> np.ndarray:
-    """The pixels with a neighbour of another id, to the left, right, above or below."""
+    """The pixels with a 4-neighbour of another id."""
     edge = np.zeros(ids.shape, dtype=bool)
     down, across = ids[1:] != ids[:-1], ids[:, 1:] != ids[:, :-1]
     edge[1:] |= down
@@ -235,41 +230,26 @@ def _outline(ids: np.ndarray) -> np.ndarray:
     return edge
 
 
-def _size(shape: Sequence[int]) -> str:
-    return "×".join(str(n) for n in shape)
-
-
-FAR = 65535  # the grey value of distance 1
-
-
 def write_distance(path: Path | str, distance: Tensor) -> None:
-    """Write a map of normalised distances, complete or not at all; missing folders are made.
+    """Write a map of normalised distances as a 16-bit grey PNG, atomically; missing folders are made.
 
-    Shapes: `distance` (h, w) in [0, 1]; 1 becomes 65535, so a map read back is off by at most 1/131070.
+    Shapes: `distance` (h, w) in [0, 1]; 1 becomes 65535, so the rounding error is at most 1/131070.
 
     Raises:
         LabError: another shape, values outside [0, 1] or not finite, or a file that cannot be written.
     """
     if distance.ndim != 2 or not ((distance >= 0) & (distance <= 1)).all():
-        raise LabError(f"a distance map to write must be (h, w) in [0, 1], got {_described(distance)}")
+        shape = f"shape {tuple(distance.shape)}"
+        got = shape if distance.ndim != 2 else f"values {distance.min():.3g} to {distance.max():.3g}"
+        raise LabError(f"a distance map to write must be (h, w) in [0, 1], got {got}")
     grey = (distance.double() * FAR).round().cpu().numpy().astype(np.uint16)
     with complete_file(path) as unfinished:
         Image.fromarray(grey).save(unfinished, format="PNG")
 
 
 def read_distance(path: Path | str) -> Tensor:
-    """A map that `write_distance` wrote: (h, w) float32 in [0, 1].
-
-    Raises:
-        LabError: no such file, no image, or not 16-bit grey.
-    """
+    """Read a map that `write_distance` wrote: (h, w) float32 in [0, 1]."""
     with opened_image(path) as image:
         if image.mode not in ("I;16", "I"):
             raise LabError(f"a distance map must be a 16-bit grey image, {path} is {image.mode}")
         return torch.from_numpy(np.asarray(image, dtype=np.float32) / FAR)
-
-
-def _described(distance: Tensor) -> str:
-    if distance.ndim != 2:
-        return f"shape {tuple(distance.shape)}"
-    return f"values {distance.min().item():.3g} to {distance.max().item():.3g}"

@@ -1,45 +1,42 @@
-"""Frames of a video file, decoded when asked for.
-
-A film written frame by frame: mp4 through PyAV, gif by Pillow; neither keeps a frame in memory.
-"""
+"""Video files: read frame by frame (PyAV), and written frame by frame as mp4 (PyAV) or GIF (Pillow)."""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import GifImagePlugin, Image
 from torch import Tensor
 
-from feelvos_lab.data.images import MAX_PIXELS
+from feelvos_lab.data.images import MAX_PIXELS, failure_reason, size_text
 from feelvos_lab.errors import LabError
 
 if TYPE_CHECKING:
     import av
 
+FRAMES_PER_SECOND = 12  # of a video that is written: slow enough to look at the masks
+
+GIF_WIDTH = 480  # pixels; wider frames are downscaled
+
 
 class VideoFrames:
     """A video file as frames: `frames[t]` decodes up to frame t, uint8 RGB (3, H, W).
 
-    A film that was taken on its side and says so, as phones do, has upright frames, as players show them.
-    Reading in order decodes each frame once and keeps one in memory; going back starts again from the beginning. The
-    file is decoded once when opened, for its length: what the container claims is often wrong. A file that ends before
-    the frames or, as Matroska, the time that it claims is refused, and so is a damaged one where FFmpeg notices it.
+    Frames are rotated upright as the file's metadata says. Reading in order decodes each frame once and keeps one in
+    memory; reading an earlier frame decodes again from the start.
 
     Raises:
-        LabError: PyAV is missing, the file is missing, truncated, damaged, too large or holds no video.
+        LabError: PyAV is missing, or the file is missing, truncated, damaged, too large or holds no video.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._av = _pyav()
-        self.path = path
-        self._length = sum(1 for _ in self._decoded())
+    def __init__(self, path: Path | str) -> None:
+        self._av = _pyav("reading a video file")
+        self.path = Path(path)
+        self._length = sum(1 for _ in self._decoded())  # the count in the container's header is often wrong
         if not self._length:
             raise LabError(f"{path} holds no video frame")
         self._rewind()
@@ -54,41 +51,39 @@ class VideoFrames:
         if index < self._position:
             self._rewind()
         while self._position < index:
-            self._frame = self._following()
+            self._frame = self._next()
             self._position += 1
         pixels = torch.from_numpy(self._frame.to_ndarray(format="rgb24"))  # (H, W, 3)
-        upright = pixels.rot90(self._frame.rotation // 90)  # counterclockwise; (H, W, 3), or (W, H, 3) as it lay
+        upright = pixels.rot90(self._frame.rotation // 90)  # counterclockwise; (H, W, 3), sides swapped at 90° and 270°
         return upright.permute(2, 0, 1).contiguous()  # (3, H, W)
 
     def _rewind(self) -> None:
         self._stream, self._position = self._decoded(), 0
-        self._frame = self._following()
+        self._frame = self._next()
 
-    def _following(self) -> av.VideoFrame:
+    def _next(self) -> av.VideoFrame:
         for frame in self._stream:
             return frame
         raise LabError(f"{self.path} has fewer frames than the {self._length} it had when it was opened")
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         try:
-            # A file may be a list of other files or addresses: none but files are opened.
+            # A playlist may name other files or addresses: allow no protocol but local files.
             with self._av.open(str(self.path.absolute()), options={"protocol_whitelist": "file"}) as container:
                 if not container.streams.video:
                     raise LabError(f"{self.path} holds no video stream")
                 stream = container.streams.video[0]
                 if stream.codec_context is None:
                     raise LabError(f"{self.path} holds a video stream that no decoder knows")
-                # No threads of FFmpeg's: one that has an error to log waits for the interpreter, and where the decoder
-                # is freed the interpreter waits for that thread, for ever.
+                # FFmpeg's threads can deadlock: one that logs an error waits for the GIL, which is held by the thread
+                # that frees the decoder and waits for FFmpeg's threads to end.
                 stream.thread_type = "NONE"
                 if stream.width * stream.height > MAX_PIXELS:
-                    raise LabError(
-                        f"{self.path} claims {stream.width}×{stream.height} pixels, "
-                        f"at most {MAX_PIXELS:,} were expected"
-                    )
+                    size = size_text((stream.height, stream.width))
+                    raise LabError(f"{self.path} claims {size} pixels, at most {MAX_PIXELS:,} were expected")
                 packets, until = 0, 0.0
                 for packet in container.demux(video=0):
-                    packets += bool(packet.size)  # the last, empty one asks for the frames that are still held back
+                    packets += bool(packet.size)  # the last, empty packet flushes the frames still in the decoder
                     if packet.pts is not None:
                         until = max(until, float((packet.pts + 1.5 * (packet.duration or 0)) * packet.time_base))
                     if packet.is_corrupt:
@@ -97,41 +92,38 @@ class VideoFrames:
                         if frame.is_corrupt:
                             raise LabError(f"{self.path} is damaged: a frame at {frame.time} s cannot be decoded whole")
                         if frame.rotation % 90:
-                            raise LabError(f"{self.path} must be turned by quarters, it says {frame.rotation}°")
+                            raise LabError(f"{self.path} must be rotated by a multiple of 90°, got {frame.rotation}°")
                         yield frame
                 if packets < stream.frames:
                     raise LabError(f"{self.path} is truncated: it holds {packets} of its {stream.frames} frames")
-                # Matroska counts no frames; another stream may be the longer one
+                # Matroska has a duration but no frame count; with several streams, another may be the longest.
                 timed = "matroska" in container.format.name and len(container.streams) == 1
                 if timed and packets and until < (whole := (container.duration or 0) / 1e6):
                     raise LabError(f"{self.path} is truncated: it ends before the {whole:.1f} s that it claims")
+        except LabError:
+            raise
         except FileNotFoundError as error:
             raise LabError(f"{self.path} is missing: a video was expected") from error
         except (self._av.FFmpegError, OSError, ValueError, OverflowError) as error:
-            if isinstance(error, LabError):
-                raise
-            reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-            raise LabError(f"{self.path} cannot be read as a video: {reason}") from error
+            raise LabError(f"{self.path} cannot be read as a video: {failure_reason(error)}") from error
 
 
-def _pyav() -> Any:
+def _pyav(purpose: str, otherwise: str = "") -> Any:
     try:
         import av
     except ImportError as error:
-        raise LabError("reading a video file needs PyAV: pip install feelvos_lab[video]") from error
+        raise LabError(f"{purpose} needs PyAV: pip install 'feelvos_lab[video]'{otherwise}") from error
     return av
 
 
-FRAMES_PER_SECOND = 12  # slow enough to look at the masks
-
-GIF_WIDTH = 480  # pixels; wider frames are scaled down
-
-Append = Callable[[np.ndarray], None]
+AppendPicture = Callable[[np.ndarray], None]
 
 
 @contextmanager
-def open_movie(path: Path, *, kind: str) -> Iterator[Append]:
-    """A function that appends one picture, uint8 (H, W, 3), to the film at `path`; all of one size.
+def open_movie(path: Path, *, kind: str) -> Iterator[AppendPicture]:
+    """Open a video file to write; yields a function that appends one picture, uint8 (H, W, 3), all of one size.
+
+    Memory is constant: a picture is encoded when it is appended.
 
     Args:
         kind: "mp4", "gif", or "none", which writes no file.
@@ -143,88 +135,46 @@ def open_movie(path: Path, *, kind: str) -> Iterator[Append]:
         yield lambda picture: None
     elif kind == "gif":
         with path.open("wb") as file:
-            yield _GifStream(file).append
+            yield lambda picture: _append_to_gif(file, picture)
             file.write(b";")
     elif kind == "mp4":
         with _mp4(path) as append:
             yield append
     else:
-        raise LabError(f"a film's kind must be mp4, gif or none, got {kind!r}")
+        raise LabError(f"a video's kind must be mp4, gif or none, got {kind!r}")
 
 
-def require_writer(kind: str) -> None:
-    """Stop before the work begins if the film could not be written at its end.
-
-    Raises:
-        LabError: mp4 without PyAV.
-    """
-    if kind == "mp4":
-        try:
-            import av  # noqa: F401
-        except ImportError as error:
-            raise LabError(
-                "an mp4 needs the package av, which is not installed: run `pip install 'feelvos_lab[video]'`, "
-                "or ask for a gif"
-            ) from error
+def require_writer(kind: str) -> Any:
+    """Raise LabError before a long computation if its video could not be written at the end: mp4 without PyAV."""
+    return _pyav("writing an mp4", ", or ask for a gif") if kind == "mp4" else None
 
 
 @contextmanager
-def _mp4(path: Path) -> Iterator[Append]:
-    require_writer("mp4")
-    import av
-
+def _mp4(path: Path) -> Iterator[AppendPicture]:
+    av = require_writer("mp4")
     with av.open(str(path.absolute()), "w") as container:
-        stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND)
-        stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": "20"}
-        started = False
+        stream: Any = None
 
         def append(picture: np.ndarray) -> None:
-            nonlocal started
+            nonlocal stream
             even = np.pad(picture, ((0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0)), mode="edge")
-            if not started:  # the encoder wants its size before the first frame, and even numbers
-                stream.height, stream.width = even.shape[:2]
-                started = True
+            if stream is None:  # the encoder needs the size before its first frame, and yuv420p an even one
+                stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options={"crf": "20"})
+                stream.height, stream.width, stream.pix_fmt = *even.shape[:2], "yuv420p"
             container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
 
         yield append
-        if started:
+        if stream is not None:
             container.mux(stream.encode())
 
 
-class _GifStream:
-    """GIF89a, one image block a frame, each with its own colours.
-
-    Pillow writes a film only from all its frames at once. So each frame is encoded as a picture of its own, and its
-    image block is moved over with the colour table in front of it.
-    """
-
-    def __init__(self, file: object) -> None:
-        self.file, self.started = file, False
-
-    def append(self, picture: np.ndarray) -> None:
-        image = Image.fromarray(picture)
-        if image.width > GIF_WIDTH:
-            image = image.resize((GIF_WIDTH, round(image.height * GIF_WIDTH / image.width)), Image.Resampling.BOX)
-        single = BytesIO()
-        image.quantize(256, dither=Image.Dither.NONE).save(single, "GIF", interlace=0)
-        if not self.started:
-            screen = struct.pack("<HHBBB", image.width, image.height, 0, 0, 0)
-            self.file.write(b"GIF89a" + screen + b"!\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00")  # repeats for ever
-            self.started = True
-        table, descriptor, pixels, bits = _image_block(single.getvalue())
-        delay = struct.pack("<H", round(100 / FRAMES_PER_SECOND))
-        self.file.write(b"!\xf9\x04\x04" + delay + b"\x00\x00" + descriptor + bytes([0x80 | bits]) + table + pixels)
-
-
-def _image_block(gif: bytes) -> tuple[bytes, bytes, bytes, int]:
-    """Colour table, image descriptor without its flags, compressed pixels and size bits of a one-picture GIF."""
-    bits = gif[10] & 7
-    start = 13 + 3 * 2 ** (bits + 1)
-    table = gif[13:start]
-    while gif[start] == 0x21:  # extension blocks: skipped one sub-block after the other
-        start += 2
-        while gif[start]:
-            start += gif[start] + 1
-        start += 1
-    return table, gif[start : start + 9], gif[start + 10 : -1], bits
+def _append_to_gif(file: BinaryIO, picture: np.ndarray) -> None:
+    """Write one frame with a palette of its own; `Image.save` would keep all frames in memory."""
+    image = Image.fromarray(picture)
+    if image.width > GIF_WIDTH:
+        image = image.resize((GIF_WIDTH, round(image.height * GIF_WIDTH / image.width)), Image.Resampling.BOX)
+    image = image.quantize(256, dither=Image.Dither.NONE)
+    if not file.tell():
+        file.writelines(GifImagePlugin.getheader(image, info={"loop": 0})[0])  # 0: repeats for ever
+    milliseconds = 1000 / FRAMES_PER_SECOND
+    file.writelines(GifImagePlugin.getdata(image, duration=milliseconds, disposal=1, include_color_table=True))
