@@ -1,1 +1,1 @@
-"""The network, its parts and its weights. Imports neither data sets nor training."""
+"""The network, its parts, and its checkpoints."""

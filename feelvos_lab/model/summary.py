@@ -10,7 +10,7 @@ _STAGES = (  # the first prefix that fits gives the stage of a weight
     ("decoder.context.", "context (ASPP)"),
     ("decoder.", "decoder to stride 4"),
     ("embedding.", "embedding"),
-    ("head.", "segmentation head, one an object"),
+    ("head.", "segmentation head (all objects)"),
 )
 
 

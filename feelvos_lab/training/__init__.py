@@ -1,4 +1,4 @@
-"""Make a model: samples, losses, the training loop and its state on disk."""
+"""Training: samples, losses, the loop, and its state on disk."""
 
 from feelvos_lab import lazy_names
 

@@ -1,9 +1,9 @@
-"""Several processes train one model, as `torchrun` starts them; alone, everything here does nothing.
+"""Data-parallel training in the processes that `torchrun` starts; in a single process, nothing here has an effect.
 
-Each process works off its share of every batch, and torch's DistributedDataParallel averages the gradients, so all
-hold the same weights after every step: those that one process gets from the whole batch, up to rounding. That takes
-`freeze_norm`: a batch norm that is not frozen normalises by its own process's share, as on the paper's GPUs it would,
-and the running statistics that are kept are those of the first process.
+Each process computes its share of every batch, and torch's DistributedDataParallel averages the gradients. So all have
+the same weights after every step: those of one process with the whole batch, up to rounding. This needs
+`freeze_norm`: a batch norm that is not frozen normalises by the share of its own process, and the running statistics
+of the first process are kept.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from torch.nn.parallel import DistributedDataParallel
 from feelvos_lab.errors import LabError
 from feelvos_lab.training.samples import Rank
 
-_REFUSALS = "feelvos_lab refusals"  # a counter that all processes share
+_ERRORS = "feelvos_lab errors"  # a counter in the store that all processes share
 
 
 @contextmanager
 def process_group() -> Iterator[Rank]:
-    """Join the processes that `torchrun` started, for as long as the block lasts; gives this one's share of the work.
+    """Join the processes that `torchrun` started, while the block lasts; yields the share of this process.
 
-    They speak NCCL where there is a GPU, of which each process takes its own, and Gloo elsewhere. A refusal ends all:
-    the first process to refuse raises it, the others leave with exit code 2 and say nothing.
+    The backend is NCCL where there are GPUs, one for each process, and else Gloo. A LabError ends all processes, but
+    is reported once: the first process that has one raises it, the others exit silently with code 2.
 
     Raises:
-        LabError: the block's own, or more processes on a machine than it has GPUs, where it has any.
+        LabError: more processes on a machine than it has GPUs, where it has any.
     """
     if not dist.is_torchelastic_launched():
         yield Rank()
@@ -42,11 +42,11 @@ def process_group() -> Iterator[Rank]:
         dist.init_process_group("nccl" if gpus else "gloo", store=store, rank=rank, world_size=processes)
         yield this_rank()
     except LabError:
-        if store.add(_REFUSALS, 1) > 1:
+        if store.add(_ERRORS, 1) > 1:
             raise SystemExit(2) from None
         raise
-    except RuntimeError:  # a process that left closes its connections, which the others meet as an error of their own
-        if store.check([_REFUSALS]):
+    except RuntimeError:  # a process that exits closes its connections, which raises this in the others
+        if store.check([_ERRORS]):
             raise SystemExit(2) from None
         raise
     finally:
@@ -55,7 +55,7 @@ def process_group() -> Iterator[Rank]:
 
 
 def _take_gpu() -> bool:
-    """Make the GPU of this process's number its own; False where there is none."""
+    """Select the GPU with the local rank of this process; False where there is no GPU."""
     if not (gpus := torch.cuda.device_count()):
         return False
     if (processes := int(os.environ["LOCAL_WORLD_SIZE"])) > gpus:
@@ -65,17 +65,17 @@ def _take_gpu() -> bool:
 
 
 def this_rank() -> Rank:
-    """This process's share of the work: all of it where no other process was joined."""
+    """The share of this process: the whole batch outside a `process_group`."""
     return Rank(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else Rank()
 
 
 def averaging(module: nn.Module) -> nn.Module:
-    """`module`, whose backward pass averages the gradients over all processes."""
+    """`module` with a backward pass that averages the gradients over all processes."""
     return DistributedDataParallel(module) if this_rank().of > 1 else module
 
 
 def without_sync(module: nn.Module, *, while_: bool) -> AbstractContextManager[None]:
-    """A block in which gradients stay in their process, to be averaged with those of a later backward pass."""
+    """A block whose backward pass averages no gradients over processes if `while_`; a later one averages the sum."""
     return module.no_sync() if while_ and isinstance(module, DistributedDataParallel) else nullcontext()
 
 
@@ -89,14 +89,14 @@ def mean_over_processes(value: float, *, device: str | torch.device) -> float:
 
 
 def agree_on(step: int, *, device: str | torch.device) -> None:
-    """Wait for all processes, and hold them to one step to go on from.
+    """Wait for all processes, and check that they are at the same step.
 
     Raises:
-        LabError: they differ, such as where only one of several machines has the folder with the training's state.
+        LabError: they are not, such as where only one of several machines has the folder with the state.
     """
     if this_rank().of == 1:
         return
     steps = [torch.zeros((), dtype=torch.int64, device=device) for _ in range(this_rank().of)]
     dist.all_gather(steps, torch.tensor(step, device=device))
     if len(found := {int(s) for s in steps}) > 1:
-        raise LabError(f"all processes must go on from one step, found states of steps {sorted(found)}: share --out")
+        raise LabError(f"all processes must resume from one step, found states of steps {sorted(found)}: share --out")

@@ -1,8 +1,6 @@
 """The training loop. It resumes exactly: an interrupted training ends with the weights of an uninterrupted one.
 
 `torchrun --nproc-per-node N -m feelvos_lab train …` is `feelvos-lab train …` in N processes.
-
-Symbols: B clips, U query frames, K objects counting the background, H W the crop.
 """
 
 from __future__ import annotations
@@ -39,10 +37,10 @@ from feelvos_lab.training.tensorboard import open_curves
 
 
 class Trained(NamedTuple):
-    """A trained model and what happened on the way, one row per logged step."""
+    """A trained model and its history, one row per logged step."""
 
     model: Feelvos
-    history: list[dict[str, float]]  # step, loss, learning_rate, seconds
+    history: list[dict[str, float]]  # step, loss (mean since the row before), learning_rate, seconds
 
 
 def train(
@@ -60,22 +58,31 @@ def train(
     start_part: Literal["trunk", "all"] = "all",
     curves: Path | None = None,
 ) -> Trained:
-    """Train a model from its configuration; the same configuration, seed and thread count give the same weights.
+    """Train a model. The same configuration, seed and number of threads give the same weights.
 
     Args:
         clips: training clips; None loads those that the configuration names.
-        folder: where `state.safetensors` is kept, to resume from; None keeps nothing.
-        stop_after: end early after this many steps, as if interrupted (for tests).
-        start: a checkpoint or an imported part whose weights the training starts from; None starts at random. A
-            resumed training goes on from its state, whatever this says.
-        start_part: what to take of it, see `initialise`.
-        curves: a folder to write the logged rows to for TensorBoard, by the first process alone; None writes none.
+        folder: keeps `state.safetensors`, from which an interrupted training resumes; None keeps nothing.
+        progress: is called with a line of text for each logged step.
+        log_every, save_every: numbers of steps.
+        stop_after: end after this many steps, as if interrupted (for tests).
+        start: a checkpoint, or an imported part of a network, with the initial weights; None: random ones. A training
+            that resumes takes its weights from its state instead.
+        start_part: which tensors of it to use, see `initialise`.
+        curves: a folder for the logged rows as TensorBoard events; None writes none.
 
     Raises:
-        LabError: no training clip, a `start` that does not fit, a state in `folder` that belongs to another
-            configuration or seed, another process that trains there, or `curves` without the package tensorboard. A
-            loss, a gradient or weights that are not finite: the state that `folder` holds is that of the last step
-            saved before, and can be gone on from.
+        LabError: settings, clips, `start` or a state in `folder` that do not fit; another process that trains in
+            `folder`; a loss, gradient or weight that is not finite. The last saved state stays, to resume from.
+
+    Example:
+        >>> from feelvos_lab.config import configure
+        >>> from feelvos_lab.data import make_clip
+        >>> from feelvos_lab.training import train
+        >>> clips = [make_clip(1, height=32, width=32, frames=3)]
+        >>> trained = train(configure("smoke", steps=2, hard_anneal_steps=1), seed=0, clips=clips, log_every=1)
+        >>> [(row["step"], row["loss"] > 0) for row in trained.history]
+        [(1, True), (2, True)]
     """
     sets = load_sets(config.data, split="train", seed=seed) if clips is None else [clips]
     if not all(sets):
@@ -83,28 +90,30 @@ def train(
     if config.data.in_memory:
         sets = [[replace(c, frames=InMemory(c.frames), masks=InMemory(c.masks)) for c in clips] for clips in sets]
     share = distributed.this_rank()
-    draws = StepSampler(sets, config=config, seed=seed, share=share)
-    _require_equal_parts(len(draws.own), config.train.accumulate)
+    if share.rank > 0:  # the first process alone logs; of `folder`, it alone holds the lock and writes the state
+        progress = curves = None
+    sampler = StepSampler(sets, config=config, seed=seed, share=share)
+    if (own := len(sampler.own)) % (parts := config.train.accumulate):
+        raise LabError(f"accumulate must divide the {own} clips that each process has in a step, got {parts}")
     if config.train.rollout and config.model.method == "pml":
         raise LabError(f"rollout is for method 'feelvos', which feeds predictions back, got {config.train.rollout}")
+    # fork_rng: torch's global generator is seeded below; the caller's must not notice
     with torch.random.fork_rng(devices=[]), _repeatable(), ExitStack() as until_trained:
         torch.manual_seed(seed)
         model = build_model(config.model)
         if start is not None:
             fresh = initialise(model, start, part=start_part)
-            if progress and share.rank == 0:
-                progress(f"starts from {start}; at random: {_listed(fresh)}")
+            if progress:
+                progress(f"starts from {start}; at random: {_count_by_layer(fresh)}")
         model = model.to(device)
         optimizer = make_optimizer(model, config.train)
-        if folder is not None and share.rank == 0:
+        if folder is not None and share.rank == 0:  # before the state is read, which another process may be writing
             until_trained.enter_context(locked(Path(folder) / ".state.lock", f"training in {folder}"))
         state = TrainingState(folder, config, seed)
         first, history = state.resume(model, optimizer)
-        saved = first  # the last step whose state is kept
-        draw_curves = until_trained.enter_context(
-            open_curves(curves if share.rank == 0 else None, first=first, so_far=history)
-        )
-        distributed.agree_on(first, device=device)
+        saved = first  # step of the state on disk
+        draw_curves = until_trained.enter_context(open_curves(curves, first=first, so_far=history))
+        distributed.agree_on(first, device=device)  # also waits: no process trains while another still reads the state
         began, spent = time.perf_counter(), history[-1]["seconds"] if history else 0.0
         set_training(model, config.train)
         if config.train.compile:
@@ -114,18 +123,18 @@ def train(
             model.backbone.forward = torch.compile(model.backbone.forward)
             until_trained.callback(delattr, model.backbone, "forward")  # the trained model is not compiled
         loss_of = distributed.averaging(_Loss(model, config))
-        losses: list[float] = []
+        losses: list[float] = []  # since the last logged row
         last = config.train.steps if stop_after is None else min(config.train.steps, stop_after)
         for step in range(first, last):
-            drawn = draws[step]
-            draws.seed_model(step)
+            batch = sampler[step]  # depends on seed and step alone, so a resumed training sees the same samples
+            sampler.seed_model(step)  # and the same dropout
             try:
-                loss = _step(loss_of, optimizer, drawn, config=config, step=step, device=device)
+                loss = _step(loss_of, optimizer, batch, config=config, step=step, device=device)
                 due = (step + 1) % save_every == 0 or step + 1 == last
                 if due:
-                    _require_finite(model)
-            except LabError as error:  # such as embeddings that are not finite any more
-                names = ", ".join(dict.fromkeys(name for sample in drawn.samples for name in sample.clips))
+                    _require_finite(model)  # before the last good state is overwritten
+            except LabError as error:
+                names = ", ".join(dict.fromkeys(name for sample in batch.samples for name in sample.clips))
                 kept = f"; {state.path} keeps the training as of step {saved}" if state.path and saved else ""
                 raise LabError(f"{error} at step {step} of seed {seed}, on clips {names or 'unnamed'}{kept}") from error
             losses.append(distributed.mean_over_processes(loss, device=device))
@@ -140,12 +149,12 @@ def train(
                 mined = {"kept_fraction": _kept(step, config)} if config.model.method == "feelvos" else {}
                 draw_curves({**row, **mined})
                 losses = []
-                if progress and share.rank == 0:
+                if progress:
                     progress(f"step {row['step']}/{config.train.steps}  loss {row['loss']:.3f}  {row['seconds']:.0f} s")
             if share.rank == 0 and due:
                 state.save(model, optimizer, step + 1, history)
                 saved = step + 1
-        distributed.agree_on(last, device=device)  # nobody leaves before the state is written
+        distributed.agree_on(last, device=device)  # no process leaves before the state is written
     return Trained(model.eval(), history)
 
 
@@ -156,23 +165,18 @@ def require_compiler() -> None:
         raise LabError(f"compile needs a C++ compiler, found no {name}: install one, or set compile to false")
 
 
-def _listed(names: list[str]) -> str:
-    """How many tensors, and of which layers."""
+def _count_by_layer(names: list[str]) -> str:
+    """The number of tensors, and the layers that have them."""
     layers = dict.fromkeys(".".join(name.split(".")[:2]) for name in names)
     return f"{len(names)} tensors of {', '.join(layers)}" if names else "nothing"
 
 
-def _require_equal_parts(clips: int, parts: int) -> None:
-    if parts < 1 or clips % parts:
-        raise LabError(f"accumulate must divide the {clips} clips that each process has in a step, got {parts}")
-
-
 @contextmanager
 def _repeatable() -> Iterator[None]:
-    """Let torch choose only algorithms that add in a fixed order, for as long as the block lasts."""
+    """A block in which torch uses only algorithms that add in a fixed order."""
     before = torch.are_deterministic_algorithms_enabled()
     lenient = torch.is_deterministic_algorithms_warn_only_enabled()
-    strict = before and not lenient  # asked for, see deterministic.py
+    strict = before and not lenient  # FEELVOS_DETERMINISTIC=1, see deterministic.py
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available() and not strict)
     try:
         yield
@@ -187,45 +191,47 @@ def _require_finite(model: nn.Module) -> None:
 
 
 def _kept(step: int, config: Config) -> float:
+    """`kept_fraction` by the settings."""
     settings = config.train
     return kept_fraction(step, hard_fraction=settings.hard_fraction, anneal_steps=settings.hard_anneal_steps)
 
 
 class _Loss(nn.Module):
-    """`batch_loss` as a module, since modules are what distributed training wraps."""
+    """`batch_loss` as a module, since DistributedDataParallel wraps modules."""
 
     def __init__(self, model: Feelvos, config: Config) -> None:
         super().__init__()
         self.model, self.config = model, config
 
-    def forward(self, drawn: StepBatch, *, keep: float, clips: int, device: str | torch.device) -> Tensor:
+    def forward(self, batch: StepBatch, *, keep: float, clips: int, device: str | torch.device) -> Tensor:
         return batch_loss(
-            self.model, drawn.samples, config=self.config, keep=keep, rngs=drawn.rngs, clips=clips, device=device
+            self.model, batch.samples, config=self.config, keep=keep, rngs=batch.rngs, clips=clips, device=device
         )
 
 
 def _step(
     loss_of: nn.Module,
     optimizer: torch.optim.Optimizer,
-    drawn: StepBatch,
+    batch: StepBatch,
     *,
     config: Config,
     step: int,
     device: str | torch.device,
 ) -> float:
-    """One update; returns the loss of this process's clips."""
+    """One update of the weights; returns the loss of this process's clips."""
     settings = config.train
     rate = poly_rate(step, base=settings.learning_rate, steps=settings.steps, power=settings.poly_power)
     for group in optimizer.param_groups:
         group["lr"] = rate
     keep = _kept(step, config)
     optimizer.zero_grad(set_to_none=True)
-    clips = len(drawn.samples)
+    clips = len(batch.samples)
     size = clips // settings.accumulate
     total = 0.0
+    # the graph of one part is in memory at a time; each loss is divided by all clips, so the gradients add up
     for start in range(0, clips, size):
-        part = StepBatch(drawn.samples[start : start + size], drawn.rngs[start : start + size])
-        with distributed.without_sync(loss_of, while_=start + size < clips):
+        part = StepBatch(batch.samples[start : start + size], batch.rngs[start : start + size])
+        with distributed.without_sync(loss_of, while_=start + size < clips):  # processes average the sum, once
             loss = loss_of(part, keep=keep, clips=clips, device=device)
             if not torch.isfinite(loss):
                 raise LabError(f"the loss must be finite, got {loss.item()}")

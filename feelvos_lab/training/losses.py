@@ -1,3 +1,9 @@
+"""Losses: cross entropy over the hardest pixels (FEELVOS), or triplets (PML).
+
+Symbols: B samples, R rollout frames, U query frames, K objects including background, H W the crop, h w its grid,
+D embedding, N pixels.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -18,7 +24,13 @@ from feelvos_lab.training.samples import IGNORE, Sample, damage_labels
 
 
 def kept_fraction(step: int, *, hard_fraction: float, anneal_steps: int) -> float:
-    """Share of the pixels that count in the loss: from 1 to `hard_fraction`, linear in the first `anneal_steps`."""
+    """The share of pixels in the loss: it falls linearly from 1 to `hard_fraction` in the first `anneal_steps`.
+
+    Example:
+        >>> from feelvos_lab.training import kept_fraction
+        >>> [round(kept_fraction(step, hard_fraction=0.15, anneal_steps=100), 3) for step in (0, 50, 100, 200)]
+        [1.0, 0.575, 0.15, 0.15]
+    """
     ratio = 1.0 if anneal_steps == 0 else min(1.0, step / anneal_steps)
     return ratio * hard_fraction + (1.0 - ratio)
 
@@ -28,12 +40,20 @@ def hard_pixel_loss(logits: Tensor, labels: Tensor, *, keep: float, ignore: int 
 
     Args:
         logits: (K, H, W).
-        labels: (H, W) int64 in 0 … K − 1, or `ignore`. Ignored pixels weigh nothing, but count in H·W when the
-            number of kept pixels ⌊keep · H · W⌋ is taken, as in the official code.
+        labels: (H, W) int64 in 0 … K − 1, or `ignore`. Ignored pixels have no loss, but count in the number of kept
+            pixels ⌊keep · H · W⌋, as in the official code.
         keep: in (0, 1].
 
     Returns:
-        A scalar; 0 where every pixel is ignored.
+        A scalar ≥ 0; 0 where every pixel is ignored.
+
+    Example:
+        >>> import torch
+        >>> from feelvos_lab.training import hard_pixel_loss
+        >>> logits = torch.tensor([[[9.0, 0.0]], [[0.0, 0.0]]])  # K = 2: a sure pixel and one in doubt
+        >>> labels = torch.tensor([[0, 0]])
+        >>> [round(hard_pixel_loss(logits, labels, keep=keep).item(), 3) for keep in (1.0, 0.5)]  # all, the harder half
+        [0.347, 0.693]
     """
     losses = F.cross_entropy(logits[None], labels[None], ignore_index=ignore, reduction="none").flatten()
     kept = losses.topk(max(1, int(np.float32(keep) * losses.numel()))).indices
@@ -53,22 +73,20 @@ def batch_loss(
 ) -> Tensor:
     """Mean loss over B samples and U query frames, times `clips_summed`; for method "pml" the triplet loss.
 
-    From the second query on, the model's own prediction is fed back, soft or hard as `feedback` says. Where samples
-    have more than U query frames, the first R of them are predicted without gradient and have no loss: with them the
-    model meets the mistakes that it makes after a while (see `rollout`).
-
-    The first previous mask is the true one, damaged with probability `mask_damage`. The prediction that is fed back
-    carries no gradient.
+    The previous mask of the first query is the true one, damaged with probability `mask_damage`; from the second query
+    on it is the model's prediction, soft or hard as `feedback` says, without gradient. Where samples have R + U query
+    frames, the first R are predicted without gradient and have no loss: so the model learns from the errors that it
+    accumulates (see `rollout`).
 
     Args:
-        rngs: one a sample, for the mask damage and the choice of reference pixels.
-        clips: the number that the sum over samples is divided by, where these are a part of so many; None: B.
+        rngs: one per sample, for the mask damage and the choice of reference pixels.
+        clips: the divisor of the sum over samples, where these are a part of a batch; None: B.
     """
     settings = config.train
     if config.model.method == "pml":
         share = (clips or len(samples)) * settings.unroll
         return _triplets(model, samples, config=config, rngs=rngs, device=device) / share * settings.clips_summed
-    lead = samples[0].frames.shape[0] - 2 - settings.unroll  # R frames of which nothing is learned
+    lead = samples[0].frames.shape[0] - 2 - settings.unroll  # R
     features, embeddings = _encode(model, samples, lead=lead, precision=settings.precision, device=device)
     firsts, previous = [], []
     for b, sample in enumerate(samples):
@@ -79,13 +97,14 @@ def batch_loss(
             labels = damage_labels(labels, num_objects=sample.num_objects, rng=rngs[b])
         previous.append(label_frame(embeddings[b, 1], labels.to(device), num_objects=sample.num_objects))
     total = torch.zeros((), device=device)
+    # in time order, since each frame needs the prediction of the one before; the samples of a frame go together
     for u in range(2, len(samples[0].frames)):
         learned = u >= 2 + lead
         with torch.set_grad_enabled(learned and torch.is_grad_enabled()):
             cues = [model.cues(features[b, u], embeddings[b, u], firsts[b], previous[b]) for b in range(len(samples))]
             with _precision(settings.precision, device=device):
                 segmented = model.segment(cues)
-        logits = [one.float() for one in segmented]  # B × (K, h, w)
+        logits = [one.float() for one in segmented]  # B × (K, h, w); the loss is float32 in any precision
         for b, sample in enumerate(samples):
             target = sample.labels[u].to(device)
             full = resize_bilinear(logits[b][None], tuple(target.shape))[0]  # (K, H, W)
@@ -102,7 +121,7 @@ def batch_loss(
 def _encode(
     model: Feelvos, samples: list[Sample], *, lead: int, precision: str, device: str | torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Features and embeddings (B, 2 + R + U, …) of all frames; those of the frames 1 … R carry no gradient."""
+    """Features and embeddings (B, 2 + R + U, …) of all frames; frames 1 … R are encoded without gradient."""
     frames = torch.stack([s.frames for s in samples]).to(device)  # (B, 2 + R + U, 3, H, W)
     learned = frames[:, [0, *range(1 + lead, frames.shape[1])]]  # (B, 1 + 1 + U, 3, H, W)
     with _precision(precision, device=device):
@@ -117,7 +136,7 @@ def _encode(
 
 
 def _precision(name: str, *, device: str | torch.device) -> AbstractContextManager[None]:
-    """A block in which convolutions compute in that precision; the weights stay float32."""
+    """A block in which convolutions compute in float32 or bfloat16; the weights stay float32."""
     return torch.autocast(torch.device(device).type, torch.bfloat16) if name == "bfloat16" else nullcontext()
 
 
@@ -129,7 +148,7 @@ def _triplets(
     rngs: Sequence[np.random.Generator],
     device: str | torch.device,
 ) -> Tensor:
-    """Sum of PML's loss: each query frame gives the anchors, the two frames before it, with true masks, the pool."""
+    """Sum of PML's loss: anchors from each query frame, the pool from the reference and previous frames, true masks."""
     settings = config.train
     images = torch.cat([s.frames for s in samples]).to(device)  # (B·(2 + U), 3, H, W)
     with _precision(settings.precision, device=device):
@@ -144,7 +163,7 @@ def _triplets(
         pool = torch.stack([f.embeddings for f in frames[:2]], 1).flatten(1)  # (D, 2·h·w)
         pool_labels = torch.stack([f.labels for f in frames[:2]]).flatten()  # (2·h·w,)
         for frame in frames[2:]:
-            known = frame.labels.where(frame.labels < sample.num_objects, -1)
+            known = frame.labels.where(frame.labels < sample.num_objects, -1)  # IGNORE would be sampled like an object
             anchors = _subsample(frame._replace(labels=known), limit=settings.anchor_pixels, rng=rngs[b])
             total = total + triplet_loss(
                 *(anchors.embeddings, anchors.labels, pool, pool_labels),
@@ -155,7 +174,7 @@ def _triplets(
 
 
 def _subsample(reference: Labelled, *, limit: int, rng: np.random.Generator) -> Labelled:
-    """At most `limit` random pixels of each object, as the paper does in training: (D, N) and (N,)."""
+    """At most `limit` random pixels of each object, as in the paper's training: (D, N) and (N,)."""
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     labels = reference.labels.flatten()
     kept = sample_reference(labels, max_per_object=limit, generator=generator)

@@ -1,4 +1,4 @@
-"""What moves the weights: the optimizer's step, and which of the network's parts it leaves as they are."""
+"""The optimizer, its step, its learning rate, and the weights that decay or stay frozen."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from feelvos_lab.errors import LabError
 
 
 def make_optimizer(model: nn.Module, settings: TrainConfig) -> torch.optim.Optimizer:
-    """Weight decay reaches matrices and kernels, not biases and norms: see `decayed_weights` and `update`."""
+    """SGD or AdamW; weight decay for kernels, not for biases and norms: see `decayed_weights` and `update`."""
     decayed = decayed_weights(model, settings)
     known = {id(p) for p in decayed}
     groups = [
@@ -23,19 +23,19 @@ def make_optimizer(model: nn.Module, settings: TrainConfig) -> torch.optim.Optim
 
 
 def decayed_weights(model: nn.Module, settings: TrainConfig) -> list[nn.Parameter]:
-    """The trained weights that decay: those of more than one axis, depthwise kernels where the settings say so."""
+    """The trained weights of more than one axis, depthwise kernels only with `decay_depthwise`."""
     spared = set() if settings.decay_depthwise else {id(m.weight) for m in model.modules() if _is_depthwise(m)}
     return [p for p in model.parameters() if p.requires_grad and p.ndim > 1 and id(p) not in spared]
 
 
 def update(model: nn.Module, optimizer: torch.optim.Optimizer, settings: TrainConfig) -> None:
-    """One step from the gradients that are there, in the official order: decay, biases' factor, clipping, momentum.
+    """One step from the current gradients, in the official order: decay, factor of the biases, clipping, momentum.
 
-    With `decay_in_gradient` the decay is a part of the gradient, so that it is clipped along with it, as that of a
-    loss with ½ · weight_decay · ‖w‖² in it. Else the optimizer adds it to what was clipped.
+    With `decay_in_gradient` the decay is part of the gradient and is clipped with it, as if the loss contained
+    ½ · weight_decay · ‖w‖². Else the optimizer adds it after clipping.
 
     Raises:
-        LabError: a gradient whose norm is not finite; no weight was moved.
+        LabError: a gradient whose norm is not finite; the weights are unchanged.
     """
     if settings.decay_in_gradient:
         for weight in decayed_weights(model, settings):
@@ -45,15 +45,15 @@ def update(model: nn.Module, optimizer: torch.optim.Optimizer, settings: TrainCo
         scale_bias_gradients(model, settings.bias_gradient)
     together = [[p] for p in model.parameters()] if settings.clip_by == "tensor" else [list(model.parameters())]
     norms = [torch.nn.utils.clip_grad_norm_(parameters, settings.clip_norm) for parameters in together]
-    if strange := [norm.item() for norm in norms if not norm.isfinite()]:
-        raise LabError(f"the gradient's norm must be finite, got {strange[0]}")
+    if infinite := [norm.item() for norm in norms if not norm.isfinite()]:
+        raise LabError(f"the gradient's norm must be finite, got {infinite[0]}")
     optimizer.step()
 
 
 def set_training(model: nn.Module, settings: TrainConfig) -> None:
-    """Training mode; with `freeze_norm` batch norms normalise by the statistics they have, and keep them.
+    """Training mode; with `freeze_norm` batch norms use and keep their running statistics.
 
-    Their scale and shift are trained all the same, as in the official code (`fine_tune_batch_norm=False`).
+    Their scale and shift are still trained, as in the official code (`fine_tune_batch_norm=False`).
     """
     model.train()
     if settings.freeze_norm:
@@ -63,17 +63,23 @@ def set_training(model: nn.Module, settings: TrainConfig) -> None:
 
 
 def scale_bias_gradients(model: nn.Module, factor: float) -> None:
-    """Multiply the gradients of the convolutions' biases, as the official code does; shifts of batch norms are none."""
+    """Multiply the gradients of the convolutions' biases, not of the batch norms' shifts, as in the official code."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and module.bias is not None and module.bias.grad is not None:
             module.bias.grad.mul_(factor)
 
 
 def _is_depthwise(module: nn.Module) -> bool:
-    """Whether it is a convolution of each channel with a kernel of its own."""
+    """A convolution with one kernel per channel."""
     return isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
 
 
 def poly_rate(step: int, *, base: float, steps: int, power: float) -> float:
-    """Learning rate base · (1 − step / steps)^power, the schedule of DeepLab."""
+    """The learning rate base · (1 − step / steps)^power, DeepLab's schedule.
+
+    Example:
+        >>> from feelvos_lab.training import poly_rate
+        >>> [poly_rate(step, base=0.1, steps=100, power=1.0) for step in (0, 50, 100)]
+        [0.1, 0.05, 0.0]
+    """
     return base * (1.0 - min(step, steps) / steps) ** power

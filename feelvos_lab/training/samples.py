@@ -1,16 +1,13 @@
 """Training samples: a reference frame, a previous frame and the query frames that follow it (paper §4).
 
-All randomness of a sample comes from the generators passed in, so step n of a resumed training sees what step n of
-the uninterrupted one saw.
+The samples of a step depend on the seed and the step alone. So a resumed training sees the same samples as an
+uninterrupted one, and several processes can share a batch.
 
-Objects that nobody annotated: a piece of a frame, cut out along a random outline, that moves through a sample.
+Two augmentations add objects: `paste_object` takes an annotated object of another clip, `paste_cutout` a piece of any
+frame along a random outline. A data set of few sequences has few objects, which a network learns by heart; a cutout
+appears in one sample only, so nothing but a comparison of embeddings finds it again.
 
-Few sequences have few objects, and a network learns them by heart. A cutout has a look that no other sample has, so
-all that helps to find it again is to compare embeddings.
-
-The samples of each training step: which they are depends on the seed and the step alone.
-
-So a resumed training sees what an uninterrupted one saw, and several processes share one batch between them.
+Symbols: U query frames, T frames, H W the crop, K objects including background.
 """
 
 from __future__ import annotations
@@ -29,25 +26,25 @@ from feelvos_lab.config import Config, DataConfig
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.errors import LabError
 
-IGNORE = 255  # a label that no loss counts and no matching sees
+IGNORE = 255  # a label that loss and matching ignore
 
-_TRIES = 10  # crops drawn until one shows enough of an object
+_TRIES = 10  # crops to draw until one shows enough of an object
 
 
 class Sample(NamedTuple):
-    """One training sample. Time runs: reference, previous, query 1 … query U."""
+    """One training sample. The frames are: reference, previous, query 1 … query U."""
 
     frames: Tensor  # (2 + U, 3, H, W) float in [0, 1]
     labels: Tensor  # (2 + U, H, W) int64: 0 background, 1 … K − 1 objects of the reference, or IGNORE
     num_objects: int  # K
-    clips: tuple[str, ...] = ()  # the names of those it was drawn from, the main one first
+    clips: tuple[str, ...] = ()  # names of the clips it was drawn from, the main one first
 
 
 def draw_sample(clips: list[Clip], *, config: DataConfig, unroll: int, rng: np.random.Generator) -> Sample:
     """A sample from a random clip, with an object of another clip pasted in with probability `config.paste`.
 
     The reference frame is cropped, flipped and coloured on its own; previous and query frames together.
-    torch's global generator drives torchvision's transforms: seed it for repeatable samples.
+    torchvision's transforms draw from torch's global generator: seed it for repeatable samples.
     """
     sample = _draw_plain(clips, config=config, unroll=unroll, rng=rng)
     if len(clips) > 1 and rng.uniform() < config.paste:
@@ -57,15 +54,15 @@ def draw_sample(clips: list[Clip], *, config: DataConfig, unroll: int, rng: np.r
 
 def _draw_plain(clips: list[Clip], *, config: DataConfig, unroll: int, rng: np.random.Generator) -> Sample:
     augment = _Augment(config)
-    least = max(1, config.height * config.width // 500)  # pixels of an object that a crop must show
+    least = max(1, config.height * config.width // 500)  # pixels of one object that a crop must show
     for attempt in range(_TRIES):
         clip = clips[rng.integers(len(clips))]
-        step = int(rng.integers(1, config.max_step + 1))
+        step = int(rng.integers(1, config.max_step + 1))  # frames from one time to the next
         step = min(step, max(1, (len(clip) - 1) // (unroll + 1)))
         start = int(rng.integers(0, max(1, len(clip) - step * unroll - step + 1)))
         times = [min(start + step * i, len(clip) - 1) for i in range(unroll + 1)]
         if rng.uniform() < 0.5:
-            times.reverse()
+            times.reverse()  # the video played backwards
         chosen = int(rng.integers(len(clip)))
         reference, reference_labels = augment([clip.frames[chosen]], [clip.masks[chosen]])
         frames, labels = augment([clip.frames[t] for t in times], [clip.masks[t] for t in times])
@@ -81,7 +78,7 @@ def _draw_plain(clips: list[Clip], *, config: DataConfig, unroll: int, rng: np.r
 
 
 class _Augment:
-    """Joint transforms of some frames and masks: the same crop, flip and colours for all of one call."""
+    """Joint transforms of frames and masks: the same crop, flip and colours for all of one call."""
 
     def __init__(self, config: DataConfig) -> None:
         self.size, self.scale, self.zoom = (config.height, config.width), config.scale, config.zoom
@@ -93,6 +90,7 @@ class _Augment:
 
     def __call__(self, frames: list[Tensor], masks: list[Tensor]) -> tuple[Tensor, Tensor]:
         """T frames (3, H', W') uint8 and masks (H', W') → (T, 3, H, W) float in [0, 1] and (T, H, W) int64."""
+        # these types tell torchvision to move both alike, but to resize masks by the nearest pixel and not colour them
         images, labels = tv_tensors.Image(torch.stack(frames)), tv_tensors.Mask(torch.stack(masks))
         height, width = images.shape[-2:]
         least = max(self.size[0] / height, self.size[1] / width)
@@ -101,15 +99,15 @@ class _Augment:
         if window != (height, width) or window != self.size:
             top = int(torch.randint(height - window[0] + 1, (1,)))
             left = int(torch.randint(width - window[1] + 1, (1,)))
-            boxes = self._moving(top, left, window, (height, width), len(frames))
-            images, labels = (_cropped(x, boxes, self.size) for x in (images, labels))
+            boxes = self._boxes(top, left, window, (height, width), len(frames))
+            images, labels = (_crop(x, boxes, self.size) for x in (images, labels))
         images, labels = self.rest(images, labels)
         return images.as_subclass(Tensor), labels.as_subclass(Tensor)
 
-    def _moving(
+    def _boxes(
         self, top: int, left: int, window: tuple[int, int], size: tuple[int, int], count: int
     ) -> list[tuple[int, int, int, int]]:
-        """A crop box a frame: the same for all, or one that steadily grows or shrinks while its centre wanders."""
+        """A crop box (top, left, height, width) for each frame: all equal, or growing and moving at a steady rate."""
         box = (top, left, *window)
         if not self.zoom or count == 1:
             return [box] * count
@@ -124,8 +122,8 @@ class _Augment:
         return boxes
 
 
-def _cropped(x: Tensor, boxes: list[tuple[int, int, int, int]], size: tuple[int, int]) -> Tensor:
-    """Images or masks (T, …, H', W'), each cut to its box (top, left, height, width) and scaled to `size`."""
+def _crop(x: Tensor, boxes: list[tuple[int, int, int, int]], size: tuple[int, int]) -> Tensor:
+    """Images or masks (T, …, H', W'), each cropped to its box and resized to `size`."""
     if len(set(boxes)) == 1:
         return v2.functional.resized_crop(x, *boxes[0], size=list(size), antialias=True)
     cut = [
@@ -136,7 +134,7 @@ def _cropped(x: Tensor, boxes: list[tuple[int, int, int, int]], size: tuple[int,
 
 
 def paste_object(sample: Sample, other: Sample, *, rng: np.random.Generator) -> Sample:
-    """`sample` with one object of `other` in front of it, in every frame, as a further object."""
+    """`sample` with a random object of `other` in front of it, in every frame, as an additional object."""
     if other.num_objects < 2:
         return sample
     chosen = other.labels == int(rng.integers(1, other.num_objects))  # (2 + U, H, W)
@@ -146,7 +144,7 @@ def paste_object(sample: Sample, other: Sample, *, rng: np.random.Generator) -> 
 
 
 def damage_labels(labels: Tensor, *, num_objects: int, rng: np.random.Generator) -> Tensor:
-    """A previous mask with the faults a prediction has: bent outlines, holes, and patches of a wrong object.
+    """A mask with the errors of a prediction: distorted outlines, holes, and patches of a wrong object.
 
     Args:
         labels: (H, W) int64 with values 0 … K − 1 or IGNORE.
@@ -171,22 +169,16 @@ def damage_labels(labels: Tensor, *, num_objects: int, rng: np.random.Generator)
 
 
 def smooth_noise(rng: np.random.Generator, channels: int, height: int, width: int, *, cells: int) -> Tensor:
-    """Normal noise on a coarse grid, enlarged smoothly: (channels, H, W)."""
+    """Normal noise on a grid of cells×cells, upscaled bicubically: (channels, H, W)."""
     coarse = torch.from_numpy(rng.normal(0, 1, (1, channels, cells, cells))).float()
     return F.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=True)[0]
 
 
 def paste_cutout(sample: Sample, other: Sample, *, rng: np.random.Generator) -> Sample:
-    """`sample` with a piece of `other`'s previous frame in front of it, as a further object.
+    """`sample` with a piece of the previous frame of `other` in front of it, as an additional object.
 
-    In the previous and query frames the piece moves, turns, grows and bends steadily; in the reference frame it lies
-    elsewhere, in another light.
-
-    Args:
-        sample, other: frames (2 + U, 3, H, W) of one size.
-
-    Returns:
-        A new sample of one object more.
+    In the previous and query frames the piece moves, rotates, grows and bends at a steady rate; in the reference frame
+    it is elsewhere and of another brightness. Both samples have frames of one size.
     """
     count, _, height, width = sample.frames.shape
     piece, inside = other.frames[1], _outline(rng, height, width)  # (3, H, W), (H, W)
@@ -213,7 +205,7 @@ def paste_cutout(sample: Sample, other: Sample, *, rng: np.random.Generator) -> 
 
 
 def _outline(rng: np.random.Generator, height: int, width: int) -> Tensor:
-    """A blob around the centre of the frame, 1 inside and 0 outside: (H, W) float."""
+    """A random blob around the centre of the frame, 1 inside and 0 outside: (H, W) float."""
     y, x = torch.meshgrid(torch.linspace(-1, 1, height) * height / width, torch.linspace(-1, 1, width), indexing="ij")
     stretch, lean = rng.uniform(0.6, 1.6), rng.uniform(0, np.pi)
     u = (np.cos(lean) * x + np.sin(lean) * y) * stretch
@@ -223,7 +215,7 @@ def _outline(rng: np.random.Generator, height: int, width: int) -> Tensor:
 
 
 def _grid(at: np.ndarray, scale: float, turned: float, height: int, width: int) -> Tensor:
-    """Where each pixel looks in the piece, so that this appears at `at`, larger by `scale`: (H, W, 2) in [-1, 1]."""
+    """The `grid_sample` coordinates that put the piece at `at`, scaled and rotated: (H, W, 2), [-1, 1] in the frame."""
     aspect = height / width
     c, s = np.cos(turned) / scale, np.sin(turned) / scale
     linear = np.array([[c, s * aspect], [-s / aspect, c]])
@@ -233,30 +225,27 @@ def _grid(at: np.ndarray, scale: float, turned: float, height: int, width: int) 
 
 
 class Rank(NamedTuple):
-    """One process's part of every batch: the `rank`-th of `of` equal parts."""
+    """The share of a process in every batch: the `rank`-th of `of` equal parts."""
 
     rank: int = 0
     of: int = 1
 
 
 class StepBatch(NamedTuple):
-    """The samples of one process's share, and for each the generator to go on with, such as for mask damage."""
+    """The samples of one process in a step, and for each its generator, for further draws such as mask damage."""
 
     samples: list[Sample]
     rngs: list[np.random.Generator]
 
 
 class StepSampler:
-    """`draws[step]` gives the samples of a step, for this process's share of the batch.
+    """`sampler[step]` gives the samples of a step, for the share of this process.
 
     Args:
-        sets: the clips of each data set. With several a sample first chooses its set, all equally likely, as the
-            official code does.
-        config: with `draws="clip"` each clip of a batch has a generator of its own, so that a process draws its share
-            alone; with "batch" one generator draws them one after the other.
-
-    Raises:
-        LabError: shares that are not equal, or several with `draws="batch"`.
+        sets: the clips of each data set. Of several sets a sample first chooses one, all equally likely, as in the
+            official code.
+        config: with `draws="clip"` each sample of a batch has a generator of its own, so that a process draws its
+            share alone; with "batch" one generator draws them one after the other.
     """
 
     def __init__(self, sets: list[list[Clip]], *, config: Config, seed: int, share: Rank) -> None:
@@ -269,6 +258,7 @@ class StepSampler:
         self.own = range(share.rank * size // share.of, (share.rank + 1) * size // share.of)
 
     def __getitem__(self, step: int) -> StepBatch:
+        # one number of rollout frames for the whole batch, in every process: its samples must have equally many frames
         lead = int(np.random.default_rng([self.seed, step, 0, 2]).integers(self.config.train.rollout + 1))
         if self.config.train.draws == "batch":
             rng = np.random.default_rng([self.seed, step])
@@ -282,7 +272,7 @@ class StepSampler:
         return StepBatch(samples, rngs)
 
     def seed_model(self, step: int) -> None:
-        """Seed what the model itself draws in a step, in every process otherwise; with "batch" the stream goes on."""
+        """Seed the model's own draws (dropout) of a step, differently in each process; with "batch" they continue."""
         if self.config.train.draws == "clip":
             torch.manual_seed(int(np.random.default_rng([self.seed, step, self.own.start, 1]).integers(2**31)))
 
