@@ -1,1 +1,1 @@
-"""Convert the authors' TensorFlow checkpoint to a state dict of this model."""
+"""Import the authors' TensorFlow checkpoints."""

@@ -26,13 +26,13 @@ _DTYPES = {
     9: np.dtype("<i8"),
     10: np.dtype("?"),
     19: np.dtype("<f2"),
-}  # of TensorFlow's `DataType`, those that a network's checkpoint holds
+}  # by number of TensorFlow's `DataType`, those of a network's checkpoint
 
 
 class Entry(NamedTuple):
-    """Where a variable lies."""
+    """Type, shape and place of a variable."""
 
-    dtype: int  # TensorFlow's number
+    dtype: int  # number of TensorFlow's `DataType`
     shape: tuple[int, ...]
     shard: int
     offset: int
@@ -42,10 +42,10 @@ class Entry(NamedTuple):
 
 
 class Bundle:
-    """A checkpoint of version 2; `entries` are its variables by name, values are read when asked for.
+    """A checkpoint of version 2: `entries` are its variables by name, `read` loads the values of one.
 
     Args:
-        prefix: the path without `.index`, such as `model.ckpt-200004`; the index file itself does as well.
+        prefix: the path without `.index`, such as `model.ckpt-200004`, or the index file.
 
     Raises:
         LabError: no such checkpoint, or an index file that is damaged or of another format.
@@ -65,7 +65,7 @@ class Bundle:
             self.shards = int(header.get(1, [1])[0])
             if header.get(2, [0])[0] != 0:
                 raise LabError(f"{self.index} must be little-endian, is not")
-            # keys that begin with a zero byte are slices of partitioned variables
+            # keys that begin with a zero byte are the slices of partitioned variables
             self.entries = {key.decode(): _entry(value) for key, value in pairs[1:] if not key.startswith(b"\0")}
         except (IndexError, struct.error, ValueError, OverflowError, AttributeError, TypeError, KeyError) as error:
             if isinstance(error, LabError):
@@ -73,10 +73,10 @@ class Bundle:
             raise LabError(f"{self.index} is damaged: {error}") from error
 
     def read(self, name: str) -> np.ndarray:
-        """The values of a variable, which are compared with their checksum.
+        """The values of a variable, after their checksum was verified.
 
         Raises:
-            LabError: no such variable, one of an unread kind, a missing or short data file, or another checksum.
+            LabError: no such variable, a type that is not supported, or a data file that is missing or damaged.
         """
         if name not in self.entries:
             raise LabError(f"{self.index} has no variable {name!r}")
@@ -93,9 +93,9 @@ class Bundle:
         path = self.prefix.with_name(f"{self.prefix.name}.data-{entry.shard:05d}-of-{self.shards:05d}")
         if not path.is_file():
             raise LabError(f"the checkpoint's data file {path} is missing")
-        there = max(0, path.stat().st_size - entry.offset)
-        if there < entry.size:  # before memory is asked for what an index claims
-            raise LabError(f"{path} is truncated: {name} needs {entry.size} bytes at {entry.offset}, has {there}")
+        available = max(0, path.stat().st_size - entry.offset)
+        if available < entry.size:  # before memory is allocated by what the index claims
+            raise LabError(f"{path} is truncated: {name} needs {entry.size} bytes at {entry.offset}, has {available}")
         with path.open("rb") as file:
             file.seek(entry.offset)
             data = file.read(entry.size)
@@ -121,14 +121,14 @@ def _table(data: bytes, path: Path) -> Iterator[tuple[bytes, bytes]]:
     """All key–value pairs of a LevelDB table, in order."""
     if len(data) < 48 or struct.unpack("<Q", data[-8:])[0] != _MAGIC:
         raise LabError(f"{path} must be the index of a TensorFlow checkpoint (version 2), or is truncated")
-    _, _, position = _handle(data, len(data) - 48)  # of the meta index, which is of no use here
+    _, _, position = _handle(data, len(data) - 48)  # the handle of the meta index, which is not needed
     offset, size, _ = _handle(data, position)
     for _, value in _block(data, offset, size, path):
         yield from _block(data, *_handle(value, 0)[:2], path)
 
 
 def _block(data: bytes, offset: int, size: int, path: Path) -> Iterator[tuple[bytes, bytes]]:
-    """The pairs of one block; a key shares a prefix with the one before it."""
+    """The pairs of one block. A key is stored as the length of its common prefix with the key before, and the rest."""
     if data[offset + size] != 0:
         raise LabError(f"{path} is compressed, which TensorFlow's own checkpoints are not")
     if masked_crc32c(data[offset : offset + size + 1]) != struct.unpack_from("<I", data, offset + size + 1)[0]:
@@ -146,14 +146,14 @@ def _block(data: bytes, offset: int, size: int, path: Path) -> Iterator[tuple[by
 
 
 def _handle(data: bytes, position: int) -> tuple[int, int, int]:
-    """Offset and size of a block, and where the next thing begins."""
+    """Offset and size of a block, and the position after them."""
     offset, position = _varint(data, position)
     size, position = _varint(data, position)
     return offset, size, position
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:
-    """A number in groups of seven bits, the lowest first, and where the next thing begins."""
+    """An integer in groups of seven bits, the lowest first, and the position after it."""
     number = shift = 0
     while True:
         byte = data[position]
@@ -165,7 +165,7 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
 
 
 def _fields(message: bytes) -> dict[int, list[int | bytes]]:
-    """The fields of a protocol buffer by number: integers, or the bytes of a nested message."""
+    """The fields of a protocol buffer message by number: integers, or the bytes of nested messages."""
     found: dict[int, list[int | bytes]] = {}
     position = 0
     while position < len(message):
@@ -185,7 +185,7 @@ def _fields(message: bytes) -> dict[int, list[int | bytes]]:
 
 
 def _entry(message: bytes) -> Entry:
-    """A `BundleEntryProto`."""
+    """Parse a `BundleEntryProto`."""
     fields = _fields(message)
     shape = _fields(fields[2][0]) if 2 in fields else {}
     numbers = {

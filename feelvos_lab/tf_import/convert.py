@@ -1,4 +1,4 @@
-"""An official TensorFlow checkpoint → the network of preset full; TensorFlow itself is not needed."""
+"""Convert an official TensorFlow checkpoint to the network of preset full; TensorFlow itself is not needed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from feelvos_lab.model.feelvos import Feelvos
 from feelvos_lab.tf_import.checkpoint_format import Bundle
 from feelvos_lab.tf_import.names import official_names, to_official, to_torch
 
-PARTS = {  # what a file may be read for → where those tensors live in our network
+PARTS = {  # part of the network → the prefixes of its tensors in our state dict
     "all": ("",),
     "deeplab": ("backbone.", "decoder."),
     "trunk": ("backbone.",),
@@ -25,11 +25,11 @@ _FOREIGN = ("logits/", "xception_65/logits/")  # the classifiers of DeepLab and 
 
 
 class Imported(NamedTuple):
-    """What was taken from a checkpoint, and what was left."""
+    """What was imported from a checkpoint, and what was left out."""
 
     part: str  # one of PARTS
-    taken: int  # variables
-    left_out: list[str]  # optimizer slots, the step, and other parts
+    taken: int  # number of variables
+    left_out: list[str]  # names of variables: optimizer slots, the step, and other parts
 
 
 def import_checkpoint(
@@ -43,13 +43,13 @@ def import_checkpoint(
 
     Args:
         checkpoint: the path without `.index`, such as `feelvos_davis17_trained/model.ckpt-200004`.
-        out: "all" writes a checkpoint that `load_checkpoint` reads; the other parts a file to start a training from.
-        part: which variables; "auto" is "all" where the file has the embedding's, "deeplab" where it has those of the
-            ASPP, and else "trunk".
+        out: the file to write: for "all" a checkpoint, for other parts a file to start a training from.
+        part: which variables; "auto" is "all" where the file has those of the embedding, "deeplab" where it has those
+            of the ASPP, and else "trunk".
         output_stride: 8 with rates 12, 24, 36, as the authors test, or 16 with 6, 12, 18, as they train.
 
     Raises:
-        LabError: not a checkpoint, a damaged one, a variable missing, unknown, or of another shape than the network's.
+        LabError: a file that is damaged or no checkpoint, or a variable that is missing, unknown or does not fit.
     """
     if part != "auto" and part not in PARTS:
         raise LabError(f"part must be one of auto, {', '.join(PARTS)}, got {part!r}")
@@ -85,10 +85,11 @@ def _part_of(bundle: Bundle) -> str:
 
 
 def _left_out(bundle: Bundle, model: Feelvos, *, wanted: set[str], part: str) -> list[str]:
-    """The variables that are not read, each of which must be known."""
+    """The variables that are not read; an unknown one is an error."""
     if missing := sorted(wanted - set(bundle.entries)):
         raise LabError(
-            f"{bundle.index} lacks {len(missing)} of the {len(wanted)} variables of part {part!r}: {_some(missing)}"
+            f"{bundle.index} lacks {len(missing)} of the {len(wanted)} variables of part {part!r}: "
+            f"{_first_five(missing)}"
         )
     known = set(official_names(model).values())
     left = sorted(set(bundle.entries) - wanted)
@@ -100,16 +101,16 @@ def _left_out(bundle: Bundle, model: Feelvos, *, wanted: set[str], part: str) ->
         and not (part != "all" and name.startswith(_FOREIGN))
     ]
     if unknown:
-        raise LabError(f"{bundle.index} has {len(unknown)} unknown variables: {_some(unknown)}")
+        raise LabError(f"{bundle.index} has {len(unknown)} unknown variables: {_first_five(unknown)}")
     return left
 
 
-def _some(names: list[str]) -> str:
+def _first_five(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _tensors(bundle: Bundle, model: Feelvos, names: dict[str, str]) -> dict[str, Tensor]:
-    """The state dict's tensors, once every shape and type is right."""
+    """The tensors of the state dict, after every shape and type was checked."""
     slots = model.state_dict()
     for ours, official in names.items():
         wanted = tuple(to_official(torch.empty(slots[ours].shape), ours=ours, official=official).shape)

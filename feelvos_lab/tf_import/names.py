@@ -1,9 +1,9 @@
-"""The variables of the official code, under their TensorFlow names, and where each of them lives in `Feelvos`.
+"""Map the names of `Feelvos` tensors to the variables of the official code, and convert their layout. For example:
 
-    xception_65/middle_flow/block1/unit_7/xception_module/separable_conv2_pointwise/BatchNorm/moving_mean
     backbone.net.blocks.9.stack.conv2.bn_pw.running_mean
+    xception_65/middle_flow/block1/unit_7/xception_module/separable_conv2_pointwise/BatchNorm/moving_mean
 
-No list is kept: the names follow from how the two networks are built.
+The names are derived from the structure of the two networks.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from feelvos_lab.model.feelvos import Feelvos
 
 _NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 
-_CUES = [0, 2, 1]  # ours: global map, local map, mask; theirs: global map, mask, local map
+_CUES = [0, 2, 1]  # official order: global map, mask, local map; ours: global map, local map, mask
 
-_CUE_AXIS = {  # of the head's first layer, whose last three inputs are the cues
+_CUE_AXIS = {  # the axis of the input channels in the head's first layer, of which the last three are the cues
     "head.layers.0.depthwise.weight": 0,
     "head.layers.0.depthwise.bias": 0,
     "head.layers.0.pointwise.weight": 1,
@@ -26,10 +26,10 @@ _CUE_AXIS = {  # of the head's first layer, whose last three inputs are the cues
 
 
 def official_names(model: Feelvos) -> dict[str, str]:
-    """Our name → the official one, for every tensor of the state dict but torch's counters of batches.
+    """Our name → the official one, for every tensor of the state dict except torch's batch counters.
 
     Raises:
-        LabError: the network is not the official one, such as one with another backbone or a cue switched off.
+        LabError: the network is not the official one, such as with another backbone or with a cue switched off.
     """
     scopes, names = _scopes(), {}
     modules = {
@@ -55,10 +55,10 @@ def official_names(model: Feelvos) -> dict[str, str]:
 
 
 def to_torch(variable: Tensor, *, ours: str, official: str) -> Tensor:
-    """The tensor `ours` of the state dict, from the official variable.
+    """An official variable as the tensor `ours` of the state dict.
 
-    Kernels (k, k, in, out) → (out, in, k, k), depthwise ones (k, k, C, 1) → (C, 1, k, k); the head's cue channels are
-    put into our order. Anything else is returned as it is.
+    Kernels (k, k, in, out) → (out, in, k, k), depthwise ones (k, k, C, 1) → (C, 1, k, k); the cue channels of the head
+    are put into our order. Anything else is unchanged.
     """
     if variable.dim() == 4:
         variable = variable.permute((2, 3, 0, 1) if official.endswith("/depthwise_weights") else (3, 2, 0, 1))
@@ -83,7 +83,7 @@ def _swap_cues(tensor: Tensor, ours: str) -> Tensor:
 
 
 def _scopes() -> dict[str, str]:
-    """Path of each convolution and batch norm of our network → its official scope."""
+    """The path of each convolution and batch norm in our network → its official scope."""
     scopes: dict[str, str] = {}
 
     def add(path: str, scope: str, conv: str, norm: str = "") -> None:
