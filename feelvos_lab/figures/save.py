@@ -35,9 +35,9 @@ def save_figure(fig: Figure, name: str, *, folder: Path | str = "figures", **par
     Example:
         >>> import json
         >>> from pathlib import Path
-        >>> from feelvos_lab.figures.basic import loss_curve
+        >>> from matplotlib.figure import Figure
         >>> from feelvos_lab.figures.save import save_figure
-        >>> figure = save_figure(loss_curve([{"step": 1, "loss": 2.0}]), "06-loss", learning_rate=0.1)
+        >>> figure = save_figure(Figure(figsize=(3.35, 2.2)), "06-loss", learning_rate=0.1)
         >>> sorted(path.name for path in Path("figures").iterdir())
         ['06-loss.json', '06-loss.pdf', '06-loss.png']
         >>> json.loads(Path("figures/06-loss.json").read_text())["parameters"]

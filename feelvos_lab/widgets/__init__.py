@@ -1,12 +1,17 @@
-"""What can be clicked in a notebook: `explore` a network's distances, `paint` a first mask.
+"""Jupyter widgets: `explore` how pixels are matched, `paint` a first mask and propagate it.
 
-Widgets are thin: `probe`, `painting` and `infer` compute, `viz_explorer` and `viz_painter` draw. Where nobody can
-click, as under papermill, the picture alone is shown.
+Widgets are thin: `inference` and `mask_editor` compute, `figures` draw. Without a live front end, as under papermill,
+only a static picture is displayed.
 """
 
-from __future__ import annotations
+from feelvos_lab import lazy_names
 
-from feelvos_lab.widgets.explorer import Explorer, explore
-from feelvos_lab.widgets.painter import Painter, paint
-
-__all__ = ["Explorer", "Painter", "explore", "paint"]
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "Explorer": "explorer",
+        "Painter": "painter",
+        "explore": "explorer",
+        "paint": "painter",
+    },
+)

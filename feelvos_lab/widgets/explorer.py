@@ -1,4 +1,4 @@
-"""The explorer: click a pixel, move a slider, switch a cue, and the picture of `viz_explorer` follows."""
+"""The explorer widget: click a pixel, move a slider or switch a cue, and the picture of `figures.explorer` follows."""
 
 from __future__ import annotations
 
@@ -12,30 +12,40 @@ from feelvos_lab.inference.probe import Cell, PixelView, Probe, Switches
 from feelvos_lab.model.feelvos import Feelvos
 from feelvos_lab.widgets.notebook import Status, live_canvas, show
 
-_DPI = 90  # fewer dots are sent and drawn faster
+_DPI = 90  # a smaller picture is drawn and sent faster
+
+_HINT = "click a pixel of C or of the result"
 
 _WIDE = {"description_width": "110px"}
 
 _OFF = (
-    "A cue that is <b>off</b> (none) says the same of every object: distance 1 everywhere, or probability 1/K. The "
-    "network was trained with it and is not trained anew, and the frames before are those it predicted with all cues. "
-    "What a network learns without a cue is another question: <code>make ablation</code>."
+    "A cue that is <b>off</b> (none) is constant: distance 1 or probability 1/K for every object. The network was "
+    "trained with the cue and is not trained again, and earlier frames are predicted with all cues. What a network "
+    "learns without a cue is another question: <code>make ablation</code>."
 )
 
 
 class Explorer(VBox):
-    """The widget. Its handlers only move what `Probe.look` is asked for.
+    """The widget. Its controls are the arguments of `Probe.look`, its picture is the result.
 
     Args:
         clip: at least two frames, all objects given in the first.
         model: in evaluation mode.
         frame: shown first, 1 … T−1.
-        object_id: shown first; 0 is the background.
+        object_id: shown first; 0 is the background, None the clip's first object.
         cell: row and column on the stride-4 grid; None: in the middle of the object.
-        height: as for `propagate`.
+        height: see `propagate`.
 
     Raises:
-        LabError: as `Probe` and `Probe.look`.
+        LabError: a model, clip, frame or object that `Probe` rejects.
+
+    Example:
+        >>> from feelvos_lab import load_model, make_clip
+        >>> from feelvos_lab.widgets import Explorer
+        >>> explorer = Explorer(make_clip(1, height=32, width=48, frames=3), load_model("reduced"), cell=(4, 6))
+        >>> explorer.frame.value, explorer.radius.value = 2, 1  # as by hand: the picture follows
+        >>> explorer.look.frame, explorer.look.cell, explorer.look.window
+        (2, (4, 6), 1)
     """
 
     def __init__(
@@ -67,7 +77,7 @@ class Explorer(VBox):
         self.previous_matching = _choice(("local", "global", "none"), trained.previous_matching)
         self.previous_mask = _choice(("on", "none"), "on" if trained.previous_mask else "none")
         self.status = Status()
-        self.status.say("click a pixel of C or of the result")
+        self.status.say(_HINT)
         changed = self.status.guarded(self._changed)
         for control in self.controls:
             control.observe(changed, "value")
@@ -80,13 +90,13 @@ class Explorer(VBox):
 
     @property
     def controls(self) -> tuple[Any, ...]:
-        """All that can be moved."""
+        """All controls: sliders and menu, then the three cue switches."""
         first = (self.frame, self.object_id, self.radius)
         return (*first, self.first_matching, self.previous_matching, self.previous_mask)
 
     @property
     def switches(self) -> Switches:
-        """The cues as the controls stand."""
+        """The cues as the controls are set."""
         return Switches(
             first_matching=self.first_matching.value,
             previous_matching=self.previous_matching.value,
@@ -95,11 +105,11 @@ class Explorer(VBox):
         )
 
     def show(self) -> None:
-        """Display the picture, and below it the widget where somebody can click."""
+        """Display the picture, and below it the widget if the front end is live."""
         show(self, lambda: explorer_sheet(self.probe.clip, self.look))
 
     def redraw(self) -> PixelView:
-        """Ask for what the controls say, and draw it."""
+        """Compute and draw what the controls are set to."""
         self.look = self.probe.look(
             self.frame.value, object_id=self.object_id.value, cell=self.cell, switches=self.switches
         )
@@ -110,10 +120,10 @@ class Explorer(VBox):
     def _changed(self, _: Any) -> None:
         self._enable()
         self.redraw()
-        self.status.say("click a pixel of C or of the result")
+        self.status.say(_HINT)
 
     def _enable(self) -> None:
-        """What the network was trained without cannot be switched on; a radius needs a window."""
+        """Disable cues the network was trained without, and the radius if there is no window."""
         trained = self.probe.trained
         self.radius.disabled = self.previous_matching.value != "local"
         self.first_matching.disabled = trained.first_matching == "none"
@@ -135,9 +145,13 @@ def explore(
     cell: Cell | None = None,
     height: int = 0,
 ) -> None:
-    """Show how one pixel of a clip is matched, as a picture, and below it as a widget where somebody can click.
+    """Display how one pixel of a clip is matched: a picture, and below it the widget if the front end is live.
 
-    Args and errors are those of `Explorer`, which is the widget for who wants to hold it.
+    Args: see `Explorer`, the widget itself.
+
+    Example:
+        >>> from feelvos_lab import explore, load_model, make_clip
+        >>> explore(make_clip(1, height=32, width=48, frames=3), load_model("reduced"))  # outside IPython: no display
     """
     Explorer(clip, model, frame=frame, object_id=object_id, cell=cell, height=height).show()
 

@@ -1,6 +1,6 @@
-"""A mask under a brush: strokes, an eraser, undo.
+"""A mask that is edited by brush strokes, with an eraser and undo.
 
-Letters: H W frame size.
+Symbols: H W frame size.
 """
 
 from __future__ import annotations
@@ -13,18 +13,17 @@ from torch import Tensor
 from feelvos_lab.data.images import MAX_OBJECTS, VOID, object_ids
 from feelvos_lab.errors import LabError, shape_text
 
-_STEPS = 100  # how many strokes can be undone
+_STEPS = 100  # strokes that can be undone
 
 Point = tuple[float, float]  # row and column of the frame, in pixels
 
 
 class Painting:
-    """A mask that is painted: uint8 (H, W), object ids 1 … 32, 0 where nothing is.
+    """A mask being painted: uint8 (H, W), object ids 1 … 32, 0 for the background.
 
     Args:
-        size: H and W.
-        start: int64 (H, W), a mask to correct; None: nothing is painted yet. Pixels that nobody labelled count as
-            background.
+        size: (H, W).
+        start: int64 (H, W), a mask to correct, whose void pixels become background; None: an empty mask.
 
     Raises:
         LabError: a start of another size.
@@ -38,26 +37,26 @@ class Painting:
 
     @property
     def labels(self) -> Tensor:
-        """A copy of what is painted: int64 (H, W)."""
+        """A copy of the mask: int64 (H, W)."""
         return self._labels.long()
 
     @property
     def object_ids(self) -> tuple[int, ...]:
-        """The objects that have a pixel, ascending."""
-        return object_ids(self._labels.long())
+        """The objects that have pixels, ascending."""
+        return object_ids(self.labels)
 
     def begin(self) -> None:
-        """Whatever is painted from here on is undone together."""
+        """Begin a step: strokes from here on are undone together."""
         self._before.append(self._labels.clone())
         del self._before[:-_STEPS]
 
     def stroke(self, start: Point, end: Point, *, radius: float, object_id: int) -> None:
         """Give an object the pixels within `radius` of the line from start to end; object 0 erases.
 
-        A point on a pixel's middle with a radius below 1 gives that pixel alone. What lies outside the frame is cut.
+        A radius below 1 round a pixel's centre paints that pixel only. Parts outside the frame are clipped.
 
         Raises:
-            LabError: an object number that is none, or a radius that is not positive.
+            LabError: an object id out of range, or a radius that is not positive.
         """
         if not 0 <= object_id <= MAX_OBJECTS:
             raise LabError(f"an object's number must be 1 to {MAX_OBJECTS}, or 0 to erase, got {object_id}")
@@ -71,17 +70,17 @@ class Painting:
         length = along[0] ** 2 + along[1] ** 2
         y, x = rows[:, None] - start[0], columns[None, :] - start[1]
         part = ((y * along[0] + x * along[1]) / length).clamp(0, 1) if length else torch.zeros(())
-        away = (y - part * along[0]) ** 2 + (x - part * along[1]) ** 2  # squared, from the nearest point of the line
+        away = (y - part * along[0]) ** 2 + (x - part * along[1]) ** 2  # squared distance to the line
         touched = self._labels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         touched[away < radius**2] = object_id
 
     def clear(self) -> None:
-        """Erase all; can be undone."""
+        """Erase everything; can be undone."""
         self.begin()
         self._labels.zero_()
 
     def replace(self, labels: Tensor) -> None:
-        """Take another mask, int64 (H, W), in place of what is painted; can be undone.
+        """Replace the mask by another one, int64 (H, W); can be undone.
 
         Raises:
             LabError: a mask of another size.
@@ -91,14 +90,14 @@ class Painting:
         self._labels = labels
 
     def undo(self) -> bool:
-        """Take back the last stroke, or the last clearing; False where there is nothing to take back."""
+        """Undo the last step; False if there is none."""
         if not self._before:
             return False
         self._labels = self._before.pop()
         return True
 
     def finished(self) -> Tensor:
-        """The mask to segment by: int64 (H, W).
+        """The mask to propagate: int64 (H, W).
 
         Raises:
             LabError: nothing is painted.
@@ -115,6 +114,6 @@ class Painting:
 
 
 def _reached(start: float, end: float, radius: float, limit: int) -> Tensor:
-    """The rows, or columns, of the frame that a stroke can reach."""
+    """The rows or columns of the frame that a stroke can reach."""
     first, last = math.floor(min(start, end) - radius), math.ceil(max(start, end) + radius)
     return torch.arange(max(0, first), max(0, first, min(limit, last + 1)))

@@ -1,4 +1,4 @@
-"""Is there somebody who can click? And a figure that answers clicks."""
+"""Detect a live notebook front end; show a matplotlib figure as a clickable canvas; a status line."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from feelvos_lab.errors import LabError
 
 
 def is_live() -> bool:
-    """Whether this cell was run from a page that shows widgets: a notebook by hand, or Voilà.
+    """Whether a front end displays this cell's widgets: an open notebook, or Voilà.
 
-    A notebook that is executed as a file (papermill, nbconvert) says with each cell that nobody is there to answer a
-    question; then nobody is there to click either. Voilà says so too, but names itself in the kernel's environment.
+    papermill and nbconvert send each cell with `allow_stdin` false, and have no user. So does Voilà, which has users
+    but is recognised by the environment of its kernels.
     """
     kernel = getattr(get_ipython(), "kernel", None)
     if kernel is None:
@@ -33,29 +33,27 @@ def _is_voila() -> bool:
 
 
 def live_canvas(figure: Figure) -> Canvas:
-    """The figure as a widget that hands on clicks; it is not pyplot's, and has no toolbar."""
+    """The figure as a widget that passes on mouse events, without pyplot and without a toolbar."""
     canvas = Canvas(figure)
     canvas.header_visible = canvas.footer_visible = canvas.resizable = False
     canvas.toolbar_visible = False
-    with (
-        warnings.catch_warnings()
-    ):  # ipympl's toolbar, which is hidden here, is made in a way that traitlets deprecates
+    with warnings.catch_warnings():  # ipympl creates its toolbar, hidden here, in a way that traitlets deprecates
         warnings.filterwarnings("ignore", message="Passing unrecognized arguments", category=DeprecationWarning)
         FigureManager(canvas, 0)
 
-    def say_again(_: Canvas, content: dict[str, Any], __: Any) -> None:
-        if content.get("type") == "initialized":  # a page that is connected late believes that it may be resized
+    def resend_state(_: Canvas, content: dict[str, Any], __: Any) -> None:
+        if content.get("type") == "initialized":  # a page that connects late assumes a resizable canvas
             canvas.send_state("resizable")
 
-    canvas.on_msg(say_again)
+    canvas.on_msg(resend_state)
     return canvas
 
 
 def show(widget: Widget, picture: Callable[[], Figure]) -> None:
-    """Display a picture, and below it the widget where somebody can click.
+    """Display a picture, and below it the widget if the front end is live.
 
-    The picture stays in the notebook when the kernel is gone. Voilà keeps no page, so there the widget is enough.
-    Outside IPython nothing is shown.
+    The picture remains in the notebook without a kernel. Voilà keeps no page, so it shows the widget alone. Outside
+    IPython nothing is displayed.
     """
     if get_ipython() is not None and not _is_voila():
         display(picture())
@@ -64,23 +62,23 @@ def show(widget: Widget, picture: Callable[[], Figure]) -> None:
 
 
 class Status(HTML):
-    """One line below a widget: what it does, or in one sentence why it did not."""
-
-    def say(self, text: str, *, refused: bool = False) -> None:
-        """Replace the line."""
-        escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        self.value = f'<span role="status" style="color:{"#a12" if refused else "#555"}">{escaped}</span>'
-        self.text = text
+    """A line below a widget for progress and error messages."""
 
     text = ""
 
+    def say(self, text: str, *, error: bool = False) -> None:
+        """Replace the text; errors are red."""
+        escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        self.value = f'<span role="status" style="color:{"#a12" if error else "#555"}">{escaped}</span>'
+        self.text = text
+
     def guarded(self, action: Callable[..., Any]) -> Callable[..., None]:
-        """The action as a handler: a refusal is told in the line, and nothing else is changed."""
+        """The action as an event handler that shows the message of a `LabError` here."""
 
         def handler(*arguments: Any) -> None:
             try:
                 action(*arguments)
             except LabError as error:
-                self.say(str(error), refused=True)
+                self.say(str(error), error=True)
 
         return handler

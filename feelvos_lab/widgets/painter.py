@@ -1,4 +1,4 @@
-"""The painter: a first mask by brush, carried through the video, looked at and saved."""
+"""The painter widget: paint a first mask, propagate it through the video, inspect and save the result."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from feelvos_lab.data.video import require_writer
 from feelvos_lab.errors import LabError
 from feelvos_lab.figures.painter import FrameSheet, swatch
 from feelvos_lab.files.atomic import complete_folder, refuse_occupied
-from feelvos_lab.inference.output import write_segmentation
+from feelvos_lab.inference.output import Movie, write_segmentation
 from feelvos_lab.inference.propagation import Prediction, propagate
 from feelvos_lab.model.feelvos import Feelvos
 from feelvos_lab.widgets.explorer import Explorer
@@ -45,17 +45,26 @@ _FIRST = "paint over an object of frame 0, choose another number for the next on
 
 
 class Painter(VBox):
-    """The widget. Its handlers move a `Painting`, run `propagate`, and write as `feelvos-lab segment` does.
+    """The widget. Its handlers edit a `Painting`, run `propagate`, and save as `feelvos-lab segment` does.
 
     Args:
         video: a clip, a folder of numbered frames, or a video file.
         model: in evaluation mode.
-        mask: a first mask to correct: an image file or int64 (H, W); a clip's own can be chosen by a button.
-        height: as for `propagate`.
-        out: the folder for the result, proposed in its field; saving refuses one that holds files.
+        mask: a first mask to correct: an image file or int64 (H, W). A button starts from the clip's own mask.
+        height: see `propagate`.
+        out: the folder proposed for the result; it must be new or empty when saving.
 
     Raises:
-        LabError: what `read_frames` and `read_mask` refuse, or a mask of another size than the frames.
+        LabError: a video or mask that cannot be read, or a mask of another size than the frames.
+
+    Example:
+        >>> from feelvos_lab import load_model, make_clip
+        >>> from feelvos_lab.widgets import Painter
+        >>> clip = make_clip(1, height=32, width=48, frames=3)
+        >>> painter = Painter(clip, load_model("reduced"), mask=clip.masks[0])
+        >>> painter.run()  # as the button "propagate" does
+        >>> painter.status.text
+        '3 of 3 frames are segmented: look at them below'
     """
 
     def __init__(
@@ -68,10 +77,10 @@ class Painter(VBox):
         out: Path | str = "masks",
     ) -> None:
         self.model, self.height = model, height
-        self.labels: list[Tensor] = []  # of each frame, int64 (H, W), once it is segmented
+        self.labels: list[Tensor] = []  # of each segmented frame, int64 (H, W)
         self.clip: Clip | None = None  # the video with the mask that was last propagated
-        self._last: tuple[float, float] | None = None
-        self._working: Any = None
+        self._last: tuple[float, float] | None = None  # where the brush is pressed
+        self._working: Any = None  # the task that propagates
         self._stopped = False
         self._make_controls(video, mask, str(out))
         self.load(video, mask)
@@ -89,7 +98,7 @@ class Painter(VBox):
         self.add_class("feelvos-painter")
 
     def load(self, video: Clip | Path | str, mask: Tensor | Path | str | None = None) -> None:
-        """Begin with another video, and with its mask where there is one."""
+        """Open another video, with a mask to correct if one is given."""
         start = mask if isinstance(mask, Tensor) or mask is None else read_mask(mask)
         given: Tensor | None = None
         if isinstance(video, Clip):
@@ -97,7 +106,7 @@ class Painter(VBox):
         else:
             name, frames = read_frames(Path(video).expanduser())
         size = tuple(frames[0].shape[1:])
-        self.painting = Painting(size, start=start)  # first, since it may refuse
+        self.painting = Painting(size, start=start)  # first, since it may raise
         self.name: str = name
         self.frames: FrameSource = frames
         self._given = given if start is None else start
@@ -105,8 +114,8 @@ class Painter(VBox):
         self.labels, self.clip = [], None
         self.sheet, self.result_sheet = FrameSheet(size, dpi=_DPI), FrameSheet(size, dpi=_DPI)
         self.canvas, self.result_canvas = live_canvas(self.sheet.figure), live_canvas(self.result_sheet.figure)
-        for event, handler in (("press", self._pressed), ("release", self._released)):
-            self.canvas.mpl_connect(f"button_{event}_event", handler)
+        self.canvas.mpl_connect("button_press_event", self._pressed)
+        self.canvas.mpl_connect("button_release_event", self._released)
         self.canvas.mpl_connect("motion_notify_event", self._moved)
         self.brush.max = max(2, size[0] // 6)
         self.brush.value = max(1, size[0] // 20)
@@ -117,17 +126,17 @@ class Painter(VBox):
         self.status.say(_FIRST)
 
     def show(self) -> None:
-        """Display frame 0 with its mask as a picture, and below it the widget where somebody can click."""
+        """Display frame 0 with its mask as a picture, and below it the widget if the front end is live."""
         show(self, self.picture)
 
     def picture(self) -> Figure:
-        """Frame 0 and its mask as a figure that stays as it is."""
+        """Frame 0 and its mask as a figure of its own."""
         ids = ", ".join(map(str, self.painting.object_ids)) or "nothing is painted yet"
         title = f"Frame 0 of “{self.name}” and its mask (objects: {ids})"
         return FrameSheet(self.sheet.size, dpi=_DPI).show(self.frames[0], self.painting.labels, title=title)
 
     def steps(self) -> Iterator[int]:
-        """Segment the video by the mask as it is now, one frame a step; the frames so far are in `labels`.
+        """Propagate the mask as it is now, one frame per step; the frames so far are in `labels`.
 
         Raises:
             LabError: the mask is empty, or the video has fewer than two frames.
@@ -141,28 +150,27 @@ class Painter(VBox):
             yield prediction.frame
 
     def run(self) -> None:
-        """All steps at once, for who waits in a cell."""
+        """Run all steps, blocking."""
         for _ in self.steps():
             self._advance()
         self._finish()
 
-    def save(self, folder: Path | str, *, film: str = "none") -> None:
-        """Write one indexed PNG a frame, and a film, as `feelvos-lab segment` does.
+    def save(self, folder: Path | str, *, movie: Movie = "none") -> None:
+        """Write one indexed PNG per frame, and a movie, as `feelvos-lab segment` does.
 
         Args:
             folder: new or empty.
-            film: "none", "mp4" or "gif".
 
         Raises:
-            LabError: nothing is segmented yet, a folder that holds files, or mp4 without PyAV.
+            LabError: nothing is segmented yet, an occupied folder, or mp4 without PyAV.
         """
         if not self.labels or self.clip is None:
             raise LabError("there is no result to save yet: paint a mask and propagate it")
-        refuse_occupied(Path(folder))
-        require_writer(film)
+        refuse_occupied(folder)
+        require_writer(movie)
         done = (Prediction(t, labels, labels, None) for t, labels in enumerate(self.labels))
         with complete_folder(folder) as unfinished:
-            write_segmentation(done, self.clip, unfinished, movie=film)
+            write_segmentation(done, self.clip, unfinished, movie=movie)
 
     def _make_controls(self, video: Clip | Path | str, mask: Tensor | Path | str | None, out: str) -> None:
         wide, narrow = Layout(width="310px"), Layout(width="190px")
@@ -171,9 +179,7 @@ class Painter(VBox):
         self.video = Text(shown, description="video", placeholder="a folder of frames, or a video file", layout=wide)
         first = "" if isinstance(mask, Tensor) or mask is None else str(mask)
         self.mask = Text(first, description="mask", placeholder="optional: a PNG to correct", layout=wide)
-        self.open_button = _button(
-            "open", self.status.guarded(self._open), "Read the video, and the mask if one is named"
-        )
+        self.open_button = self._button("open", self._open, "Read the video, and the mask if one is named")
         self.tool = ToggleButtons(options=("brush", "eraser"), style={"button_width": "64px"})
         self.object_id = BoundedIntText(1, 1, MAX_OBJECTS, description="object", layout=Layout(width="150px"))
         self.colour = HTML()
@@ -181,24 +187,29 @@ class Painter(VBox):
         self._show_colour(None)
         style = {"description_width": "90px"}
         self.brush = IntSlider(8, 1, 100, description="brush radius", style=style, layout=Layout(width="320px"))
-        self.undo = _button("undo", self._undo, "Take back the last stroke")
-        self.clear = _button("clear", self._clear, "Erase everything")
-        self.given = _button("given mask", self._take_given, "Begin with the mask that came with the video")
-        self.propagate = _button("propagate", self.status.guarded(self._propagate), "Carry the mask through the video")
+        self.undo = self._button("undo", self._undo, "Undo the last stroke")
+        self.clear = self._button("clear", self._clear, "Erase everything")
+        self.given = self._button("given mask", self._take_given, "Start from the mask that came with the video")
+        self.propagate = self._button("propagate", self._propagate, "Carry the mask through the video")
         self.propagate.button_style = "primary"
         self.progress = IntProgress(0, 0, 1, layout=narrow)
         self.frame = IntSlider(0, 0, 1, description="frame", layout=Layout(width="480px"))
         self.frame.observe(self._show_result, "value")
         self.out = Text(out, description="save to", placeholder="a new folder", layout=wide)
-        self.film = Dropdown(options=("none", "mp4", "gif"), description="film", layout=narrow)
-        self.save_button = _button("save", self.status.guarded(self._save), "One indexed PNG a frame")
-        self.explore = _button("explore", self.status.guarded(self._explore), "See how its pixels are matched")
+        self.movie = Dropdown(options=("none", "mp4", "gif"), description="movie", layout=narrow)
+        self.save_button = self._button("save", self._save, "Write one indexed PNG per frame")
+        self.explore = self._button("explore", self._explore, "Show how its pixels are matched")
         self._canvas_box, self._explorer_box = VBox(), VBox()
         self._result_box = VBox([], layout=Layout(display="none"))
-        self._saving = HBox([self.out, self.film, self.save_button, self.explore])
+        self._saving = HBox([self.out, self.movie, self.save_button, self.explore])
+
+    def _button(self, name: str, action: Any, tooltip: str) -> Button:
+        button = Button(description=name, tooltip=tooltip, layout=Layout(width="96px"))
+        button.on_click(self.status.guarded(action))
+        return button
 
     def _show_colour(self, _: Any) -> None:
-        """A patch in the colour of the object that is painted next."""
+        """A patch in the colour of the current object."""
         look = f"display:inline-block;width:20px;height:20px;background:{swatch(self.object_id.value)}"
         self.colour.value = f'<span style="{look}"></span>'
 
@@ -257,30 +268,30 @@ class Painter(VBox):
         self.status.say("this mask came with the video: correct it, or propagate it")
 
     def _propagate(self, _: Any) -> None:
-        """In a kernel the steps share the loop with other messages, so that a second click stops them."""
+        """In a kernel the steps run as a task between other messages, so that a second click can stop them."""
         if self._working is not None:
             self._stopped = True
             return
-        self.painting.finished()  # refuses before anything is shown
+        self.painting.finished()  # raises before anything is displayed
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             self.run()
             return
         self._stopped = False
-        self._working = loop.create_task(self._run_beside())
+        self._working = loop.create_task(self._run_as_task())
 
-    async def _run_beside(self) -> None:
+    async def _run_as_task(self) -> None:
         self.propagate.description = "stop"
         try:
             for _ in self.steps():
                 self._advance()
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.01)  # lets the kernel handle clicks and send pictures
                 if self._stopped:
                     break
             self._finish()
         except LabError as error:
-            self.status.say(str(error), refused=True)
+            self.status.say(str(error), error=True)
         finally:
             self.propagate.description, self._working = "propagate", None
 
@@ -303,13 +314,15 @@ class Painter(VBox):
         if t < len(self.labels):
             given = "the painted mask" if t == 0 else "predicted"
             title = f"Result · frame {t} of “{self.name}”: {given}"
-            self.result_sheet.show(self.frames[t], self.labels[t], title=title, caption=_found(self.labels[t], self))
+            pixels = {i: int((self.labels[t] == i).sum()) for i in self.clip.object_ids}
+            caption = ", ".join(f"object {i}: {n} pixels" if n else f"object {i}: lost" for i, n in pixels.items())
+            self.result_sheet.show(self.frames[t], self.labels[t], title=title, caption=caption)
             self.result_canvas.draw_idle()
 
     def _save(self, _: Any) -> None:
-        self.save(self.out.value.strip() or "masks", film=self.film.value)
-        film = "" if self.film.value == "none" else f" and overlay.{self.film.value}"
-        self.status.say(f"{len(self.labels)} masks{film} are in {Path(self.out.value).absolute()}")
+        self.save(self.out.value.strip() or "masks", movie=self.movie.value)
+        movie = "" if self.movie.value == "none" else f" and overlay.{self.movie.value}"
+        self.status.say(f"{len(self.labels)} masks{movie} are in {Path(self.out.value).absolute()}")
 
     def _explore(self, _: Any) -> None:
         if self.clip is None:
@@ -326,20 +339,12 @@ def paint(
     height: int = 0,
     out: Path | str = "masks",
 ) -> None:
-    """Show frame 0 with its mask, and below it the painter where somebody can click.
+    """Display frame 0 with its mask, and below it the painter if the front end is live.
 
-    Args and errors are those of `Painter`, which is the widget for who wants to hold it.
+    Args: see `Painter`, the widget itself.
+
+    Example:
+        >>> from feelvos_lab import load_model, make_clip, paint
+        >>> paint(make_clip(1, height=32, width=48, frames=3), load_model("reduced"))  # outside IPython: no display
     """
     Painter(video, model, mask=mask, height=height, out=out).show()
-
-
-def _button(name: str, action: Any, tooltip: str) -> Button:
-    button = Button(description=name, tooltip=tooltip, layout=Layout(width="96px"))
-    button.on_click(action)
-    return button
-
-
-def _found(labels: Tensor, painter: Painter) -> str:
-    """Which objects are still there."""
-    counts = {i: int((labels == i).sum()) for i in painter.clip.object_ids}
-    return ", ".join(f"object {i}: {n} pixels" if n else f"object {i}: lost" for i, n in counts.items())
