@@ -90,19 +90,16 @@ def benchmark_caveat(data: str, *, split: str, clips: list[Clip], height: int) -
     if data == "shapes":
         return "These are synthetic clips: the numbers compare rows made here, they are no DAVIS benchmark."
     if data == "youtube-vos":
-        return (
-            f"This is no YouTube-VOS benchmark number: it is taken on the {split} split, not on the evaluation server."
-        )
-    wanted = OFFICIAL_VAL[data]
-    if split != "test":
-        return f"This is no DAVIS benchmark number: it is taken on the {split} split, not on the published val list."
-    if len(clips) != wanted:
-        return (
-            f"This is no DAVIS benchmark number: the published val list has {wanted} sequences, here are {len(clips)}."
-        )
-    if height:
-        return f"This is no DAVIS benchmark number: the frames are scaled to a height of {height}."
-    return ""
+        reason = f"it is taken on the {split} split, not on the evaluation server"
+    elif split != "test":
+        reason = f"it is taken on the {split} split, not on the published val list"
+    elif len(clips) != OFFICIAL_VAL[data]:
+        reason = f"the published val list has {OFFICIAL_VAL[data]} sequences, here are {len(clips)}"
+    elif height:
+        reason = f"the frames are scaled to a height of {height}"
+    else:
+        return ""
+    return f"This is no {'YouTube-VOS' if data == 'youtube-vos' else 'DAVIS'} benchmark number: {reason}."
 
 
 def _score(

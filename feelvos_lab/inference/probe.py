@@ -10,8 +10,9 @@ Symbols: K objects including background, D embedding, H W frame size, h w the st
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -156,8 +157,7 @@ class Probe:
         self.trained = Switches.of(model.config)
         self._run = propagate(model, clip, height=height)
         self._kept: list[Prediction] = []  # without probabilities
-        self._maps: dict[Any, Tensor] = {}  # maps with other switches, of the last queried frame
-        self._maps_of = 0
+        self._previous_map = lru_cache(maxsize=32)(self._match_previous)  # a slider moves back and forth
 
     @property
     def size(self) -> tuple[int, int]:
@@ -218,14 +218,12 @@ class Probe:
         answer = self.answer(frame, switches)
         first_distance, previous_distance = self.distances(frame, cell)
         first_object, previous_object = (r.labels.view(self.grid).cpu() == k for r in self._references(frame))
-        first_match = previous_match = window = None
+        first_match, previous_match, window = None, None, _window(switches)
         if switches.first_matching == "global":
             first_match = nearest(first_distance, first_object)
-        if switches.previous_matching == "local":
-            window = switches.radius
-            previous_match = nearest(previous_distance, previous_object & window_round(cell, window, self.grid))
-        elif switches.previous_matching == "global":
-            previous_match = nearest(previous_distance, previous_object)
+        if switches.previous_matching != "none":
+            around = previous_object if window is None else previous_object & window_round(cell, window, self.grid)
+            previous_match = nearest(previous_distance, around)
         y, x = cell_at(cell, self.grid, self.size)  # grid and frame swapped: the pixel nearest to the cell
         return PixelView(
             frame=frame,
@@ -264,40 +262,32 @@ class Probe:
         for name in ("first_matching", "previous_matching", "previous_mask"):
             if getattr(trained, name) in ("none", False) and getattr(switches, name) != getattr(trained, name):
                 raise LabError(f"this network was trained without {name}, which cannot be switched on")
-        _, previous = self._references(frame)
+        self._references(frame)  # raises for a frame that is not predicted
         cues = self._frame(frame).cues
         off = switches.off(trained)
         if "first frame" in off:
             cues = cues._replace(global_map=torch.ones_like(cues.global_map))
         if "previous frame" in off:
             cues = cues._replace(local_map=torch.ones_like(cues.local_map))
-        elif trained.previous_matching != "none":
-            cues = cues._replace(local_map=self._previous_map(frame, cues, previous, switches))
+        elif trained.previous_matching != "none" and _window(switches) != _window(trained):
+            cues = cues._replace(local_map=self._previous_map(frame, _window(switches)))
         if "mask" in off:
             cues = cues._replace(previous_mask=torch.full_like(cues.previous_mask, 1 / len(cues.previous_mask)))
         return cues
 
-    def _previous_map(self, frame: int, cues: Cues, previous: Labelled, switches: Switches) -> Tensor:
-        """The distance map to the previous frame; cached until another frame is queried."""
-        local = switches.previous_matching == "local"
-        if switches.previous_matching == self.trained.previous_matching and (
-            not local or switches.radius == self.trained.radius
-        ):
-            return cues.local_map
-        if self._maps_of != frame:
-            self._maps.clear()
-            self._maps_of = frame
-        key = switches.radius if local else "global"
-        if key not in self._maps:
-            wanted = (cues.embeddings, previous.embeddings, previous.labels)
-            objects = len(previous.probabilities)
-            with torch.inference_mode():
-                self._maps[key] = (
-                    local_matching(*wanted, num_objects=objects, radius=switches.radius)
-                    if local
-                    else global_matching(*wanted, num_objects=objects)
-                )
-        return self._maps[key]
+    def _match_previous(self, frame: int, window: int | None) -> Tensor:
+        """The distance map to the previous frame, within a window of this radius or without one."""
+        embeddings, (_, previous) = self._frame(frame).cues.embeddings, self._references(frame)
+        reference, objects = previous[:2], len(previous.probabilities)
+        with torch.inference_mode():
+            if window is None:
+                return global_matching(embeddings, *reference, num_objects=objects)
+            return local_matching(embeddings, *reference, num_objects=objects, radius=window)
+
+
+def _window(switches: Switches) -> int | None:
+    """The radius within which the previous frame is matched; None if anywhere, or not at all."""
+    return switches.radius if switches.previous_matching == "local" else None
 
 
 def window_round(cell: Cell, radius: int, grid: tuple[int, int]) -> Tensor:
