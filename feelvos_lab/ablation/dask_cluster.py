@@ -193,7 +193,8 @@ def make_run(package: Mapping[str, Any]) -> tuple[dict[str, bytes], float]:
         process = start(folder, {})
         try:
             while process.poll() is None:
-                if not _wanted(worker, key):
+                task = worker.state.tasks.get(key)
+                if task is None or task.state not in ("executing", "long-running"):
                     raise LabError("the client no longer waits for this run")
                 time.sleep(0.2)
         finally:
@@ -205,12 +206,6 @@ def make_run(package: Mapping[str, Any]) -> tuple[dict[str, bytes], float]:
             if path.is_file() and path.name not in NOT_SENT
         }
     return files, time.monotonic() - began
-
-
-def _wanted(worker: Any, key: str) -> bool:
-    """Whether the scheduler still wants the task that is executed here."""
-    task = worker.state.tasks.get(key)
-    return task is not None and task.state in ("executing", "long-running")
 
 
 def _keep(planned: PlannedRun, spec: Spec, files: Mapping[str, bytes]) -> None:

@@ -104,7 +104,7 @@ def load_spec(path: Path | str) -> Spec:
         if value is not None:
             _check_parameter(where.at(name), name, value, parameters, notebook)
         elif name in parameters:
-            raise LabError(f"{where}: {name!r} must be given, since {notebook.name} takes it")
+            raise LabError(f"{path}: {name!r} must be given, since {notebook.name} takes it")
     variants = tuple(
         _variant(where, name, settings, file, parameters, notebook, table)
         for name, settings in expand(file, where).items()

@@ -81,9 +81,6 @@ class Places(NamedTuple):
     path: Path
     lines: Mapping[tuple[str, ...], int]
 
-    def __str__(self) -> str:
-        return str(self.path)
-
     def at(self, *keys: object) -> str:
         """`file.yml:12` of a key within keys, or of the innermost that is there; the file alone if none is."""
         wanted = tuple(map(str, keys))
@@ -152,7 +149,7 @@ def expand(written: Written, places: Places) -> dict[str, dict[str, Any]]:
     """
     if (written.variants is None) == (written.grid is None):
         both = "both are given" if written.grid is not None else "neither is given"
-        raise LabError(f"{places}: the rows must be given by one of variants and grid, {both}")
+        raise LabError(f"{places.path}: the rows must be given by one of variants and grid, {both}")
     if written.variants is not None:
         if not written.variants:
             raise LabError(f"{places.at('variants')}: variants must name at least one row")
