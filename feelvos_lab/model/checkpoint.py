@@ -26,7 +26,7 @@ from torch import Tensor
 
 from feelvos_lab.config import PRESETS, Config, configure, digest_of
 from feelvos_lab.errors import LabError
-from feelvos_lab.files.atomic import complete_file
+from feelvos_lab.files.atomic import complete_file, read_json, write_json
 from feelvos_lab.model.build import build_model
 from feelvos_lab.model.feelvos import Feelvos
 
@@ -39,6 +39,8 @@ MODEL_1 = "feelvos_lab checkpoint 1"  # without a checksum inside: the card has 
 PART = "feelvos_lab part of a network 2"
 
 STATE = "feelvos_lab training state 2"
+
+_CARD = ("command", "digest", "preset", "seed", "sha256")
 
 
 def load_model(which: str | Path, *, device: str | torch.device = "cpu") -> Feelvos:
@@ -54,7 +56,7 @@ def load_model(which: str | Path, *, device: str | torch.device = "cpu") -> Feel
         >>> from feelvos_lab.model.checkpoint import load_model
         >>> model = load_model("reduced")
         >>> model.config.embedding_dim, model.training
-        (16, False)
+        (24, False)
     """
     path = shipped_path(which) if which in PRESETS else Path(which)
     if not path.is_file():
@@ -190,7 +192,10 @@ def read_tensors(path: Path, *, expected: tuple[str, ...]) -> tuple[dict[str, Te
             f"{path} must be a {' or a '.join(map(repr, expected))}, its format is {notes.get('format', 'unnamed')!r}"
         )
     if notes["format"] == MODEL_1:
-        _compare_with_card(path)
+        try:
+            read_card(path)
+        except LabError as error:
+            raise LabError(f"{path} cannot be verified by its card: {error}") from error
     elif (stored := notes.get("sha256", "none")) != (found := _checksum(tensors, notes)):
         raise LabError(f"{path} is damaged: its content must have sha256 {stored[:12]}…, has {found[:12]}…")
     return tensors, notes
@@ -204,16 +209,6 @@ def _checksum(tensors: dict[str, Tensor], notes: dict[str, str]) -> str:
         hashed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         hashed.update(memoryview(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()))
     return hashed.hexdigest()
-
-
-def _compare_with_card(path: Path) -> None:
-    card = path.with_suffix(".json")
-    try:
-        stored = json.loads(card.read_text(encoding="utf-8"))["sha256"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise LabError(f"{path} has no checksum inside, so its card {card.name} must have it") from error
-    if (found := sha256(path)) != stored:
-        raise LabError(f"{path} is damaged: its card says sha256 {str(stored)[:12]}…, it has {found[:12]}…")
 
 
 def device() -> torch.device:
@@ -233,35 +228,25 @@ def shipped_presets() -> list[str]:
 
 def write_card(checkpoint: Path, *, config: Config, seed: int, command: str) -> None:
     """Write the card of a new checkpoint next to it."""
-    card = {
-        "command": command,
-        "digest": config.digest(),
-        "preset": config.preset,
-        "seed": seed,
-        "sha256": sha256(checkpoint),
-    }
-    with complete_file(checkpoint.with_suffix(".json")) as unfinished:
-        unfinished.write_text(json.dumps(card, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    values = (command, config.digest(), config.preset, seed, sha256(checkpoint))
+    write_json(checkpoint.with_suffix(".json"), dict(zip(_CARD, values, strict=True)))
 
 
 def read_card(checkpoint: Path) -> dict[str, Any]:
-    """The card of a checkpoint, once its sha256 is that of the checkpoint.
+    """The card of a checkpoint, after its sha256 was compared with the checkpoint.
 
     Raises:
         LabError: no checkpoint, no card, an incomplete card, or another sha256.
     """
     path = checkpoint.with_suffix(".json")
-    for wanted in (checkpoint, path):
-        if not wanted.is_file():
-            raise LabError(f"{wanted} is missing")
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-        made = {name: card[name] for name in ("command", "digest", "preset", "seed", "sha256")}
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise LabError(f"{path} must hold command, digest, preset, seed and sha256 as JSON, got: {error}") from error
-    if (found := sha256(checkpoint)) != made["sha256"]:
-        raise LabError(f"{checkpoint} must have sha256 {str(made['sha256'])[:12]}…, has {found[:12]}…")
-    return made
+    if not checkpoint.is_file():
+        raise LabError(f"{checkpoint} is missing")
+    card = read_json(path)
+    if not card.keys() >= set(_CARD):
+        raise LabError(f"{path} must hold {', '.join(_CARD)}, got {', '.join(card) or 'none of them'}")
+    if (found := sha256(checkpoint)) != card["sha256"]:
+        raise LabError(f"{checkpoint} must have sha256 {str(card['sha256'])[:12]}…, has {found[:12]}…")
+    return {name: card[name] for name in _CARD}
 
 
 def shipped_mismatch(config: Config, *, seed: int) -> str:
