@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -80,6 +82,18 @@ def test_what_is_left_is_estimated_by_row(spec, tmp_path):
     assert seconds_left(runs, workers=1, running={"full seed 1": 30.0}) == 5 * 90 - 30
     assert seconds_left(runs, workers=1, running={"full seed 1": 1000.0}) == 4 * 90
     assert seconds_left(plan(spec, [0], tmp_path)[:1], workers=1) == 0
+
+
+def test_a_sweep_is_planned_without_torch(tmp_path):
+    """Its import takes seconds, and only the runs need it."""
+    path = write_spec(tmp_path)
+    code = f"""
+import sys
+from feelvos_lab.ablation.execute import status_text
+from feelvos_lab.ablation.spec import load_spec
+status_text(load_spec({str(path)!r}))
+sys.exit("torch" in sys.modules)"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize(
