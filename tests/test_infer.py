@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from feelvos_lab.config import configure
 from feelvos_lab.data.clip import Clip
+from feelvos_lab.data.images import read_mask, write_mask
 from feelvos_lab.data.synthetic import make_clip
 from feelvos_lab.errors import LabError
 from feelvos_lab.evaluation.scoring import copy_first_mask, evaluate
+from feelvos_lab.inference.output import segment
+from feelvos_lab.inference.probe import distance_maps
 from feelvos_lab.inference.propagation import propagate
+from feelvos_lab.model.checkpoint import load_checkpoint
 from feelvos_lab.model.feelvos import Feelvos
 from feelvos_lab.model.grid import resize_labels
 from feelvos_lab.model.matching import global_matching
@@ -107,6 +113,35 @@ def test_a_frame_of_another_size_is_refused_with_its_number(model: Feelvos) -> N
 
     with pytest.raises(LabError, match="frame 2 of odd must be 48×64, is 40×64"):
         list(propagate(model, Clip("odd", Odd(), CLIP.masks, CLIP.object_ids)))
+
+
+def test_distance_maps_are_those_of_propagate(model: Feelvos) -> None:
+    cues = list(propagate(model, CLIP))[3].cues
+    maps = distance_maps(CLIP, model, 3)
+    assert torch.equal(maps.global_map, cues.global_map) and torch.equal(maps.local_map, cues.local_map)
+    without = Feelvos(configure("smoke", previous_matching="none").model).eval()
+    assert distance_maps(CLIP, without, 1).local_map is None
+    for frame in (-1, 0, 5):
+        with pytest.raises(LabError, match=f"must be 1 to 4 in clip '{CLIP.name}', got {frame}"):
+            distance_maps(CLIP, model, frame)
+
+
+def test_segment_takes_paths_as_text_or_a_clip_and_a_model(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "video").mkdir()
+    for t, frame in enumerate(CLIP.frames):
+        Image.fromarray(frame.permute(1, 2, 0).numpy()).save(tmp_path / "video" / f"{t:03d}.png")
+    write_mask(tmp_path / "mask.png", CLIP.masks[0])
+    paths = (str(tmp_path / name) for name in ("video", "mask.png", "a"))
+    first = segment(*paths, model=str(checkpoint), movie="none", cues=True)
+    network, _ = load_checkpoint(checkpoint)
+    second = segment(CLIP, None, tmp_path / "b", model=network, movie="gif")
+    assert (second / "overlay.gif").is_file() and not list(first.glob("overlay.*"))
+    for t, prediction in enumerate(propagate(network, CLIP)):
+        assert torch.equal(read_mask(first / f"{t:03d}.png"), prediction.labels)
+        assert torch.equal(read_mask(second / f"{t:05d}.png"), prediction.labels)
+        assert all((first / "cues" / kind / "1" / f"{t:03d}.png").is_file() == (t > 0) for kind in ("global", "local"))
+    with pytest.raises(LabError, match="holds files already"):
+        segment(CLIP, None, first, model=network)
 
 
 def _entering(clip: Clip, **frames: int) -> Clip:

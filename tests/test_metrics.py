@@ -248,7 +248,7 @@ def test_a_predicted_mask_of_another_size_is_refused() -> None:
 @pytest.mark.parametrize("count", [5, 7])
 def test_another_number_of_predicted_masks_is_refused(count: int) -> None:
     clip = small_clip()
-    with pytest.raises(LabError, match=f"clip 'small' has 6 frames, but {count} predicted masks came"):
+    with pytest.raises(LabError, match=f"clip 'small' has 6 frames, got {count} predicted masks"):
         score_masks([clip.masks[0]] * count, clip)
 
 
@@ -299,7 +299,7 @@ def test_scores_that_cannot_be_written_leave_the_old_ones(tmp_path: Path, monkey
 
 
 def test_no_scores_are_not_written(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match="at least one row was expected, none came"):
+    with pytest.raises(LabError, match="expected at least one row, got none"):
         write_scores([], tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -160,8 +160,8 @@ def test_synthetic_clips_have_names_and_need_no_mask(tmp_path):
     assert torch.equal(doubles.clip.frames, lesson.frames) and doubles.clip.name == "doubles-1000000500"
     for videos, masks, words in (
         ([], [], "a figure needs a clip, got none"),
-        (["shapes-7"], ["m.png"], "there are 0 videos, and the masks given are 1"),
-        (["film.mp4"], [], "there are 1 videos, and the masks given are 0"),
+        (["shapes-7"], ["m.png"], "got 0 videos and 1 masks"),
+        (["film.mp4"], [], "got 1 videos and 0 masks"),
         (["film.mp4"], ["m.png"], "there is no film.mp4"),
         (["shapes-7", "shapes-7"], [], "two clips are called 'shapes-7'"),
     ):
@@ -243,7 +243,7 @@ def test_notes_are_enough_to_make_the_figure_again(checkpoint, tmp_path):
         (("--object", 3), "object_id must be one of 0, 1, 2 in clip"),
         (("--point", "5;6"), "--point must be ROW,COLUMN in pixels, got '5;6'"),
         (("--checkpoint", "none.safetensors"), "no checkpoint at none.safetensors"),
-        (("shapes-1", "--mask", "m.png"), "there are 0 videos, and the masks given are 1"),
+        (("shapes-1", "--mask", "m.png"), "got 0 videos and 1 masks"),
     ],
 )
 def test_a_refusal_of_the_command_is_one_sentence_and_leaves_nothing(options, words, tmp_path, capsys):

@@ -123,7 +123,7 @@ def test_a_validation_clip_is_void_where_nobody_labelled_it(root: Path) -> None:
     assert (clip.masks[1] == VOID).all() and clip.masks[1].shape == (HEIGHT, WIDTH)
     assert not clip.annotated
     check_clip(clip)
-    with pytest.raises(LabError, match="'late' has masks of some frames alone, the score needs all"):
+    with pytest.raises(LabError, match="'late' has masks of some frames only, the score needs all"):
         score_masks([torch.zeros(HEIGHT, WIDTH)] * 5, clip)
 
 

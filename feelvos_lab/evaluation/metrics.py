@@ -124,14 +124,14 @@ def frame_scores(predicted: Iterable[ArrayLike], clip: Clip) -> list[dict[str, A
     if len(clip.masks) != len(clip):
         raise LabError(f"clip {clip.name!r} has {len(clip)} frames and {len(clip.masks)} masks, the score needs all")
     if not clip.annotated:
-        raise LabError(f"clip {clip.name!r} has masks of some frames alone, the score needs all")
+        raise LabError(f"clip {clip.name!r} has masks of some frames only, the score needs all")
     rows, count = [], 0
     for frame, labels in enumerate(predicted):
         count += 1
         if 0 < frame < len(clip) - 1:
             rows += _one_frame(_array(labels), _array(clip.masks[frame]), clip, frame)
     if count != len(clip):
-        raise LabError(f"clip {clip.name!r} has {len(clip)} frames, but {count} predicted masks came")
+        raise LabError(f"clip {clip.name!r} has {len(clip)} frames, got {count} predicted masks")
     return rows
 
 
@@ -164,7 +164,7 @@ def write_scores(rows: Sequence[dict[str, Any]], folder: Path | str) -> None:
         LabError: no rows, or a folder that cannot be written.
     """
     if not rows:
-        raise LabError("there are no scores to write: at least one row was expected, none came")
+        raise LabError("there are no scores to write: expected at least one row, got none")
     overall = {name: np.mean([row[key] for row in rows]) for name, key in MEASURES.items()}
     order = {"J-Mean": "J", "F-Mean": "F"} | MEASURES  # officially J and F come first here
     objects = [

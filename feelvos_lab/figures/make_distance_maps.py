@@ -115,11 +115,11 @@ def find_clips(videos: Sequence[str], masks: Sequence[str] = ()) -> list[Source]
     Raises:
         LabError: another number of masks than of videos, two clips of one name, or a clip that cannot be read.
     """
-    filmed = [video for video in videos if not is_synthetic(video)]
-    if len(masks) != len(filmed):
+    files = [video for video in videos if not is_synthetic(video)]
+    if len(masks) != len(files):
         raise LabError(
-            "each video needs the mask of its first frame, and synthetic clips need none: there are "
-            f"{len(filmed)} videos, and the masks given are {len(masks)}"
+            f"each video needs the mask of its first frame, and synthetic clips need none: got {len(files)} videos and "
+            f"{len(masks)} masks"
         )
     if not videos:
         raise LabError("a figure needs a clip, got none")

@@ -6,7 +6,7 @@ Symbols: H W frame size, h w any grid.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -24,11 +24,9 @@ from feelvos_lab.model.grid import cell_spacing
 
 Kind = Literal["picture", "values", "labels", "distance", "probability"]
 
-KINDS: tuple[str, ...] = ("picture", "values", "labels", "distance", "probability")
+KINDS: tuple[str, ...] = get_args(Kind)
 
 _NUMBERED = 40  # cells of a grid up to which each shows its number
-
-_BARS: tuple[style.Kind, ...] = ("distance", "probability")  # kinds with a colour bar
 
 _OVERLAP = {"both": (64, 160, 96), "only predicted": (214, 96, 40), "missed": (88, 80, 200)}
 
@@ -62,7 +60,7 @@ def panels(shown: Sequence[Panel], *, heading: str = "", columns: int = 4) -> Fi
             raise LabError(f"a panel's kind must be one of {', '.join(KINDS)}, got {panel.kind!r}")
     columns = min(columns, len(shown))
     rows = -(-len(shown) // columns)
-    bars = [kind for kind in _BARS if any(p.kind == kind for p in shown)]
+    bars = [kind for kind in get_args(style.Kind) if any(p.kind == kind for p in shown)]
     shapes = [_array(p).shape[:2] for p in shown]
     narrow = columns == 1 or all(h * w <= _NUMBERED for h, w in shapes)
     width = min(style.PAGE, max(style.COLUMN, style.PAGE * (columns + 0.2) / 4)) if narrow else style.PAGE
