@@ -1,4 +1,4 @@
-"""The one data type of the project: a video with the masks of its objects."""
+"""The data type of the project: a video with the masks of its objects."""
 
 from __future__ import annotations
 
@@ -8,25 +8,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from feelvos_lab.data.frames import GivenMasks, LazyFrames, LazyMasks
-from feelvos_lab.data.images import PALETTE, object_ids, read_mask, write_mask
-from feelvos_lab.errors import LabError, shape_text
-
-__all__ = [
-    "PALETTE",
-    "Clip",
-    "FrameSource",
-    "GivenMasks",
-    "LazyFrames",
-    "LazyMasks",
-    "check_clip",
-    "read_mask",
-    "write_mask",
-]
+from feelvos_lab.data.frames import GivenMasks
+from feelvos_lab.data.images import object_ids, size_text
+from feelvos_lab.errors import LabError
 
 
 class FrameSource(Protocol):
-    """Anything that has a length and gives one frame by its index: a tensor, or files read when asked for."""
+    """Anything with a length that returns a frame by its index: a tensor, or files read on demand."""
 
     def __len__(self) -> int: ...
 
@@ -37,26 +25,34 @@ class FrameSource(Protocol):
 class Clip:
     """A video and its masks.
 
-    Shapes: `frames[t]` is uint8 RGB (3, H, W); `masks[t]` is int64 (H, W) holding 0 for the background, object ids
-    1 … 254, and 255 where nobody labelled a pixel. Both may be tensors with a leading time axis or lazy sources.
-    `masks` is as long as `frames`, or holds the first frame's mask alone (a clip to segment that nobody annotated).
+    Shapes: `frames[t]` is uint8 RGB (3, H, W); `masks[t]` is int64 (H, W): 0 for background, object ids 1 … 254, 255
+    for unlabelled pixels. Both are tensors with a leading time axis or read frames on demand. `masks` is as long as
+    `frames`, or holds the first frame's mask only (a clip to segment, without ground truth).
 
-    Objects may enter later: `starts` names for each object the frame whose mask gives it to whoever segments the clip.
-    Empty, the first mask gives them all.
+    `starts[i]` is the frame whose mask gives object `object_ids[i]` to the method; empty: frame 0 gives them all.
+
+    Example:
+        >>> import torch
+        >>> from feelvos_lab.data import Clip
+        >>> frames, masks = torch.zeros(3, 3, 32, 32, dtype=torch.uint8), torch.zeros(3, 32, 32, dtype=torch.int64)
+        >>> masks[:, 8:16, 8:16], masks[1:, 20:24, 20:24] = 2, 7  # object 7 enters in frame 1
+        >>> clip = Clip("late", frames, masks, object_ids=(2, 7), starts=(0, 1))
+        >>> len(clip), clip.annotated, clip.given_in(1), clip.start_of(7), clip.channel(7)
+        (3, True, (7,), 1, 2)
     """
 
     name: str
     frames: FrameSource  # T × (3, H, W) uint8
-    masks: FrameSource  # T × (H, W) int64, or the first one only
-    object_ids: tuple[int, ...]  # ascending, without the background
-    starts: tuple[int, ...] = ()  # a frame for each of object_ids, or nothing: all in frame 0
+    masks: FrameSource  # T × (H, W) int64, or 1 × (H, W)
+    object_ids: tuple[int, ...]  # ascending, without background
+    starts: tuple[int, ...] = ()  # a frame for each of object_ids, or empty
 
     def __len__(self) -> int:
         return len(self.frames)
 
     @property
     def annotated(self) -> bool:
-        """Whether every frame has its true mask, to compare with."""
+        """Whether every frame has a ground-truth mask."""
         return len(self.masks) == len(self.frames) and not isinstance(self.masks, GivenMasks)
 
     def given_in(self, frame: int) -> tuple[int, ...]:
@@ -64,7 +60,7 @@ class Clip:
         return tuple(i for i in self.object_ids if self.start_of(i) == frame)
 
     def channel(self, object_id: int) -> int:
-        """The index of an object in maps and logits: 0 for the background, then `object_ids` in their order.
+        """The index of an object in maps and logits: 0 for background, then `object_ids` in order.
 
         Raises:
             LabError: the clip has no such object.
@@ -77,7 +73,7 @@ class Clip:
         return known.index(object_id)
 
     def start_of(self, object_id: int) -> int:
-        """The frame whose mask gives an object; of the background, the first that gives any."""
+        """The frame whose mask gives an object; for background (0), the first that gives any object."""
         channel = self.channel(object_id)
         if not self.starts:
             return 0
@@ -85,17 +81,11 @@ class Clip:
 
 
 def check_clip(clip: Clip, *, late_objects: bool = False) -> None:
-    """Read the first frame and every mask of a clip and complain about what does not fit.
+    """Raise LabError where the first frame, the masks, `object_ids` and `starts` of a clip do not fit together.
 
     Args:
-        clip: to be checked; nothing is changed.
-        late_objects: a later mask may hold ids that the first one lacks, as in YouTube-VOS.
-
-    Raises:
-        LabError: fewer than two frames; a number of masks other than one or all; a frame that is not uint8 (3, H, W);
-            a mask of another size than its frame; an empty first mask; `object_ids` that differ from the ids of the
-            first mask, or a later mask with other ids; `starts` that are not one frame of the clip an object. With
-            `starts` the first mask may be empty and later ones hold new ids.
+        late_objects: later masks may hold ids that the first one lacks, as in YouTube-VOS. With `starts` they always
+            may, and the first mask may be empty.
     """
     what = f"clip {clip.name!r}"
     if len(clip) < 2:
@@ -117,9 +107,7 @@ def check_clip(clip: Clip, *, late_objects: bool = False) -> None:
     for index in range(len(clip.masks)):
         mask = clip.masks[index]
         if tuple(mask.shape) != size:
-            raise LabError(
-                f"mask {index} of {what} is {shape_text(mask.shape[::-1])}, its frame is {shape_text(size[::-1])}"
-            )
+            raise LabError(f"mask {index} of {what} is {size_text(mask.shape)}, its frame is {size_text(size)}")
         found = set(object_ids(mask))
         if index == 0 and not found and not clip.starts:
             raise LabError(f"the first mask of {what} is empty: at least one object was expected")

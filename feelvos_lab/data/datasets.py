@@ -1,4 +1,4 @@
-"""From a data configuration to clips: the one place that knows which reader a name means."""
+"""Load the clips that a data configuration names."""
 
 from __future__ import annotations
 
@@ -17,26 +17,30 @@ SPLITS = ("train", "validation", "test")
 
 
 def load_clips(config: DataConfig, *, split: str, seed: int = 0) -> list[Clip]:
-    """The clips of a split.
+    """The clips of a split: "train", "validation" or "test".
 
-    Synthetic clips: disjoint seeds; `seed` chooses the training clips alone, which are mixed ones; with `scenes` set to
-    "factors" those scored sweep one difficulty at a time. DAVIS: "test" is the published val list, "validation" the
-    last `hold_out` sequences of the train list, and "train" the rest of it. YouTube-VOS: as DAVIS, but without "test",
-    since the masks of its valid list are not published. A mixture: those of its sets one after the other; "test" is
-    DAVIS's, on which the paper's model was scored.
+    Synthetic clips: the splits have disjoint seeds, and `seed` changes the training clips only. With `scenes`
+    "factors", validation and test clips sweep one difficulty at a time.
+    DAVIS: "test" is the published val list, "validation" the last `hold_out` sequences of the train list, "train" the
+    others. YouTube-VOS: the same, but without "test", since the masks of its valid list are not published.
+    A mixture: the clips of its sets, one set after the other; "test" is that of DAVIS.
 
     Raises:
-        LabError: an unknown split, a data set without a root, or a split that is not there.
+        LabError: an unknown split, a data set without `root`, or a split that the data set lacks.
+
+    Example:
+        >>> from feelvos_lab import configure
+        >>> from feelvos_lab.data import load_clips
+        >>> config = configure("smoke").data  # synthetic clips
+        >>> train, test = load_clips(config, split="train"), load_clips(config, split="test")
+        >>> len(train) == config.clips, len(test) == config.test_clips, {c.name for c in train} & {c.name for c in test}
+        (True, True, set())
     """
     return [clip for clips in load_sets(config, split=split, seed=seed) for clip in clips]
 
 
 def load_sets(config: DataConfig, *, split: str, seed: int = 0) -> list[list[Clip]]:
-    """The clips of a split, as `load_clips`, by their data set: one list, or one for each set of a mixture.
-
-    Raises:
-        LabError: as `load_clips`; a mixture whose `root` lacks a set.
-    """
+    """`load_clips` as one list per data set of a mixture; a single data set is one list."""
     if split not in SPLITS:
         raise LabError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
     names = config.data.split("+")
@@ -59,11 +63,11 @@ def _load(config: DataConfig, *, split: str, seed: int) -> list[Clip]:
     count = config.clips if split == "train" else config.test_clips
     if config.scenes != "mixed" and config.data != "shapes":
         raise LabError(f"scenes {config.scenes!r} are of synthetic clips, data 'shapes', got data {config.data!r}")
-    if config.data == "shapes" and config.scenes == "factors" and split != "train":
-        size = {"height": config.height, "width": config.width, "frames": config.frames}
-        return make_factor_clips(split, scenes=count, **size)
     if config.data == "shapes":
-        return make_clips(split, count=count, seed=seed, height=config.height, width=config.width, frames=config.frames)
+        size = {"height": config.height, "width": config.width, "frames": config.frames}
+        if config.scenes == "factors" and split != "train":
+            return make_factor_clips(split, scenes=count, **size)
+        return make_clips(split, count=count, seed=seed, **size)
     _require_root(config)
     height = config.height if split == "train" else config.test_height
     if split == "test":
@@ -87,7 +91,7 @@ def _require_root(config: DataConfig) -> None:
 
 
 def _read(config: DataConfig, *, split: Literal["train", "val"], height: int) -> list[Clip]:
-    """A published list, whole."""
+    """All clips of a published list."""
     if config.data == "youtube-vos":
         if split == "val":
             raise LabError(

@@ -1,4 +1,4 @@
-"""Frames and masks that stay in their files until one is asked for."""
+"""Frames and masks read from image files on demand."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from feelvos_lab.data.images import VOID, image_size, object_ids, read_frame, read_mask
+from feelvos_lab.data.images import VOID, image_size, object_ids, read_frame, read_mask, size_text
 from feelvos_lab.errors import LabError
 
 
 class LazyFrames:
-    """Image files as frames: `frames[t]` reads one, uint8 RGB (3, H, W), scaled to `height` where that is not 0.
-
-    `file_size` is the height and width of the files.
+    """Image files as frames: `frames[t]` reads one, uint8 RGB (3, H, W).
 
     Args:
-        paths: one file a frame.
-        height: 0 keeps the size.
-        check_now: open every file for its size when made; False compares each when it is read, for large sets.
+        paths: one file per frame; all of one size, which is `file_size` (height, width).
+        height: frames are scaled to it; 0 keeps the size.
+        check_now: compare the sizes of all files at once. False, for large data sets: when each is read.
 
     Raises:
-        LabError: files whose sizes differ; when indexed, a damaged file.
+        LabError: files that differ in size; when indexed, a damaged file.
     """
 
     def __init__(self, paths: Sequence[Path], *, height: int = 0, check_now: bool = True) -> None:
+        if height < 0:
+            raise LabError(f"height must not be negative, got {height}")
         self.paths, self.height, self.check_now = tuple(paths), height, check_now
         self.file_size = image_size(self.paths[0])
         if check_now:
@@ -47,28 +47,25 @@ class LazyFrames:
     def _check_size(self, path: Path) -> None:
         if (size := image_size(path)) != self.file_size:
             raise LabError(
-                f"all frames of a clip must have one size: {self.paths[0]} is {_by(self.file_size)}, "
-                f"{path} is {_by(size)}"
+                f"all frames of a clip must have one size: {self.paths[0]} is {size_text(self.file_size)}, "
+                f"{path} is {size_text(size)}"
             )
 
 
 class LazyMasks:
-    """Image files as masks: `masks[t]` reads one, int64 (H, W), scaled to `height` where that is not 0.
-
-    `object_ids` are those that are given, or else those of the first mask, or of all masks with `late_objects`, which
-    reads each once.
+    """Image files as masks: `masks[t]` reads one, int64 (H, W).
 
     Args:
-        paths: one file a frame, or the first frame's alone.
-        frames: the frames they belong to; sizes must agree.
-        binary: all ids are merged to object 1.
-        late_objects: whether a later mask may hold ids that the first one lacks.
-        height: 0 keeps the size.
-        object_ids: those of the clip where a list tells them; nothing is read then when made.
+        paths: one file per frame, or the first frame's only.
+        frames: the frames they belong to, whose file size they must have.
+        binary: merge all ids to object 1.
+        late_objects: later masks may hold ids that the first one lacks; every mask is read once for its ids.
+        height: masks are scaled to it; 0 keeps the size.
+        object_ids: the ids of the clip, if they are known; otherwise those of the first mask.
 
     Raises:
-        LabError: when made, a mask of another size than its frame, or an empty first mask; when indexed, a damaged
-            file, an RGB or interpolated mask, or an id that is not among `object_ids`.
+        LabError: a mask of another size than its frame, or an empty first mask; when indexed, a damaged file, an RGB
+            or interpolated mask, or an id that is not among `object_ids`.
     """
 
     def __init__(
@@ -82,18 +79,18 @@ class LazyMasks:
         object_ids: tuple[int, ...] = (),
     ) -> None:
         self.paths, self.height, self.binary, self.frames = tuple(paths), height, binary, frames
-        self._listed = bool(object_ids)
+        self._ids_are_listed = bool(object_ids)
         if frames.check_now:
             for index in range(len(self.paths)):
                 self._check_size(index)
         if object_ids:
             self.object_ids = object_ids
             return
-        self.object_ids = self._ids(0)
+        self.object_ids = self._read_ids(0)
         if not self.object_ids:
             raise LabError(f"the first mask {self.paths[0]} is empty: at least one object was expected")
         if late_objects:
-            self.object_ids = tuple(sorted({i for index in range(len(self)) for i in self._ids(index)}))
+            self.object_ids = tuple(sorted({i for index in range(len(self)) for i in self._read_ids(index)}))
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -102,49 +99,48 @@ class LazyMasks:
         if not self.frames.check_now:
             self._check_size(index)
         labels = read_mask(self.paths[index], binary=self.binary, height=self.height)
-        if strange := set(object_ids(labels)) - set(self.object_ids):
+        if unknown := set(object_ids(labels)) - set(self.object_ids):
             raise LabError(
-                f"mask {self.paths[index]} holds ids {sorted(strange)} that the "
-                f"{'list of its objects' if self._listed else 'first mask'} lacks: expected {list(self.object_ids)}"
+                f"mask {self.paths[index]} holds ids {sorted(unknown)} that the "
+                f"{'list of its objects' if self._ids_are_listed else 'first mask'} lacks: "
+                f"expected {list(self.object_ids)}"
             )
         return labels
 
     def _check_size(self, index: int) -> None:
         if (size := image_size(self.paths[index])) != self.frames.file_size:
             raise LabError(
-                f"mask {self.paths[index]} is {_by(size)}, "
-                f"its frame {self.frames.paths[index]} is {_by(self.frames.file_size)}"
+                f"mask {self.paths[index]} is {size_text(size)}, "
+                f"its frame {self.frames.paths[index]} is {size_text(self.frames.file_size)}"
             )
 
-    def _ids(self, index: int) -> tuple[int, ...]:
-        """At full size, since a small object can vanish when a mask is scaled."""
+    def _read_ids(self, index: int) -> tuple[int, ...]:
+        """At full size: a small object can vanish when a mask is downscaled."""
         return object_ids(read_mask(self.paths[index], binary=self.binary))
 
 
 class GivenMasks:
-    """Masks of some frames alone: `masks[t]` reads frame t's file, or is void everywhere where nobody labelled it.
+    """Masks of some frames only: `masks[t]` reads frame t's file, or is void (255) everywhere if it has none.
 
-    Its length is that of the clip. What a mask shows of an object that an earlier one shows already is there too, but
-    `starts` names, for each object, the one frame whose mask gives it: the first that shows it.
+    `starts` holds, for each of `object_ids`, the first frame whose mask shows the object.
 
     Args:
-        paths: the mask's file by its frame's index.
-        length: how many frames the clip has.
-        size: height and width of its frames' files.
-        height: masks are scaled to it by nearest neighbour; 0 keeps the size.
+        paths: mask files by frame index.
+        length: number of frames in the clip, and of masks here.
+        size: height and width of the frames' files.
+        height: masks are scaled to it; 0 keeps the size.
 
     Raises:
-        LabError: when made, no mask at all, a damaged file, an RGB or interpolated mask, one of another size than
-            its frame, or masks that are all empty.
+        LabError: a mask that `read_mask` rejects or of another size than its frame; no object in any of them.
     """
 
     def __init__(self, paths: Mapping[int, Path], *, length: int, size: tuple[int, int], height: int = 0) -> None:
         self.paths, self.height, self._length = dict(sorted(paths.items())), height, length
         first_shown: dict[int, int] = {}
         for index, path in self.paths.items():
-            labels = read_mask(path)  # at full size, since a small object can vanish when a mask is scaled
+            labels = read_mask(path)  # at full size: a small object can vanish when a mask is downscaled
             if tuple(labels.shape) != size:
-                raise LabError(f"mask {path} is {_by(tuple(labels.shape))}, its frame is {_by(size)}")
+                raise LabError(f"mask {path} is {size_text(labels.shape)}, its frame is {size_text(size)}")
             for object_id in object_ids(labels):
                 first_shown.setdefault(object_id, index)
         if not first_shown:
@@ -165,17 +161,35 @@ class GivenMasks:
         return torch.full_like(read_mask(next(iter(self.paths.values())), height=self.height), VOID)
 
 
-def numbered_files(folder: Path, *, endings: Sequence[str], step: int | Literal["any"] | None = 1) -> dict[int, Path]:
-    """The image files of a folder by their number, the last one in their names, in ascending order.
+class InMemory:
+    """Frames or masks of a lazy source, read once and kept as uint8; `source[t]` keeps its type."""
 
-    Other files and hidden ones are passed over. `step` is the distance of neighbouring numbers: a number,
-    "any", or None for the smallest that occurs, so that a gap is told in every case but "any".
+    def __init__(self, source: Sequence[Tensor]) -> None:
+        items = [source[t] for t in range(len(source))]
+        self.dtype = items[0].dtype
+        self.data = torch.stack([item.to(torch.uint8) for item in items])  # ids end at 255
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.data[index].to(self.dtype)
+
+
+def numbered_files(folder: Path, *, endings: Sequence[str], step: int | Literal["any"] | None = 1) -> dict[int, Path]:
+    """The image files of a folder by number, ascending: the last number in a name counts.
+
+    Hidden files and other endings are ignored.
+
+    Args:
+        step: the expected distance of neighbouring numbers; None: the smallest that occurs; "any": no check.
 
     Raises:
-        LabError: no such folder or no such file in it; a name without a number; a number that is missing or double.
+        LabError: no such folder or no such file in it; a name without a number; a missing or repeated number.
     """
+    kinds = " or ".join(endings)
     if not folder.is_dir():
-        raise LabError(f"{folder} is no folder: one with numbered images ({_or(endings)}) was expected")
+        raise LabError(f"{folder} is no folder: one with numbered images ({kinds}) was expected")
     paths = [p for p in folder.iterdir() if p.suffix.lower() in endings and not p.name.startswith(".")]
     numbered: dict[int, Path] = {}
     for path in sorted(paths):
@@ -186,7 +200,7 @@ def numbered_files(folder: Path, *, endings: Sequence[str], step: int | Literal[
             raise LabError(f"number {number} is there twice: {numbered[number]} and {path.name}")
         numbered[number] = path
     if not numbered:
-        raise LabError(f"{folder} holds no {_or(endings)} image")
+        raise LabError(f"{folder} holds no {kinds} image")
     order = sorted(numbered)
     if step is None:
         step = min((following - number for number, following in itertools.pairwise(order)), default=1)
@@ -199,24 +213,17 @@ def numbered_files(folder: Path, *, endings: Sequence[str], step: int | Literal[
     return {number: numbered[number] for number in order}
 
 
-def _by(size: tuple[int, int]) -> str:
-    return f"{size[1]}×{size[0]}"
+def frame_and_mask_files(
+    images: Path, annotations: Path, *, step: int | Literal["any"] = 1
+) -> tuple[dict[int, Path], dict[int, Path]]:
+    """The jpg frames and png masks of a published clip by number, as `numbered_files`; each mask has a frame."""
+    frames = numbered_files(images, endings=(".jpg",), step=step)
+    masks = numbered_files(annotations, endings=(".png",), step=step)
+    if missing := [masks[number] for number in masks if number not in frames]:
+        raise LabError(f"mask {missing[0]} has no frame in {images}")
+    return frames, masks
 
 
-def _or(endings: Sequence[str]) -> str:
-    return " or ".join(endings)
-
-
-class InMemory:
-    """Frames or masks of a lazy source, read once and kept as uint8; `source[t]` has the type it had before."""
-
-    def __init__(self, source: Sequence[Tensor]) -> None:
-        items = [source[t] for t in range(len(source))]
-        self.dtype = items[0].dtype
-        self.data = torch.stack([item.to(torch.uint8) for item in items])  # ids end at 255
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return self.data[index].to(self.dtype)
+def check_two_frames(frames: Mapping[int, Path], folder: Path) -> None:
+    if len(frames) < 2:
+        raise LabError(f"{folder} holds one frame, at least two were expected: the first carries the given mask")

@@ -1,3 +1,5 @@
+"""Read a clip to segment from a user's files: a video or a folder of frames, and masks."""
+
 from __future__ import annotations
 
 import re
@@ -10,22 +12,20 @@ from feelvos_lab.data.images import object_ids, read_mask
 from feelvos_lab.data.video import VideoFrames
 from feelvos_lab.errors import LabError
 
+IMAGES = (".jpg", ".jpeg", ".png")
+
 
 def read_folder(folder: Path | str, mask_path: Path | str, name: str | None = None, *, step: int | None = 1) -> Clip:
-    """A folder of numbered jpg or png frames with the mask of its first frame; frames are read when asked for.
+    """A folder of numbered jpg or png frames with the mask of its first frame; frames are read on demand.
 
     Args:
         folder: holds 00000.jpg, 00001.jpg, … or names that end in such numbers.
-        mask_path: an indexed PNG or an 8-bit grey image of object ids, as `read_mask` takes.
-        name: of the clip; the folder's if not given.
+        mask_path: an indexed PNG or an 8-bit grey image of object ids, as for `read_mask`.
+        name: of the clip; default: the folder's.
         step: distance of neighbouring frame numbers, such as 5 in YouTube-VOS; None: the smallest that occurs.
-
-    Raises:
-        LabError: fewer than two frames, a missing number, sizes that differ, a mask that `read_mask` refuses or that
-            is empty.
     """
     folder, mask_path = Path(folder), Path(mask_path)
-    frames = LazyFrames(list(numbered_files(folder, endings=(".jpg", ".jpeg", ".png"), step=step).values()))
+    frames = LazyFrames(list(numbered_files(folder, endings=IMAGES, step=step).values()))
     masks = LazyMasks([mask_path], frames=frames)
     clip = Clip(name or folder.resolve().name, frames, masks, masks.object_ids)
     check_clip(clip)
@@ -33,60 +33,69 @@ def read_folder(folder: Path | str, mask_path: Path | str, name: str | None = No
 
 
 def read_video(path: Path | str, mask_path: Path | str) -> Clip:
-    """A video file with the mask of its first frame; frames are decoded when asked for.
-
-    Needs PyAV, the extra `[video]`.
-
-    Raises:
-        LabError: PyAV is missing, a file that is no video, fewer than two frames, a mask of another size, one that
-            `read_mask` refuses or that is empty.
-    """
+    """A video file with the mask of its first frame; frames are decoded on demand. Needs PyAV, the extra `[video]`."""
     mask = read_mask(mask_path)
-    frames = VideoFrames(Path(path))
-    clip = Clip(Path(path).stem, frames, mask[None], object_ids(mask))
+    clip = Clip(Path(path).stem, VideoFrames(path), mask[None], object_ids(mask))
     check_clip(clip)
     return clip
 
 
-def read_clip(video: Path, masks: Sequence[str]) -> Clip:
-    """A clip to segment from a folder of frames or a video file, and the masks that give its objects.
+def read_clip(video: Path | str, masks: Path | str | Sequence[Path | str]) -> Clip:
+    """Read a clip to segment: a video file (extra `[video]`) or a folder of numbered frames, and masks.
 
     Args:
-        masks: one file, for the first frame; one folder of files that are named like frames; or files as FRAME=FILE,
-            of which one without FRAME= is for the first frame. FRAME is a frame's name or its number. An object is
-            given by the first mask that shows it. The frames of a folder may be numbered in steps, such as 5.
+        masks: a file, for the first frame; a folder of files named like frames; or a sequence of FRAME=FILE, where a
+            file without FRAME= is for the first frame. FRAME is a frame's name or number. The first mask that shows an
+            object gives it.
 
     Raises:
-        LabError: no such video, mask or frame; two masks for one frame; or what `read_folder`, `read_video` and
-            `GivenMasks` refuse.
+        LabError: a video, mask or frame that does not exist or cannot be read; two masks for one frame; fewer than two
+            frames; sizes that differ; no object in any mask.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> import torch
+        >>> from feelvos_lab.data import read_clip
+        >>> from feelvos_lab.data.images import write_mask
+        >>> Path("boat").mkdir()
+        >>> for t in range(3):
+        ...     Image.new("RGB", (48, 32)).save(f"boat/{t:05d}.jpg")
+        ...     write_mask(f"mask{t}.png", torch.eye(32, 48).long() * (t + 1))
+        >>> read_clip("boat", "mask0.png").frames[2].shape
+        torch.Size([3, 32, 48])
+        >>> later = read_clip("boat", ["mask0.png", "1=mask1.png"])  # object 2 enters in frame 1
+        >>> later.object_ids, later.starts
+        ((1, 2), (0, 1))
     """
-    if not video.exists():
-        raise LabError(f"there is no {video}: a video or a folder of frames was expected")
-    if len(masks) == 1 and not _is_pair(masks[0]) and not Path(masks[0]).is_dir():
-        return read_folder(video, masks[0], step=None) if video.is_dir() else read_video(video, masks[0])
+    texts = [str(masks)] if isinstance(masks, str | Path) else [str(mask) for mask in masks]
+    if len(texts) == 1 and not _is_pair(texts[0]) and not Path(texts[0]).is_dir():
+        video = _existing(video)
+        return read_folder(video, texts[0], step=None) if video.is_dir() else read_video(video, texts[0])
     name, frames = read_frames(video)
-    given = GivenMasks(_mask_files(masks, _names(frames)), length=len(frames), size=tuple(frames[0].shape[1:]))
+    given = GivenMasks(_mask_files(texts, _names(frames)), length=len(frames), size=tuple(frames[0].shape[1:]))
     clip = Clip(name, frames, given, given.object_ids, given.starts)
     check_clip(clip)
     return clip
 
 
-def read_frames(video: Path) -> tuple[str, LazyFrames | VideoFrames]:
-    """The name and the frames of a folder of numbered images or of a video file, without any mask.
-
-    Raises:
-        LabError: no such video, or what `numbered_files`, `LazyFrames` and `VideoFrames` refuse.
-    """
-    if not video.exists():
-        raise LabError(f"there is no {video}: a video or a folder of frames was expected")
+def read_frames(video: Path | str) -> tuple[str, LazyFrames | VideoFrames]:
+    """The name and the frames of a folder of numbered images or of a video file."""
+    video = _existing(video)
     if video.is_dir():
-        files = numbered_files(video, endings=(".jpg", ".jpeg", ".png"), step=None)
+        files = numbered_files(video, endings=IMAGES, step=None)
         return video.resolve().name, LazyFrames(list(files.values()))
     return video.stem, VideoFrames(video)
 
 
+def _existing(video: Path | str) -> Path:
+    if not Path(video).exists():
+        raise LabError(f"there is no {video}: a video or a folder of frames was expected")
+    return Path(video)
+
+
 def frame_names(clip: Clip) -> list[str]:
-    """A name for each frame's mask: that of its file, or its number in five digits where it has none."""
+    """A name for each frame's mask: its file's without ending, or its index in five digits."""
     return _names(clip.frames)
 
 
@@ -101,7 +110,7 @@ def _is_pair(text: str) -> bool:
 
 
 def _mask_files(masks: Sequence[str], names: list[str]) -> dict[int, Path]:
-    """The mask of each frame that has one, by the frame's index."""
+    """Mask files by frame index."""
     if len(masks) == 1 and (folder := Path(masks[0])).is_dir():
         pairs = [(path.stem, path) for path in sorted(folder.glob("*.png")) if not path.name.startswith(".")]
         if not pairs:

@@ -1,13 +1,13 @@
-"""YouTube-VOS in the layout in which it is published (Xu et al., 2018), the versions of 2018 and 2019.
+"""YouTube-VOS (Xu et al., 2018) in its published layout, versions 2018 and 2019.
 
     root/train/meta.json
     root/train/JPEGImages/<video>/00000.jpg, 00005.jpg …
     root/train/Annotations/<video>/00000.png, 00005.png …     palette indices, every fifth frame
-    root/valid/…                                               the same, with masks of some frames alone
+    root/valid/…                                               the same, with masks of some frames only
 
 `meta.json` holds {"videos": {<video>: {"objects": {<id>: {"category": …, "frames": ["00000", …]}}}}}. An object may
-enter after the first frame. The masks of `valid` give each object in the frame in which it is first seen, and nothing
-else is published of them: they are to be segmented, not to be scored.
+enter after the first frame. The masks of `valid` give each object in the frame where it first appears; its ground truth
+is not published, so its clips can be segmented but not scored.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from feelvos_lab.data.clip import Clip
-from feelvos_lab.data.frames import GivenMasks, LazyFrames, LazyMasks, numbered_files
+from feelvos_lab.data.frames import GivenMasks, LazyFrames, LazyMasks, check_two_frames, frame_and_mask_files
 from feelvos_lab.data.images import VOID
 from feelvos_lab.errors import LabError
 
@@ -25,44 +25,55 @@ FOLDERS = {"train": "train", "val": "valid"}
 
 
 def read_youtube_vos(root: Path | str, *, split: Literal["train", "val"], height: int = 0) -> list[Clip]:
-    """The clips of a split in the order of its meta.json; frames and masks are read when asked for.
+    """The clips of a split in the order of its meta.json; frames and masks are read on demand.
 
-    "train": the annotated frames of each video, whether those between them are there or not; a video with fewer than
-    two of them is left out, and so is an object that meta.json shows in none of them. "val": all frames, with masks
-    that are void where none is published. `Clip.starts` says in both where each object is first seen.
+    "train": the annotated frames of each video only; a video with fewer than two of them is skipped, and so is an
+    object that meta.json lists in none of them. "val": all frames; a mask that is not published is void (255).
+    `Clip.starts` holds the first frame of each object in both.
 
     Args:
         root: the folder that holds `train` and `valid`.
         split: "train" or "val", the folder `valid`.
         height: frames (antialiased bilinear) and masks (nearest) are scaled to it, the width in proportion; 0 keeps
-            them.
+            the size.
 
     Raises:
         LabError: another layout; an unknown split; a meta.json of another form; a missing video or frame; in "val" a
-            video without a mask. A damaged file, a size that differs, or an id that meta.json lacks is told when that
-            file is read.
+            video without a mask; when a frame or mask is read, a damaged file, another size than the first frame's, or
+            an id that meta.json lacks.
+
+    Example:
+        >>> import json
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> import torch
+        >>> from feelvos_lab.data import read_youtube_vos
+        >>> from feelvos_lab.data.images import write_mask
+        >>> Path("vos/train/JPEGImages/cat").mkdir(parents=True)
+        >>> for t, number in enumerate(("00000", "00005")):
+        ...     Image.new("RGB", (48, 32)).save(f"vos/train/JPEGImages/cat/{number}.jpg")
+        ...     write_mask(f"vos/train/Annotations/cat/{number}.png", torch.full((32, 48), t))  # enters late
+        >>> meta = {"videos": {"cat": {"objects": {"1": {"frames": ["00005"]}}}}}
+        >>> _ = Path("vos/train/meta.json").write_text(json.dumps(meta))
+        >>> (clip,) = read_youtube_vos("vos", split="train")
+        >>> clip.name, len(clip), clip.object_ids, clip.starts
+        ('cat', 2, (1,), (1,))
     """
     if split not in FOLDERS:
         raise LabError(f"the split of YouTube-VOS must be 'train' or 'val', got {split!r}")
-    if height < 0:
-        raise LabError(f"height must not be negative, got {height}")
     folder = Path(root) / FOLDERS[split]
     for part in ("JPEGImages", "Annotations", "meta.json"):
         if not (folder / part).exists():
             raise LabError(f"{root} is no YouTube-VOS root: {FOLDERS[split]}/{part} was expected, it is not there")
-    videos = _listed(folder / "meta.json")
-    read = _annotated if split == "train" else _given
+    videos = _read_meta(folder / "meta.json")
+    read = _train_clip if split == "train" else _val_clip
     clips = [read(folder, name, seen, height) for name, seen in videos.items()]
     return [clip for clip in clips if clip is not None]
 
 
-def _annotated(folder: Path, name: str, seen: dict[int, list[str]], height: int) -> Clip | None:
-    """The annotated frames of a video; None where fewer than two are."""
-    images, annotations = folder / "JPEGImages" / name, folder / "Annotations" / name
-    masks = numbered_files(annotations, endings=(".png",), step="any")
-    frames = numbered_files(images, endings=(".jpg",), step="any")
-    if missing := [masks[number] for number in masks if number not in frames]:
-        raise LabError(f"mask {missing[0]} has no frame in {images}")
+def _train_clip(folder: Path, name: str, seen: dict[int, list[str]], height: int) -> Clip | None:
+    """The annotated frames of a video; None if there are fewer than two."""
+    frames, masks = frame_and_mask_files(folder / "JPEGImages" / name, folder / "Annotations" / name, step="any")
     order = {path.stem: index for index, path in enumerate(masks.values())}
     starts = {
         i: min(order[stem] for stem in stems if stem in order) for i, stems in seen.items() if order.keys() & stems
@@ -75,15 +86,11 @@ def _annotated(folder: Path, name: str, seen: dict[int, list[str]], height: int)
     return Clip(name, pictures, labels, ids, tuple(starts[i] for i in ids))
 
 
-def _given(folder: Path, name: str, _seen: dict[int, list[str]], height: int) -> Clip:
+def _val_clip(folder: Path, name: str, _seen: dict[int, list[str]], height: int) -> Clip:
     """All frames of a video with the masks that give its objects."""
-    images, annotations = folder / "JPEGImages" / name, folder / "Annotations" / name
-    frames = numbered_files(images, endings=(".jpg",), step="any")
-    masks = numbered_files(annotations, endings=(".png",), step="any")
-    if missing := [masks[number] for number in masks if number not in frames]:
-        raise LabError(f"mask {missing[0]} has no frame in {images}")
-    if len(frames) < 2:
-        raise LabError(f"{images} holds one frame, at least two were expected: the first carries the given mask")
+    images = folder / "JPEGImages" / name
+    frames, masks = frame_and_mask_files(images, folder / "Annotations" / name, step="any")
+    check_two_frames(frames, images)
     index = {number: t for t, number in enumerate(frames)}
     pictures = LazyFrames(list(frames.values()), height=height, check_now=False)
     paths = {index[number]: path for number, path in masks.items()}
@@ -91,12 +98,12 @@ def _given(folder: Path, name: str, _seen: dict[int, list[str]], height: int) ->
     return Clip(name, pictures, labels, labels.object_ids, labels.starts)
 
 
-def _listed(path: Path) -> dict[str, dict[int, list[str]]]:
-    """The videos of a meta.json: for each object's id the names of the frames that show it."""
+def _read_meta(path: Path) -> dict[str, dict[int, list[str]]]:
+    """Read meta.json: by video and object id, the names of the frames that show the object."""
     try:
         videos = json.loads(path.read_text(encoding="utf-8"))["videos"]
         listed = {
-            name: {_object(i): _frames(shown["frames"]) for i, shown in video["objects"].items()}
+            name: {_object_id(i): _frame_names(shown["frames"]) for i, shown in video["objects"].items()}
             for name, video in videos.items()
         }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -109,13 +116,13 @@ def _listed(path: Path) -> dict[str, dict[int, list[str]]]:
     return listed
 
 
-def _object(number: str) -> int:
+def _object_id(number: str) -> int:
     if not 0 < int(number) < VOID:
         raise ValueError(f"an object's id must be 1 to {VOID - 1}, got {number}")
     return int(number)
 
 
-def _frames(names: list[str]) -> list[str]:
+def _frame_names(names: list[str]) -> list[str]:
     if not isinstance(names, list):
         raise TypeError(f"frames must be a list, got {names!r}")
     return [str(name) for name in names]
