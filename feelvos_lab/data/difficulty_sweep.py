@@ -1,7 +1,7 @@
-"""Which difficulties of the synthetic clips are swept, one at a time, and how far: a table, without a clip.
+"""The difficulties of synthetic clips, and the levels at which one at a time is swept.
 
-`shapes.make_factor_clips` makes the clips of it, and names each after its factor, level and scene, so that a table of
-scores says by itself what each clip was. Levels are counted from 1; the base, which all scenes share, has level 0.
+`synthetic.make_factor_clips` makes the clips of the sweep and names each after its factor, level and scene, so that a
+table of scores can be read by clip name. Levels are counted from 1; the base, which all scenes share, has level 0.
 """
 
 from __future__ import annotations
@@ -15,27 +15,35 @@ import numpy as np
 
 from feelvos_lab.errors import LabError
 
-_FASTEST = 4  # what `speed` may be, to move objects beyond a window of local matching
+_MAX_SPEED = 4  # high enough to move objects beyond the window of local matching
 
 
 @dataclass(frozen=True)
 class Difficulty:
-    """What makes a clip hard. Every factor lies in [0, 1], speed in [0, 4]; all zeros is a still, clean scene."""
+    """What makes a synthetic clip hard. Factors lie in [0, 1], speed in [0, 4]; all zeros is a clean, slow scene.
 
-    near_lookalikes: float = 0.0  # unlabelled doubles that stay beside their object
-    far_lookalikes: float = 0.0  # unlabelled doubles elsewhere, which enter after the first frame
+    Example:
+        >>> from feelvos_lab.data import Difficulty, make_clip
+        >>> slow, fast = (make_clip(3, difficulty=Difficulty(speed=s), objects=1, paired=True) for s in (0, 1))
+        >>> slow_moved, fast_moved = ((c.masks[0] != c.masks[1]).sum() for c in (slow, fast))  # pixels
+        >>> bool(fast_moved > 3 * slow_moved)
+        True
+    """
+
+    near_lookalikes: float = 0.0  # share of objects with an unlabelled look-alike that stays next to them
+    far_lookalikes: float = 0.0  # share of objects with an unlabelled look-alike elsewhere, which enters later
     drift: float = 0.0  # the objects' colours change over the clip; at 1 nothing of the first frame's is left
     occlusion: float = 0.0  # a textured bar sweeps over the objects; at 1 it is as wide as they are
-    reentry: float = 0.0  # objects leave the frame and come back on another side; the share of objects that do
-    speed: float = 0.0  # of the objects; at 1 they move a tenth of the shorter side per frame; above 1 only in a sweep
+    reentry: float = 0.0  # share of objects that leave the frame and re-enter elsewhere
+    speed: float = 0.0  # of the objects; at 1 a tenth of the frame's shorter side per frame; above 1 only in a sweep
     scaling: float = 0.0  # objects grow or shrink; at 1 by a factor of 2.5
-    camera: float = 0.0  # the ground moves; at 1 by 4 % of the shorter side per frame
-    noise: float = 0.0  # of the sensor; at 1 its standard deviation is 12 % of the range
+    camera: float = 0.0  # the background moves; at 1 by 4 % of the shorter side per frame
+    noise: float = 0.0  # of the sensor; at 1 its standard deviation is 12 % of the value range
 
     def __post_init__(self) -> None:
         for factor in fields(self):
             value = getattr(self, factor.name)
-            most = _FASTEST if factor.name == "speed" else 1
+            most = _MAX_SPEED if factor.name == "speed" else 1
             if not 0 <= value <= most:
                 raise LabError(f"difficulty {factor.name} must lie in [0, {most}], got {value!r}")
 
@@ -44,10 +52,10 @@ _SHARES = {"drift": 0.7, "camera": 0.5, "far_lookalikes": 0.3, "occlusion": 0.2,
 
 
 def draw_difficulty(rng: np.random.Generator) -> Difficulty:
-    """A mixed clip: each factor is there in a share of the clips, and then uniform in [0, 1].
+    """Draw the difficulty of a mixed clip: each factor is uniform in [0, 1] in a share of the clips, and 0 in the rest.
 
-    As in filmed video, looks change in most clips and few objects leave the frame: the share is 70 % for drift, 50 %
-    for the camera, 30 % for far look-alikes, 20 % for occlusion, 10 % for re-entry and 40 % for each of the others.
+    As in real video, appearance changes in most clips and few objects leave the frame: the share is 70 % for drift,
+    50 % for camera, 30 % for far look-alikes, 20 % for occlusion, 10 % for re-entry and 40 % for the others.
     """
     return Difficulty(
         **{f.name: float(rng.uniform() * (rng.uniform() < _SHARES.get(f.name, 0.4))) for f in fields(Difficulty)}
@@ -56,7 +64,7 @@ def draw_difficulty(rng: np.random.Generator) -> Difficulty:
 
 BASE = "base"
 
-STRIDE = 4  # pixels of a cell of the grid on which frames are matched
+STRIDE = 4  # pixels per cell of the matching grid
 
 BASE_DIFFICULTY = {"speed": 0.2, "drift": 0.1, "scaling": 0.3, "camera": 0.3, "noise": 0.2}  # Difficulty; others: 0
 
@@ -65,31 +73,26 @@ _NAME = re.compile(r"(?P<factor>[a-z]+(?:-[a-z]+)*?)(?:-(?P<level>[1-9]))?-scene
 
 @dataclass(frozen=True)
 class Factor:
-    """One difficulty that is swept while all others stay as in the base."""
+    """A difficulty that is swept while all others stay at the base."""
 
     name: str
     setting: str  # the field of `Difficulty`
     levels: tuple[float, ...]  # of that field, ascending
-    unit: str  # what the numbers on its axis are
-    shown: Callable[[float, int], float]  # (level's value, the frame's shorter side in pixels) → number on its axis
+    unit: str  # of the numbers on its axis
+    shown: Callable[[float, int], float]  # (value of a level, frame's shorter side in pixels) → number on its axis
     decimals: int = 0
 
 
 class Place(NamedTuple):
-    """Where in the sweep a clip belongs."""
+    """The place of a clip in the sweep."""
 
     factor: str  # a factor's name, or "base"
-    level: int  # from 1 on; 0: the base
+    level: int  # from 1; 0: the base
     scene: int
 
 
 def cells_a_frame(speed: float, side: int) -> float:
-    """By how many cells of the grid an object of that speed moves from frame to frame.
-
-    Args:
-        speed: as in `Difficulty`.
-        side: the frame's shorter side in pixels.
-    """
+    """Cells of the matching grid that an object of this `Difficulty.speed` moves per frame; `side` in pixels."""
     return (0.005 + 0.095 * speed) * side / STRIDE
 
 
@@ -110,13 +113,13 @@ FACTOR_NAMES = tuple(factor.name for factor in FACTORS)
 
 
 def clip_name(place: Place) -> str:
-    """Such as `speed-2-scene-5`, or `base-scene-5`."""
+    """The name of the clip at a place: `speed-2-scene-5`, or `base-scene-5`."""
     level = f"-{place.level}" if place.level else ""
     return f"{place.factor}{level}-scene-{place.scene}"
 
 
 def place_of(name: str) -> Place | None:
-    """What a clip's name says of its place in the sweep; None where the clip is none of it."""
+    """The place that a clip's name says; None if the clip is not part of the sweep."""
     match = _NAME.fullmatch(name)
     if match is None:
         return None

@@ -1,8 +1,7 @@
-"""Synthetic clips from a seed: textured, deforming objects on a textured, moving ground.
+"""Synthetic clips from a seed: textured, deforming objects on a textured, moving background.
 
 Each difficulty is one number from 0 (absent) to 1 (strong), independent of the others, so an experiment can sweep
-one and keep the rest (`make_factor_clips`). Lengths in this file are in units of the frame's shorter side unless a name
-says `pixels`.
+one and keep the rest (`make_factor_clips`). Lengths in this file are in units of the frame's shorter side.
 """
 
 from __future__ import annotations
@@ -28,15 +27,25 @@ MAX_OBJECTS = 4
 
 _SPLIT_SEEDS = {"train": 0, "validation": 1_000_000_000, "test": 2_000_000_000}  # first seed of each split
 
-_SWEPT = 500_000_000  # further seeds of a split, for the scenes of a sweep
+_SWEPT = 500_000_000  # offset of the seeds of `make_factor_clips` in each split
 
 
 def make_clips(split: str, *, count: int, seed: int = 0, height: int, width: int, frames: int) -> list[Clip]:
-    """`count` mixed clips; those of different splits never share a seed, and the test clips are the same for all.
+    """`count` clips of mixed difficulty; different splits never share a clip.
 
     Args:
         split: "train", "validation" or "test".
-        seed: chooses the training clips; validation and test clips do not depend on it.
+        seed: selects the training clips; validation and test clips do not depend on it.
+
+    Example:
+        >>> import torch
+        >>> from feelvos_lab.data import make_clips
+        >>> size = {"count": 2, "height": 32, "width": 32, "frames": 3}
+        >>> one, other = make_clips("test", seed=1, **size), make_clips("test", seed=2, **size)
+        >>> len(one), all(torch.equal(a.frames, b.frames) for a, b in zip(one, other))
+        (2, True)
+        >>> make_clips("train", seed=1, **size)[0].name == make_clips("train", seed=2, **size)[0].name
+        False
     """
     if split not in _SPLIT_SEEDS:
         raise LabError(f"split must be one of {', '.join(_SPLIT_SEEDS)}, got {split!r}")
@@ -47,15 +56,15 @@ def make_clips(split: str, *, count: int, seed: int = 0, height: int, width: int
 def make_factor_clips(split: str, *, scenes: int, height: int, width: int, frames: int) -> list[Clip]:
     """The same scenes at an easy base, and with one difficulty at a time at each level (see `difficulty_sweep.py`).
 
-    The clips of one scene differ in nothing but that difficulty: its objects, their looks, the ground and the sensor's
-    noise are the same. Each scene has two objects.
+    The clips of a scene differ in that difficulty only: objects, textures, background and the sensor's noise are the
+    same. Each scene has two objects.
 
     Args:
-        split: "validation" or "test"; their scenes differ, and no mixed clip shares a seed with them.
-        scenes: how many.
+        split: "validation" or "test"; their scenes differ, and share no seed with the mixed clips.
+        scenes: number of scenes.
 
     Returns:
-        scenes × (1 + 3 × 6) clips, named such as `base-scene-0` and `speed-3-scene-0`.
+        scenes × (1 + 3 × 6) clips, with names such as `base-scene-0` and `speed-3-scene-0`.
     """
     if split not in ("validation", "test"):
         raise LabError(f"scenes that sweep one difficulty are for validation and test, got split {split!r}")
@@ -91,16 +100,24 @@ def make_clip(
     """One synthetic clip; the same seed gives the same clip.
 
     Args:
-        height, width: of the frames in pixels, at least 32.
+        height, width: in pixels, at least 32.
         frames: at least 2.
         difficulty: None draws a mix from the seed.
-        objects: 1 to 4; None draws it from the seed.
-        paired: clips of one seed differ in nothing but their difficulty. Else a double or a return, whose draws come
-            from the same stream, changes what is drawn after it: so are the clips that models were trained on.
+        objects: 1 to 4; None draws the number from the seed.
+        paired: clips of one seed differ in their difficulty only. Otherwise look-alikes and re-entries, which draw
+            from the same random stream, also change what is drawn after them, as in the clips of shipped models.
 
     Returns:
         A `Clip` in memory: frames (T, 3, H, W) uint8, masks (T, H, W) int64 with ids 1 … objects, all of which are
         visible in the first frame.
+
+    Example:
+        >>> from feelvos_lab.data import Difficulty, make_clip
+        >>> clip = make_clip(1, height=32, width=48, frames=3, objects=2, difficulty=Difficulty(speed=0.5))
+        >>> clip.frames.shape, clip.frames.dtype, clip.masks.shape
+        (torch.Size([3, 3, 32, 48]), torch.uint8, torch.Size([3, 32, 48]))
+        >>> clip.object_ids, clip.masks[0].unique().tolist()
+        ((1, 2), [0, 1, 2])
     """
     if min(height, width) < 32 or frames < 2:
         raise LabError(f"a synthetic clip needs at least 32×32 pixels and 2 frames, got {height}×{width}, {frames}")
@@ -119,12 +136,12 @@ def make_clip(
 
 
 class _Texture:
-    """Two colours mixed by a pattern over an object's own coordinates, so it turns and scales with the object."""
+    """Two colours mixed by a pattern in the object's own coordinates, so it rotates and scales with the object."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.kind = rng.integers(4)
         self.colours = rng.uniform(0.05, 0.95, (2, 3))
-        self.later = rng.uniform(0.05, 0.95, (2, 3))  # where drift leads
+        self.later = rng.uniform(0.05, 0.95, (2, 3))  # the colours at drift 1
         self.waves = rng.normal(0, 1, (4, 2)) * np.array([3, 7, 13, 24])[:, None]
         self.phases = rng.uniform(0, 2 * np.pi, 4)
         self.frequency = rng.uniform(14, 40)
@@ -145,7 +162,7 @@ class _Texture:
 
 
 class _Sprite:
-    """A deforming blob with a texture and a path."""
+    """A deforming, textured blob that moves along a path."""
 
     def __init__(self, rng: np.random.Generator, path: np.ndarray, size: float, texture: _Texture, growth: float):
         self.path, self.size, self.texture, self.growth = path, size, texture, growth  # path: (T, 2), y before x
@@ -155,11 +172,11 @@ class _Sprite:
         self.angle, self.turn = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.06)
 
     def draw(self, image: np.ndarray, t: int, grid: tuple[np.ndarray, np.ndarray], drift: float) -> np.ndarray:
-        """Paint the blob over `image` (3, H, W) in place; returns where it was painted (H, W)."""
+        """Paint the blob over `image` (3, H, W) in place; returns its mask (H, W)."""
         progress = t / max(len(self.path) - 1, 1)
         size = self.size * self.growth**progress
         inside = np.zeros(grid[0].shape, dtype=bool)
-        reach = 2.2 * size  # no lobe goes further
+        reach = 2.2 * size  # upper bound of the lobes' radius
         rows = np.flatnonzero(np.abs(grid[0][:, 0] - self.path[t, 0]) < reach)
         columns = np.flatnonzero(np.abs(grid[1][0] - self.path[t, 1]) < reach)
         if len(rows) == 0 or len(columns) == 0:
@@ -181,7 +198,7 @@ class _Sprite:
 
 
 class _Scene:
-    """Everything of one clip: the ground, the objects, their doubles and the bar that hides them."""
+    """The state of one clip: background, objects, look-alikes and the occluding bar."""
 
     def __init__(
         self,
@@ -210,11 +227,11 @@ class _Scene:
         self.bar_from = rng.choice([-1, 1])
 
     def _aside(self) -> np.random.Generator:
-        """The stream of draws that only some difficulties make; the scene's own unless it is paired."""
+        """The generator for draws that depend on the difficulty: a child if paired, so that no other draw shifts."""
         return self.rng.spawn(1)[0] if self.paired else self.rng
 
     def _object(self, index: int) -> _Sprite:
-        """An object that starts near the centre of its own column, so that all are visible in the first frame."""
+        """An object that starts near the centre of a column of its own, so that all are visible in the first frame."""
         rng, aside, difficulty = self.rng, self._aside(), self.difficulty
         centre = self.extent * np.array([rng.uniform(0.3, 0.7), (index + rng.uniform(0.35, 0.65)) / self.objects])
         heading = rng.uniform(0, 2 * np.pi)
@@ -227,12 +244,12 @@ class _Scene:
         return _Sprite(rng, path, size, _Texture(rng), growth)
 
     def _bounce(self, centre: np.ndarray, velocity: np.ndarray) -> np.ndarray:
-        """A path (T, 2) on which an object turns back at the frame's edge."""
+        """A straight path (T, 2), reflected at the frame's edges."""
         path = centre + velocity * np.arange(self.frames)[:, None]
         return self.extent - np.abs(path % (2 * self.extent) - self.extent)
 
     def _leave_and_return(self, path: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The path with its middle third outside the frame; it comes back at another height."""
+        """The path with its middle third outside the frame; the object re-enters at another height."""
         leave, back = self.frames // 3, (2 * self.frames) // 3
         side = rng.choice([-0.4, self.extent[1] + 0.4])
         path = path.copy()
@@ -245,7 +262,7 @@ class _Scene:
         return path
 
     def _doubles(self) -> list[_Sprite]:
-        """Unlabelled blobs with the texture of an object, beside it or far from it."""
+        """Look-alikes: unlabelled blobs with the texture of an object, near it or far from it."""
         doubles = []
         for sprite in self.sprites:
             rng = self._aside()
@@ -263,7 +280,7 @@ class _Scene:
         return doubles
 
     def render(self, t: int) -> tuple[np.ndarray, np.ndarray]:
-        """Frame t: image (3, H, W) uint8 and mask (H, W) int64."""
+        """Frame t: image (3, H, W) uint8 and mask (H, W) int64. Call in order: all noise comes from one stream."""
         y, x = self.grid
         dy, dx = self.camera * t
         image = self.ground[0].paint((x + dx) * 0.25, (y + dy) * 0.25, 0.0)
@@ -280,7 +297,7 @@ class _Scene:
         return (image.clip(0, 1) * 255).round().astype(np.uint8), mask
 
     def _draw_bar(self, image: np.ndarray, t: int) -> np.ndarray:
-        """A slanted bar that crosses the frame once in the clip; returns where it was painted (H, W)."""
+        """Paint a slanted bar that crosses the frame once in the clip; returns its mask (H, W)."""
         y, x = self.grid
         across = x + np.tan(self.bar_angle) * (y - 0.5)
         progress = t / (self.frames - 1)
