@@ -19,7 +19,7 @@ from torch import Tensor
 from feelvos_lab.data.clip import Clip, check_clip
 from feelvos_lab.data.frames import LazyFrames
 from feelvos_lab.data.images import PALETTE, image_size, read_frame, read_mask, write_mask
-from feelvos_lab.data.readers import read_folder, read_video
+from feelvos_lab.data.readers import read_clip, read_folder, read_video
 from feelvos_lab.data.video import VideoFrames, open_movie
 from feelvos_lab.errors import LabError
 
@@ -126,7 +126,7 @@ def test_a_softened_black_and_white_mask_is_refused(tmp_path: Path) -> None:
     soft = Image.fromarray(labels(255).numpy().astype(np.uint8)).resize((20, 15), Image.Resampling.BILINEAR)
     soft.save(tmp_path / "mask.png")
     assert re.search(
-        r"mask\.png is grey and holds 255 \(white\) next to the ids [\d, …]+, expected ids 1 to 254, or black and white",
+        r"mask\.png is grey and holds 255 \(white\) next to the ids [\d, …]+, expected ids 1 to 254, or black and",
         told(read_mask, tmp_path / "mask.png"),
     )
 
@@ -205,6 +205,9 @@ def test_a_folder_becomes_a_clip_that_reads_when_asked(tmp_path: Path, mask_path
     assert len(clip.masks) == 1
     assert torch.equal(clip.masks[0], labels(1, 2))
     assert read_folder(folder, mask_path, "raft").name == "raft"
+    for masks in (mask_path, str(mask_path), [mask_path]):
+        again = read_clip(str(folder), masks)
+        assert (again.name, again.object_ids, len(again.masks)) == ("boat", (1, 2), 1)
     (folder / "00003.png").unlink()
     with pytest.raises(LabError, match=r"00003\.png is missing"):
         clip.frames[3]

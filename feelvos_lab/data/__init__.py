@@ -1,4 +1,4 @@
-"""Videos with masks: read, made from seeds, described. `Clip` is the one data type."""
+"""Clips, that is videos with object masks: read from files and data sets, or generated from a seed."""
 
 from feelvos_lab import lazy_names
 

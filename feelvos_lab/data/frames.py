@@ -225,5 +225,6 @@ def frame_and_mask_files(
 
 
 def check_two_frames(frames: Mapping[int, Path], folder: Path) -> None:
+    """A clip needs a second frame: the first has its mask given."""
     if len(frames) < 2:
         raise LabError(f"{folder} holds one frame, at least two were expected: the first carries the given mask")

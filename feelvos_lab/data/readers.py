@@ -53,20 +53,16 @@ def read_clip(video: Path | str, masks: Path | str | Sequence[Path | str]) -> Cl
             frames; sizes that differ; no object in any mask.
 
     Example:
-        >>> from pathlib import Path
         >>> from PIL import Image
         >>> import torch
         >>> from feelvos_lab.data import read_clip
         >>> from feelvos_lab.data.images import write_mask
-        >>> Path("boat").mkdir()
         >>> for t in range(3):
-        ...     Image.new("RGB", (48, 32)).save(f"boat/{t:05d}.jpg")
-        ...     write_mask(f"mask{t}.png", torch.eye(32, 48).long() * (t + 1))
-        >>> read_clip("boat", "mask0.png").frames[2].shape
-        torch.Size([3, 32, 48])
-        >>> later = read_clip("boat", ["mask0.png", "1=mask1.png"])  # object 2 enters in frame 1
-        >>> later.object_ids, later.starts
-        ((1, 2), (0, 1))
+        ...     Image.new("RGB", (48, 32)).save(f"{t:05d}.jpg")
+        ...     write_mask(f"masks/{t:05d}.png", torch.full((32, 48), 5 + t))
+        >>> clip = read_clip(".", ["masks/00000.png", "1=masks/00001.png"])  # object 6 enters in frame 1
+        >>> clip.frames[2].shape, clip.object_ids, clip.starts
+        (torch.Size([3, 32, 48]), (5, 6), (0, 1))
     """
     texts = [str(masks)] if isinstance(masks, str | Path) else [str(mask) for mask in masks]
     if len(texts) == 1 and not _is_pair(texts[0]) and not Path(texts[0]).is_dir():
