@@ -21,7 +21,7 @@ from bad_room import Case, build, model
 from bad_texts import CASES as TEXTS
 
 from feelvos_lab.cli.main import main
-from feelvos_lab.files import atomic
+from feelvos_lab.files import notebooks
 
 CASES = FILES + TEXTS
 
@@ -103,8 +103,8 @@ def test_an_exception_that_nobody_foresaw_is_named_and_debug_shows_it(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("division\nby zero")
 
-    monkeypatch.setattr(atomic, "refuse_occupied", broken)
-    command = "segment TMP/video --mask TMP/mask.png --out TMP/out"
+    monkeypatch.setattr(notebooks, "strip", broken)
+    command = "strip TMP/lesson.ipynb"
     assert refused(command, code=1) == (
         "stopped by an unexpected ZeroDivisionError: division by zero; --debug shows the traceback"
     )

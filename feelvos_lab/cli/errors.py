@@ -16,7 +16,7 @@ REFUSED, UNEXPECTED, INTERRUPTED = 2, 1, 130  # exit codes; 130 is the shell's f
 
 
 @contextmanager
-def report_errors(program: str, *, debug: bool) -> Iterator[None]:
+def report_errors(*, debug: bool) -> Iterator[None]:
     """Exit with one line on stderr where the block raises; with `debug` the exception passes.
 
     Exit codes: 2 for a LabError or a full disk, 1 for an unexpected exception, 130 for Ctrl-C. Characters that the
@@ -27,23 +27,18 @@ def report_errors(program: str, *, debug: bool) -> Iterator[None]:
             stream.reconfigure(errors="backslashreplace")
     try:
         yield
-    except LabError as error:
+    except (Exception, KeyboardInterrupt) as error:
         if debug:
             raise
-        _exit(program, str(error), REFUSED)
-    except KeyboardInterrupt:
-        if debug:
-            raise
-        _exit(program, "interrupted", INTERRUPTED)
-    except Exception as error:
-        if debug:
-            raise
-        if isinstance(error, OSError) and error.errno in DISK:  # or of `print`: stdout may be a log on that disk
-            _exit(program, f"the disk is at fault: {error.strerror}", REFUSED)
-        what = f"{type(error).__name__}: {error}".removesuffix(": ")
-        _exit(program, f"stopped by an unexpected {what}; {DEBUG} shows the traceback", UNEXPECTED)
-
-
-def _exit(program: str, message: str, code: int) -> None:
-    print(f"{program}: {' '.join(message.split())}", file=sys.stderr)
-    raise SystemExit(code) from None
+        match error:
+            case LabError():
+                message, code = str(error), REFUSED
+            case KeyboardInterrupt():
+                message, code = "interrupted", INTERRUPTED
+            case OSError() if error.errno in DISK:  # or of `print`: stdout may be a log on that disk
+                message, code = f"the disk is at fault: {error.strerror}", REFUSED
+            case _:
+                what = f"{type(error).__name__}: {error}".removesuffix(": ")
+                message, code = f"stopped by an unexpected {what}; {DEBUG} shows the traceback", UNEXPECTED
+        print(f"feelvos-lab: {' '.join(message.split())}", file=sys.stderr)
+        raise SystemExit(code) from None

@@ -169,7 +169,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; an error is one line on stderr (see `report_errors`), with `--debug` a traceback."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, _exit_on_signal)
-    with report_errors("feelvos-lab", debug=DEBUG in arguments):
+    with report_errors(debug=DEBUG in arguments):
         try:
             status = app([a for a in arguments if a != DEBUG], prog_name="feelvos-lab", standalone_mode=False)
         except Exception as error:
