@@ -1,4 +1,4 @@
-"""An experiment's YAML as it is written: its keys, their types, and the line on which each stands.
+"""Read an experiment's YAML: its keys, their types, and the line on which each stands.
 
 Values that set a parameter of the notebook are checked against the type that its parameters cell states.
 """
@@ -49,12 +49,8 @@ class Claim:
         """The rows of a table with a column `clip` that the claim is about."""
         if self.factor is None:
             return scores
-        places = {name: place_of(name) for name in scores["clip"].unique()}
-        wanted = {
-            name
-            for name, place in places.items()
-            if place and place.factor == self.factor and self.level in (None, place.level)
-        }
+        places = ((name, place_of(name)) for name in scores["clip"].unique())
+        wanted = [n for n, p in places if p and p.factor == self.factor and self.level in (None, p.level)]
         return scores[scores["clip"].isin(wanted)]
 
 
