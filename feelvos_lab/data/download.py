@@ -198,19 +198,13 @@ def _safe_parts(info: zipfile.ZipInfo, archive: str) -> tuple[str, ...]:
 
 def _expect_davis(archive: Archive, folder: Path) -> None:
     """Check that `read_davis` will find what it needs; write the lists that the first DAVIS-2016 lacks."""
-    lists = folder / f"ImageSets/{archive.year}"
-    for split in ("train", "val"):
-        pairs = folder / f"ImageSets/480p/{split}.txt"
-        if archive.year == 2016 and pairs.is_file() and not (lists / f"{split}.txt").exists():
-            _list_sequences(pairs, lists / f"{split}.txt")
-    parts = ("JPEGImages/480p", "Annotations/480p", *(f"ImageSets/{archive.year}/{s}.txt" for s in ("train", "val")))
-    if missing := [part for part in parts if not (folder / part).exists()]:
-        raise LabError(f"{archive.name} is no DAVIS-{archive.year}: {', '.join(missing)} was expected below {TOP}/")
-
-
-def _list_sequences(pairs: Path, listing: Path) -> None:
-    """Write the sequence names of a list whose lines are `/JPEGImages/480p/<name>/00000.jpg <mask>`."""
-    lines = pairs.read_text(encoding="utf-8").splitlines()
-    names = [words[0].strip("/").split("/")[-2] for line in lines if (words := line.split()) and "/" in words[0][1:]]
-    listing.parent.mkdir(parents=True, exist_ok=True)
-    listing.write_text("".join(f"{name}\n" for name in dict.fromkeys(names)), encoding="utf-8")
+    listings = {split: folder / f"ImageSets/{archive.year}/{split}.txt" for split in ("train", "val")}
+    for split, listing in listings.items():
+        pairs = folder / f"ImageSets/480p/{split}.txt"  # a line: /JPEGImages/480p/<name>/00000.jpg <mask>
+        if archive.year == 2016 and pairs.is_file() and not listing.exists():
+            names = re.findall(r"^/?JPEGImages/480p/([^/\s]+)/", pairs.read_text(encoding="utf-8"), re.MULTILINE)
+            listing.parent.mkdir(parents=True, exist_ok=True)
+            listing.write_text("".join(f"{name}\n" for name in dict.fromkeys(names)), encoding="utf-8")
+    wanted = (folder / "JPEGImages/480p", folder / "Annotations/480p", *listings.values())
+    if missing := ", ".join(str(path.relative_to(folder)) for path in wanted if not path.exists()):
+        raise LabError(f"{archive.name} is no DAVIS-{archive.year}: {missing} was expected below {TOP}/")
