@@ -4,26 +4,19 @@
 tables) compute the same and are the test oracles.
 """
 
-from feelvos_lab.model.matching.maps import (
-    Match,
-    global_matching,
-    local_matching,
-    matching_memory,
-    nearest_global,
-    nearest_local,
-    normalise_distance,
-    pairwise_sq_dist,
-    sample_reference,
-)
+from feelvos_lab import lazy_names
 
-__all__ = [
-    "Match",
-    "global_matching",
-    "local_matching",
-    "matching_memory",
-    "nearest_global",
-    "nearest_local",
-    "normalise_distance",
-    "pairwise_sq_dist",
-    "sample_reference",
-]
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "Match": "maps",
+        "global_matching": "maps",
+        "local_matching": "maps",
+        "matching_memory": "maps",
+        "nearest_global": "maps",
+        "nearest_local": "maps",
+        "normalise_distance": "maps",
+        "pairwise_sq_dist": "maps",
+        "sample_reference": "maps",
+    },
+)
