@@ -188,7 +188,7 @@ def paste_cutout(sample: Sample, other: Sample, *, rng: np.random.Generator) -> 
     bend, flow = (smooth_noise(rng, 2, height, width, cells=4) * share for share in (0.04, 0.012))  # (2, H, W)
     frames, labels = sample.frames.clone(), sample.labels.clone()
     for t in range(count):
-        k = t - 1
+        k = t - 1  # steps from the previous frame
         at, scale, turned, bent = place + k * pace, size * np.exp(k * growth), angle + k * turn, bend + k * flow
         if t == 0:
             at, scale, turned = rng.uniform(-0.4, 0.4, 2), rng.uniform(0.7, 1.5), rng.normal(0, 0.3)
