@@ -18,6 +18,7 @@ from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.images import overlay
 from feelvos_lab.errors import LabError
 from feelvos_lab.figures import style
+from feelvos_lab.inference.propagation import Prediction
 from feelvos_lab.model.grid import cell_spacing
 
 
@@ -68,7 +69,7 @@ def loss_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
 
 @style.in_house_style
 def cue_sheet(
-    clip: Clip, predictions: Iterable[Any], *, object_id: int, frame: int, previous_matching: str = "local"
+    clip: Clip, predictions: Iterable[Prediction], *, object_id: int, frame: int, previous_matching: str = "local"
 ) -> Figure:
     """The cues of the segmentation head for one object in one frame, and the result.
 

@@ -24,6 +24,7 @@ from feelvos_lab.figures import style
 from feelvos_lab.figures.basic import draw_map, draw_outline, draw_picture, window_bounds
 from feelvos_lab.figures.page import GAP, LINE, TALLEST, Page
 from feelvos_lab.inference.matches import PixelMatches
+from feelvos_lab.inference.propagation import Prediction
 from feelvos_lab.model.grid import cell_spacing
 
 CUES = ("frame", "given", "global_map", "local_map", "previous_mask", "result")  # a sheet's columns on a page
@@ -35,7 +36,7 @@ STRIP_FRAMES = {style.COLUMN: 4, style.PAGE: 8}  # at most, so that each frame i
 
 @style.in_house_style
 def sheet(
-    clip: Clip, prediction: Any, *, objects: Sequence[int], width: float = style.PAGE, radius: int | None = None
+    clip: Clip, prediction: Prediction, *, objects: Sequence[int], width: float = style.PAGE, radius: int | None = None
 ) -> Figure:
     """The cues of one frame, a row for each object: the paper's figure for any clip.
 
@@ -76,7 +77,7 @@ def sheet(
 @style.in_house_style
 def strip(
     clip: Clip,
-    predictions: Mapping[int, Any],
+    predictions: Mapping[int, Prediction],
     *,
     objects: Sequence[int],
     frames: Sequence[int],
@@ -121,7 +122,7 @@ def strip(
 @style.in_house_style
 def arrows(
     clip: Clip,
-    prediction: Any,
+    prediction: Prediction,
     links: Sequence[PixelMatches],
     *,
     object_id: int,
@@ -179,7 +180,7 @@ def arrows(
     return page.finished()
 
 
-def _cue_panel(axes: Axes, cue: str, clip: Clip, prediction: Any, o: int) -> None:
+def _cue_panel(axes: Axes, cue: str, clip: Clip, prediction: Prediction, o: int) -> None:
     """One of a sheet's panels for object o."""
     t = prediction.frame
     if cue == "frame":
@@ -290,7 +291,7 @@ def _entry(clip: Clip, o: int) -> str:
     return f"given in frame {clip.start_of(o)}" if len(set(clip.starts)) > 1 else ""
 
 
-def _window_note(prediction: Any, radius: int | None) -> str:
+def _window_note(prediction: Prediction, radius: int | None) -> str:
     if prediction.cues.local_map is None:
         return ""
     if radius is None:
@@ -302,7 +303,7 @@ def _truth_note(clip: Clip) -> str:
     return "White line: the truth." if clip.annotated else ""
 
 
-def _check(clip: Clip, objects: Sequence[int], width: float, predictions: Mapping[int, Any]) -> None:
+def _check(clip: Clip, objects: Sequence[int], width: float, predictions: Mapping[int, Prediction]) -> None:
     if width not in (style.COLUMN, style.PAGE):
         raise LabError(f"a figure is {style.COLUMN} or {style.PAGE} inches wide, got {width}")
     for o in objects:

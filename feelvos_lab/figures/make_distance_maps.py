@@ -127,7 +127,7 @@ def find_clips(videos: Sequence[str], masks: Sequence[str] = ()) -> list[Source]
     sources = []
     for video in videos:
         mask = "" if is_synthetic(video) else str(next(given))
-        sources.append(Source(read_clip(Path(video), [mask]) if mask else _synthetic(video), str(video), mask))
+        sources.append(Source(read_clip(video, mask) if mask else _synthetic(video), str(video), mask))
     names = [source.clip.name for source in sources]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise LabError(f"two clips are called {twice!r}, so that their figures would have the same name: make two runs")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +24,7 @@ Movie = Literal["mp4", "gif", "none"]
 
 def segment(
     video: Clip | Path | str,
-    mask: Path | str | None,
+    mask: Path | str | Sequence[Path | str] | None,
     out: Path | str,
     *,
     model: Feelvos | Path | str = "real",
@@ -39,7 +39,7 @@ def segment(
 
     Args:
         video: a video file, a folder of numbered frames, or a `Clip`, which brings its own masks.
-        mask: the first frame's mask, an indexed PNG, or a folder of masks named like the frames; None for a `Clip`.
+        mask: the first frame's mask, an indexed PNG, or several masks as for `read_clip`; None for a `Clip`.
         out: the folder to write; must be new or empty.
         model: a preset with a shipped checkpoint, the path of a checkpoint, or a model in evaluation mode.
         height: taller frames are downscaled to it for the network; 0: never. None: as the checkpoint was tested.
@@ -62,7 +62,7 @@ def segment(
     """
     refuse_occupied(out)
     require_writer(movie)
-    clip = video if isinstance(video, Clip) else read_clip(Path(video), [str(mask)])
+    clip = video if isinstance(video, Clip) else read_clip(video, mask or ())
     if not isinstance(model, Feelvos):
         path = shipped_path(model) if model in PRESETS else Path(model)
         model, config = load_checkpoint(path, device=device())
