@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import struct
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -455,6 +457,23 @@ def test_a_films_name_is_a_file_whatever_stands_in_it(
             append(np.full((HEIGHT, WIDTH, 3), 60 * t, np.uint8))
     assert [path for path in tmp_path.iterdir() if path != mask_path] == [tmp_path / name]
     assert len(read_video(name, mask_path)) == 3
+
+
+def test_a_gif_keeps_none_of_its_pictures_in_memory(tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (100, 100, 3)).astype(np.uint8)  # compressed, 10 KB or more
+    gc.disable()
+    tracemalloc.start()
+    try:
+        with open_movie(tmp_path / "film.gif", kind="gif") as append:
+            append(picture)
+            before = tracemalloc.get_traced_memory()[0]
+            for _ in range(30):
+                append(picture)
+            assert tracemalloc.get_traced_memory()[0] - before < 150_000
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert (tmp_path / "film.gif").stat().st_size > 300_000
 
 
 def test_a_mask_of_another_size_than_the_video_is_told(video_path: Path, tmp_path: Path) -> None:

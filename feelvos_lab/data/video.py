@@ -177,4 +177,6 @@ def _append_to_gif(file: BinaryIO, picture: np.ndarray) -> None:
     if not file.tell():
         file.writelines(GifImagePlugin.getheader(image, info={"loop": 0})[0])  # 0: repeats for ever
     milliseconds = 1000 / FRAMES_PER_SECOND
-    file.writelines(GifImagePlugin.getdata(image, duration=milliseconds, disposal=1, include_color_table=True))
+    blocks = GifImagePlugin.getdata(image, duration=milliseconds, disposal=1, include_color_table=True)
+    file.writelines(blocks)
+    blocks.clear()  # Pillow keeps this list in a reference cycle, so the bytes would stay until the next full gc
