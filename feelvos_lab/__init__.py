@@ -28,3 +28,22 @@ def lazy_names(
         return found
 
     return load, lambda: sorted({*vars(sys.modules[package]), *names}), sorted(names)
+
+
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "LabError": "errors",
+        "configure": "config",
+        "distance_maps": "inference.probe",
+        "evaluate": "evaluation.scoring",
+        "explore": "widgets.explorer",
+        "load_model": "model.checkpoint",
+        "make_clip": "data.synthetic",
+        "paint": "widgets.painter",
+        "propagate": "inference.propagation",
+        "read_clip": "data.readers",
+        "segment": "inference.output",
+        "train": "training.loop",
+    },
+)
