@@ -118,9 +118,7 @@ def initialise(model: Feelvos, path: Path, *, part: Literal["trunk", "all"]) -> 
     slots = model.state_dict()
     chosen = {n: t for n, t in tensors.items() if n in slots and (part == "all" or n.startswith("backbone."))}
     if not chosen:
-        raise LabError(
-            f"{path} has no tensor of the {'backbone' if part == 'trunk' else 'model'} that is to start from it"
-        )
+        raise LabError(f"{path} has no tensor of the {'backbone' if part == 'trunk' else 'model'} to start from")
     _require_fit(chosen, slots, path)
     model.load_state_dict(chosen, strict=False)
     return [name for name in slots if name not in chosen and not name.endswith("num_batches_tracked")]
