@@ -21,17 +21,19 @@ def fold_batch_norms(model: Feelvos) -> Feelvos:
 
     A batch norm with fixed statistics is y = γ (x − μ) / √(σ² + ε) + β, and x = w∗i + b is linear in w and b. So
     w' = w γ / √(σ² + ε) and b' = γ (b − μ) / √(σ² + ε) + β give y at once. A random image is passed through twice: to
-    see which convolution each norm follows, and to verify that the features stay the same. The copy has other tensors
-    than the model, so do not save it as a checkpoint.
+    see which convolution each norm follows, and to verify that the features stay the same: on the CPU, since a GPU
+    rounds the factors of a convolution to 10 bits (TF32), and with them the comparison. The copy has other tensors than
+    the model, so do not save it as a checkpoint.
 
     Raises:
         LabError: a network in training mode, or features that change.
     """
     if model.training:
         raise LabError("batch norms can be folded in evaluation mode alone: call model.eval() first")
-    image = torch.rand(_PROBE, generator=torch.Generator().manual_seed(0)).to(next(model.parameters()).device)
-    expected = model.encode(image).features
-    result = copy.deepcopy(model).requires_grad_(False)
+    device = next(model.parameters()).device
+    image = torch.rand(_PROBE, generator=torch.Generator().manual_seed(0))
+    result = copy.deepcopy(model).requires_grad_(False).cpu()
+    expected = result.encode(image).features
     norms = _norms_behind_convolutions(result, image)
     for module in list(result.modules()):
         for name, child in list(module.named_children()):
@@ -45,14 +47,13 @@ def fold_batch_norms(model: Feelvos) -> Feelvos:
             f"folding the batch norms of backbone {model.config.backbone!r} must not change the features, "
             f"they differ by {error:.1e} of the largest one"
         )
-    return result
+    return result.to(device)
 
 
 def _norms_behind_convolutions(model: Feelvos, image: Tensor) -> dict[nn.Module, nn.Conv2d]:
     """Each batch norm whose input is the output of a convolution, with that convolution."""
-    source: dict[
-        int, tuple[nn.Conv2d, Tensor]
-    ] = {}  # by id of the output; the tensor is kept, so that its id is not reused
+    # by id of the output; the tensor is kept, so that its id is not reused
+    source: dict[int, tuple[nn.Conv2d, Tensor]] = {}
     found: dict[nn.Module, nn.Conv2d] = {}
 
     def remember(convolution: nn.Conv2d, _: object, output: Tensor) -> None:
