@@ -25,8 +25,8 @@ test-fast: $(STAMP) ## the laws that take no time, as after every change; on two
 coverage: $(STAMP) ## by branch, of model/, ablation/ and evaluation/: `make test` ends with 1 below 90 %
 	@$(BIN)/python -m pytest -q -m "not browser" --cov --cov-report=term-missing:skip-covered --cov-fail-under=90
 
-mutate: $(STAMP) ## plant one-line sabotages, one after another: do the fast tests notice?
-	@$(BIN)/python tests/mutate.py $(if $(JOBS),--jobs $(JOBS))
+mutate: $(STAMP) ## apply one-line mutations, one after another: do the fast tests notice?
+	@$(BIN)/python tests/robustness/mutate.py $(if $(JOBS),--jobs $(JOBS))
 
 test-browser: $(STAMP) ## the notebooks and the page as people use them; needs chromium
 	@$(BIN)/python -m pytest -q -m browser
@@ -64,10 +64,10 @@ figures: $(STAMP) ## draw the README's picture again, from the first notebook, i
 	  rm -r $$folder && echo "$(PICTURES)/start_here/00-cue-sheet.png"
 
 screenshots: $(STAMP) ## take the README's pictures of the explorer and the painter again, into runs/pictures; needs chromium
-	@$(BIN)/python tests/screenshots.py $(PICTURES)/app
+	@$(BIN)/python tests/support/screenshots.py $(PICTURES)/app
 
 soak: $(STAMP) ## kill trainings, sweeps, segmentations and figures fifty times, and look whether anything was lost
-	@$(BIN)/python tests/soak.py $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python tests/robustness/soak.py $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
 # An advisory that does not concern this project is named here, with the reason: --ignore-vuln ID. There is none now.
 AUDIT_EXCEPT :=

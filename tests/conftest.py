@@ -14,22 +14,33 @@ from feelvos_lab.config import configure
 from feelvos_lab.model.checkpoint import save_checkpoint
 from feelvos_lab.model.feelvos import Feelvos
 
+TESTS = Path(__file__).parent
+
 # Files whose tests start processes, run notebooks or train: marked slow, all else is fast. `make test-fast` leaves
 # them out, and what a fast test lets pass shows in `make mutate`.
 SLOW = frozenset(
-    f"test_{name}.py"
-    for name in (
-        *("ablate_cluster", "ablate_factors", "ablate_run", "ablate_sweep", "clean_tree", "cli", "curves"),
-        *("distributed", "exercises", "full_disk", "fuzz", "holding", "import_tf", "killed", "lab", "large"),
-        *("lesson_08", "lesson_claims", "lessons", "listening", "memory", "nbcost", "notebooks", "numbers"),
-        *("packaging", "page", "painting", "probe", "soak", "studio", "viz_studio", "widgets"),
-    )
+    f"{folder}/test_{name}.py".lstrip("/")
+    for folder, names in {
+        "": ("clean_tree", "lab", "packaging"),
+        "ablation": ("dask_cluster", "difficulty", "execute", "sweep"),
+        "cli": ("cli", "listening", "page"),
+        "data": ("large",),
+        "figures": ("distance_maps", "make_distance_maps"),
+        "files": ("lock",),
+        "inference": ("memory", "probe"),
+        "lessons": ("cost", "exercises", "lesson_08", "lesson_claims", "lessons", "notebooks"),
+        "robustness": ("full_disk", "fuzz", "killed", "soak"),
+        "tf_import": ("convert",),
+        "training": ("distributed", "numbers", "tensorboard"),
+        "widgets": ("mask_editor", "widgets"),
+    }.items()
+    for name in names
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.name in SLOW:
+        if item.path.relative_to(TESTS).as_posix() in SLOW:
             item.add_marker(pytest.mark.slow)
 
 

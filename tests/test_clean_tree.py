@@ -13,9 +13,9 @@ import pytest
 PROJECT = Path(__file__).parents[1]
 READERS = (
     "tests/test_lab.py",
-    "tests/test_lesson_claims.py",
-    "tests/test_ablate_drawings.py",
-    "tests/test_ablate_compare.py",
+    "tests/lessons/test_lesson_claims.py",
+    "tests/ablation/test_tables_and_figures.py",
+    "tests/ablation/test_compare.py",
 )
 
 

@@ -4,9 +4,9 @@ Two intervals answer two questions. For new videos like these and new trainings:
 seeds and clips with replacement; a clip's objects stay together. For these videos and new trainings: Student's paired
 t test over the seeds' means. A single seed says nothing about new trainings, so it decides no claim.
 
-In the simulated experiments of tests/test_ablate_stats.py (3 seeds, 16 clips) the 95 % bootstrap interval covers the
-truth in 92 % of them if the spread between clips dominates, but only in 76 % if the spread between seeds is four times
-as large. If seeds dominate, a verdict therefore needs the t interval as well; the two together cover the truth in 95 %.
+In simulated experiments (tests/ablation/test_statistics.py: 3 seeds, 16 clips) the 95 % bootstrap interval covers the
+truth in 92 % of them if the spread between clips dominates, but in 76 % alone if that between seeds is four times as
+large. If seeds dominate, a verdict therefore needs the t interval as well; the two together cover the truth in 95 %.
 """
 
 from __future__ import annotations

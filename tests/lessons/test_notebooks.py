@@ -1,0 +1,87 @@
+"""Notebook 00 runs from the first cell to the last, and what its text claims is so."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from feelvos_lab.config import configure
+from feelvos_lab.data.difficulty_sweep import Difficulty
+from feelvos_lab.data.synthetic import make_clip
+from feelvos_lab.files.notebooks import read_parameters, source
+from feelvos_lab.inference.propagation import propagate
+from feelvos_lab.lessons.rules import lint
+from feelvos_lab.model.checkpoint import load_checkpoint, shipped_mismatch, shipped_path
+from feelvos_lab.model.grid import resize_labels
+
+START = Path(__file__).parents[2] / "notebooks" / "00_start_here.ipynb"
+
+
+def test_the_first_notebook_keeps_the_rules_of_the_house() -> None:
+    assert lint(START) == []
+    cells = json.loads(START.read_text())["cells"]
+    assert 12 <= len(cells) <= 17
+    for cell in cells:
+        if cell["cell_type"] == "code" and cell["id"] != "parameters":
+            assert len([line for line in source(cell).splitlines() if line.strip()]) <= 10, cell["id"]
+
+
+def test_the_model_of_the_first_notebook_is_shipped_and_small() -> None:
+    assert shipped_mismatch(configure("reduced"), seed=0) == ""
+    assert shipped_path("reduced").stat().st_size <= 2_000_000
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which papermill has run the notebook."""
+    desk = tmp_path_factory.mktemp("desk")
+    command = [sys.executable, "-m", "papermill", "--cwd", str(desk), str(START), str(desk / "done.ipynb")]
+    if shipped_mismatch(configure("reduced"), seed=0):  # nothing is shipped yet: at least run all cells
+        command += ["-p", "preset", "smoke"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return desk
+
+
+def test_the_first_notebook_runs_and_shows_its_figures(executed: Path) -> None:
+    cells = json.loads((executed / "done.ipynb").read_text())["cells"]
+    shown = {c["id"] for c in cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})}
+    assert shown == {"clip", "cues", "score"}
+    assert not [o for c in cells for o in c.get("outputs", []) if o.get("name") == "stderr"]
+    for name in ("00-film-strip", "00-cue-sheet", "00-score"):
+        assert {p.suffix for p in (executed / "figures").glob(f"{name}.*")} == {".png", ".pdf", ".json"}
+
+
+def test_the_match_by_hand_is_as_its_text_says(executed: Path) -> None:
+    cells = json.loads((executed / "done.ipynb").read_text())["cells"]
+    (output,) = next(c["outputs"] for c in cells if c["id"] == "match")
+    lines = "".join(output["data"]["text/plain"]).splitlines()[1:]
+    values = [[float(v) for v in line.split()[1:]] for line in lines]
+    assert [row[1] for row in values] == [0.0, 0.0, 0.46, 0.0]  # found again one column to the left
+    assert values[0][3] == 0.0  # and so is the lonely pixel in the corner
+    assert min(values[r][c] for r in range(4) for c in (0, 2)) > 0.9
+
+
+def test_the_network_is_far_better_than_a_copied_mask(executed: Path) -> None:
+    notes = json.loads((executed / "figures" / "00-score.json").read_text())
+    if notes["preset"] == "smoke":
+        pytest.skip("no checkpoint of preset reduced is shipped yet")
+    assert notes["parameters"]["network"] > notes["parameters"]["copied"] + 0.25
+
+
+def test_the_global_map_lights_up_elsewhere_and_the_local_map_does_not() -> None:
+    if shipped_mismatch(configure("reduced"), seed=0):
+        pytest.skip("no checkpoint of preset reduced is shipped yet")
+    chosen = {name: p.default for name, p in read_parameters(START).items()}
+    hard = Difficulty(far_lookalikes=1.0, speed=0.3, drift=0.2)
+    clip = make_clip(chosen["clip_seed"], height=96, width=128, frames=16, difficulty=hard, objects=2)
+    model, _ = load_checkpoint(shipped_path("reduced"))
+    cues = next(p.cues for p in propagate(model, clip) if p.frame == chosen["frame"])
+    k = 1 + clip.object_ids.index(chosen["object_id"])
+    elsewhere = resize_labels(clip.masks[chosen["frame"]], cues.global_map.shape[1:]) != chosen["object_id"]
+    bright = [int((cue[k][elsewhere] < 0.5).sum()) for cue in (cues.global_map, cues.local_map)]
+    assert bright[0] >= 3 * max(bright[1], 1), bright
