@@ -33,7 +33,6 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
-from standin_experiment import SPEC, write_spec
 
 from feelvos_lab.ablation.runs import PlannedRun, plan
 from feelvos_lab.ablation.spec import load_spec
@@ -42,6 +41,9 @@ from feelvos_lab.errors import LabError
 from feelvos_lab.files.atomic import is_unfinished, read_json
 from feelvos_lab.model.checkpoint import read_card, save_checkpoint
 from feelvos_lab.model.feelvos import Feelvos
+
+sys.path.append(str(Path(__file__).parents[1] / "support"))  # as pytest does: this file is also a script
+from standin_experiment import SPEC, write_spec
 
 MARK = "FEELVOS_TEST_MARK"
 LONG = 300.0  # seconds that nothing here may take on any machine
