@@ -144,8 +144,11 @@ def _exercises(cells: list[Cell]) -> list[str]:
         found = _DECORATED.search(cell.text)
         if not found or found[1] not in LESSONS:
             problems.append(f"cell {cell.name!r} must ask for a known exercise: {', '.join(LESSONS)}")
-        if not _is_unsolved(cell.text):
-            problems.append(f"the function of cell {cell.name!r} must have no body but a docstring and `...`")
+        try:
+            if not _is_unsolved(cell.text):
+                problems.append(f"the function of cell {cell.name!r} must have no body but a docstring and `...`")
+        except (SyntaxError, ValueError) as error:  # ValueError: a zero byte, in older versions of Python
+            problems.append(f"cell {cell.name!r} must be Python code: {error}")
         if asked := _ASKED.search(before.text) if before.kind == "markdown" else None:
             numbers.append(int(asked[1]))
         else:

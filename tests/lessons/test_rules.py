@@ -70,6 +70,7 @@ def test_a_clean_lesson_has_no_problems(tmp_path):
         (lambda c: c[7].update(id="stack"), "must begin with 'ex-'"),
         (replace(7, '"stack_cues"', '"stack_cue"'), "must ask for a known exercise"),
         (replace(7, "    ...", "    return 1"), "no body but a docstring"),
+        (replace(7, "    ...", "    ..)"), "cell 'ex-stack' must be Python code: unmatched ')'"),
         (replace(6, "●●○○", "hard"), "there must be a contract"),
         (replace(6, "Exercise 1", "Exercise 2"), "numbered 1, 2, 3 in order, got [2]"),
         (replace(8, "5. Why?", ""), "with 5 questions, it has 4"),
