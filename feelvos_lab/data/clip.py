@@ -80,12 +80,10 @@ class Clip:
         return self.starts[channel - 1] if channel else min(self.starts)
 
 
-def check_clip(clip: Clip, *, late_objects: bool = False) -> None:
+def check_clip(clip: Clip) -> None:
     """Raise LabError where the first frame, the masks, `object_ids` and `starts` of a clip do not fit together.
 
-    Args:
-        late_objects: later masks may hold ids that the first one lacks, as in YouTube-VOS. With `starts` they always
-            may, and the first mask may be empty.
+    Only with `starts` may later masks hold ids that the first one lacks, and may the first mask be empty.
     """
     what = f"clip {clip.name!r}"
     if len(clip) < 2:
@@ -103,7 +101,6 @@ def check_clip(clip: Clip, *, late_objects: bool = False) -> None:
             f"objects, got {clip.starts}"
         )
     size, ids = tuple(frame.shape[1:]), set(clip.object_ids)
-    late_objects = late_objects or bool(clip.starts)
     for index in range(len(clip.masks)):
         mask = clip.masks[index]
         if tuple(mask.shape) != size:
@@ -111,7 +108,7 @@ def check_clip(clip: Clip, *, late_objects: bool = False) -> None:
         found = set(object_ids(mask))
         if index == 0 and not found and not clip.starts:
             raise LabError(f"the first mask of {what} is empty: at least one object was expected")
-        if index == 0 and not late_objects and found != ids:
+        if index == 0 and not clip.starts and found != ids:
             raise LabError(f"the first mask of {what} holds ids {sorted(found)}, its object ids are {sorted(ids)}")
         if not found <= ids:
             raise LabError(

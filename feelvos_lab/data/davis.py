@@ -22,38 +22,23 @@ YEARS = (2016, 2017)
 SPLITS = ("train", "val")
 
 
-def read_davis(
-    root: Path | str, *, year: int, split: Literal["train", "val"], height: int = 0, late_objects: bool = False
-) -> list[Clip]:
+def read_davis(root: Path | str, *, year: int, split: Literal["train", "val"], height: int = 0) -> list[Clip]:
     """The clips of a split in the order of its list; frames and masks are read on demand.
 
     Args:
         root: the folder that holds JPEGImages, Annotations and ImageSets.
         year: 2016 (all objects merged to id 1) or 2017.
-        split: "train" or "val".
-        height: frames (antialiased bilinear) and masks (nearest) are scaled to it, the width in proportion; 0 keeps
-            the size.
-        late_objects: later masks may hold ids that the first one lacks; all masks are then read once for their ids.
+        height: in pixels; frames (antialiased bilinear) and masks (nearest) are scaled to it. 0 keeps the size.
 
     Raises:
-        LabError: another layout; an unknown year or split; a missing sequence, frame or mask; sizes that differ; an
-            empty first mask; when a frame or mask is read, a damaged file or an id that the first mask lacks.
+        LabError: another layout; files that are missing or differ in size; when indexed, a damaged file or an id that
+            the first mask lacks.
 
     Example:
-        >>> from pathlib import Path
-        >>> from PIL import Image
-        >>> import torch
         >>> from feelvos_lab.data import read_davis
-        >>> from feelvos_lab.data.images import write_mask
-        >>> for folder in ("JPEGImages/480p/boat", "ImageSets/2017"):
-        ...     Path("davis", folder).mkdir(parents=True)
-        >>> _ = Path("davis/ImageSets/2017/val.txt").write_text("boat")
-        >>> for t in range(2):
-        ...     Image.new("RGB", (48, 32)).save(f"davis/JPEGImages/480p/boat/{t:05d}.jpg")
-        ...     write_mask(f"davis/Annotations/480p/boat/{t:05d}.png", 3 * torch.eye(32, 48).long())
-        >>> (clip,) = read_davis("davis", year=2017, split="val", height=16)
-        >>> clip.name, clip.object_ids, clip.frames[0].shape
-        ('boat', (3,), torch.Size([3, 16, 24]))
+        >>> clips = read_davis("DAVIS", year=2017, split="val", height=240)  # the unpacked archive
+        >>> clips[0].name, clips[0].object_ids, clips[0].frames[0].shape
+        ('bike-packing', (1, 2), torch.Size([3, 240, 427]))
     """
     if year not in YEARS:
         raise LabError(f"the year of DAVIS must be 2016 or 2017, got {year!r}")
@@ -81,9 +66,7 @@ def read_davis(
             raise LabError(f"frame {missing[0]} has no mask in {annotations / name}")
         check_two_frames(paths, images / name)
         frames = LazyFrames(list(paths.values()), height=height)
-        masks = LazyMasks(
-            list(mask_paths.values()), frames=frames, binary=year == 2016, late_objects=late_objects, height=height
-        )
+        masks = LazyMasks(list(mask_paths.values()), frames=frames, binary=year == 2016, height=height)
         clips.append(Clip(name, frames, masks, masks.object_ids))
     return clips
 

@@ -59,9 +59,8 @@ class LazyMasks:
         paths: one file per frame, or the first frame's only.
         frames: the frames they belong to, whose file size they must have.
         binary: merge all ids to object 1.
-        late_objects: later masks may hold ids that the first one lacks; every mask is read once for its ids.
         height: masks are scaled to it; 0 keeps the size.
-        object_ids: the ids of the clip, if they are known; otherwise those of the first mask.
+        ids: of the clip's objects, if they are known; otherwise those of the first mask.
 
     Raises:
         LabError: a mask of another size than its frame, or an empty first mask; when indexed, a damaged file, an RGB
@@ -74,23 +73,18 @@ class LazyMasks:
         *,
         frames: LazyFrames,
         binary: bool = False,
-        late_objects: bool = False,
         height: int = 0,
-        object_ids: tuple[int, ...] = (),
+        ids: tuple[int, ...] = (),
     ) -> None:
         self.paths, self.height, self.binary, self.frames = tuple(paths), height, binary, frames
-        self._ids_are_listed = bool(object_ids)
+        self._ids_are_listed = bool(ids)
         if frames.check_now:
             for index in range(len(self.paths)):
                 self._check_size(index)
-        if object_ids:
-            self.object_ids = object_ids
-            return
-        self.object_ids = self._read_ids(0)
+        # at full size: a small object can vanish when a mask is downscaled
+        self.object_ids = ids or object_ids(read_mask(self.paths[0], binary=binary))
         if not self.object_ids:
             raise LabError(f"the first mask {self.paths[0]} is empty: at least one object was expected")
-        if late_objects:
-            self.object_ids = tuple(sorted({i for index in range(len(self)) for i in self._read_ids(index)}))
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -113,10 +107,6 @@ class LazyMasks:
                 f"mask {self.paths[index]} is {size_text(size)}, "
                 f"its frame {self.frames.paths[index]} is {size_text(self.frames.file_size)}"
             )
-
-    def _read_ids(self, index: int) -> tuple[int, ...]:
-        """At full size: a small object can vanish when a mask is downscaled."""
-        return object_ids(read_mask(self.paths[index], binary=self.binary))
 
 
 class GivenMasks:

@@ -34,30 +34,18 @@ def read_youtube_vos(root: Path | str, *, split: Literal["train", "val"], height
     Args:
         root: the folder that holds `train` and `valid`.
         split: "train" or "val", the folder `valid`.
-        height: frames (antialiased bilinear) and masks (nearest) are scaled to it, the width in proportion; 0 keeps
-            the size.
+        height: in pixels; frames (antialiased bilinear) and masks (nearest) are scaled to it. 0 keeps the size.
 
     Raises:
-        LabError: another layout; an unknown split; a meta.json of another form; a missing video or frame; in "val" a
-            video without a mask; when a frame or mask is read, a damaged file, another size than the first frame's, or
-            an id that meta.json lacks.
+        LabError: another layout; a missing video, frame or mask; when indexed, a damaged file, another size than the
+            first frame's, or an id that meta.json lacks.
 
     Example:
-        >>> import json
-        >>> from pathlib import Path
-        >>> from PIL import Image
-        >>> import torch
         >>> from feelvos_lab.data import read_youtube_vos
-        >>> from feelvos_lab.data.images import write_mask
-        >>> Path("vos/train/JPEGImages/cat").mkdir(parents=True)
-        >>> for t, number in enumerate(("00000", "00005")):
-        ...     Image.new("RGB", (48, 32)).save(f"vos/train/JPEGImages/cat/{number}.jpg")
-        ...     write_mask(f"vos/train/Annotations/cat/{number}.png", torch.full((32, 48), t))  # enters late
-        >>> meta = {"videos": {"cat": {"objects": {"1": {"frames": ["00005"]}}}}}
-        >>> _ = Path("vos/train/meta.json").write_text(json.dumps(meta))
-        >>> (clip,) = read_youtube_vos("vos", split="train")
-        >>> clip.name, len(clip), clip.object_ids, clip.starts
-        ('cat', 2, (1,), (1,))
+        >>> clips = read_youtube_vos("YouTube-VOS", split="train", height=240)
+        >>> cat = next(clip for clip in clips if clip.name == "cat")
+        >>> cat.object_ids, cat.starts, len(cat)  # object 2 enters in the second of three annotated frames
+        ((1, 2), (0, 1), 3)
     """
     if split not in FOLDERS:
         raise LabError(f"the split of YouTube-VOS must be 'train' or 'val', got {split!r}")
@@ -82,7 +70,7 @@ def _train_clip(folder: Path, name: str, seen: dict[int, list[str]], height: int
         return None
     pictures = LazyFrames([frames[number] for number in masks], height=height, check_now=False)
     ids = tuple(sorted(starts))
-    labels = LazyMasks(list(masks.values()), frames=pictures, height=height, object_ids=ids)
+    labels = LazyMasks(list(masks.values()), frames=pictures, height=height, ids=ids)
     return Clip(name, pictures, labels, ids, tuple(starts[i] for i in ids))
 
 
