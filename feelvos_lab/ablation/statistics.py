@@ -92,10 +92,7 @@ def estimate(scores: pd.DataFrame, column: str) -> Estimate:
     """The mean of a column over all rows, with a 95 % two-level bootstrap interval.
 
     Args:
-        scores: one row per seed, clip and object; columns seed, clip, object and `column`.
-
-    Raises:
-        LabError: no rows, or a (seed, clip, object) that occurs twice.
+        scores: one row per seed, clip and object, at least one; columns seed, clip, object and `column`.
 
     Example:
         Every object counts once, so a clip with more objects weighs more.
@@ -106,7 +103,9 @@ def estimate(scores: pd.DataFrame, column: str) -> Estimate:
         (60.0, '1×3', True)
     """
     _check(scores)
-    sums, counts = _by_seed_and_clip(scores, column)
+    grouped = scores.groupby(["seed", "clip"])[column]
+    sums = grouped.sum().unstack(fill_value=0.0).to_numpy()  # (seeds, clips), of the objects' values
+    counts = grouped.count().unstack(fill_value=0).to_numpy()  # (seeds, clips)
     low, high = _bootstrap(sums, counts)
     return Estimate(
         mean=float(scores[column].mean()),
@@ -123,17 +122,13 @@ def paired_difference(a: pd.DataFrame, b: pd.DataFrame, column: str) -> pd.DataF
     """Row a minus row b, each measurement paired with that of the same seed, clip and object.
 
     Pairing removes what the two have in common, such as how hard a clip is. Seeds that only one of them has are left
-    out.
+    out. LabError if no seed is common, or a common seed was scored on other clips or objects.
 
     Args:
         a, b: one row per seed, clip and object, in any order; columns seed, clip, object and `column`.
 
     Returns:
         columns seed, clip, object and difference, in the unit of the column.
-
-    Raises:
-        LabError: a (seed, clip, object) occurs twice, no seed is common, or a common seed was scored on other clips or
-            objects.
 
     Example:
         Two clips of different difficulty, and the same gain in both.
@@ -173,10 +168,7 @@ def variance_components(scores: pd.DataFrame, column: str) -> Components:
     var a = (MS_seeds − MS_rest) / C, var b = (MS_clips − MS_rest) / S, var e = MS_rest. A negative value counts as 0.
 
     Args:
-        scores: one row per seed, clip and object; columns seed, clip, object and `column`.
-
-    Raises:
-        LabError: no rows, one that occurs twice, or seeds that were scored on different clips.
+        scores: one row per seed, clip and object, with the same clips for every seed; the columns as in `estimate`.
     """
     _check(scores)
     table = scores.groupby(["seed", "clip"])[column].mean().unstack()  # (S, C)
@@ -209,12 +201,6 @@ def _check(scores: pd.DataFrame) -> None:
     if scores.duplicated(KEYS).any():
         twice = scores.loc[scores.duplicated(KEYS), KEYS].iloc[0].tolist()
         raise LabError(f"seed, clip and object must occur once, {twice} occurs again")
-
-
-def _by_seed_and_clip(scores: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Sums and counts of the objects' values, each (seeds, clips)."""
-    grouped = scores.groupby(["seed", "clip"])[column]
-    return grouped.sum().unstack(fill_value=0.0).to_numpy(), grouped.count().unstack(fill_value=0).to_numpy()
 
 
 def _bootstrap(sums: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
