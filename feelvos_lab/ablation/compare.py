@@ -29,11 +29,10 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, *, column: str) -> list[ComparedRo
 
     Without a common seed each side is averaged over its own seeds first; the interval is then over clips alone.
 
+    LabError if the two were not scored on the same clips and objects, or share no row.
+
     Args:
         a, b: columns variant, seed, clip, object and `column`, in percent.
-
-    Raises:
-        LabError: the two were not scored on the same clips and objects, or share no row.
     """
     _check_same_clips(a, b)
     rows = []

@@ -53,8 +53,8 @@ class OtherSources(LabError):
 def open_scheduler(*, host: str, port: int, dashboard: int) -> int:
     """Run a dask scheduler until it is ended; returns its exit status.
 
-    Everyone who can connect to a scheduler can run code as the user who started it, and as its workers' users, since
-    dask asks for no password. So the scheduler and its dashboard listen at the address `host` only.
+    Dask asks for no password: everyone who can connect can run code as the user of the scheduler or of a worker. So
+    the scheduler and its dashboard listen at the address `host` only.
     """
     _require_dask()
     listening = ["--host", host, "--port", str(port), "--dashboard-address", f"{host}:{dashboard}", "--no-jupyter"]
@@ -76,11 +76,7 @@ def is_this_computer(host: str) -> bool:
 
 @contextlib.contextmanager
 def connected(scheduler: str) -> Iterator[Client]:
-    """A client of the scheduler. Problems are raised, not logged.
-
-    Raises:
-        LabError: dask is not installed, or no scheduler answers at the address.
-    """
+    """A client of the scheduler, silent; LabError if dask is not installed or no scheduler answers."""
     _require_dask()
     from distributed import Client
 
@@ -110,11 +106,8 @@ def _quiet() -> Iterator[None]:
 def run_there(todo: Sequence[PlannedRun], spec: Spec, *, client: Client) -> Iterator[tuple[PlannedRun, float]]:
     """Make the runs, one per worker thread of the cluster; yield each with its seconds when its files are written.
 
-    Closing the iterator stops the running ones.
-
-    Raises:
-        LabError: the scheduler goes away, its last worker does and no other connects, a worker has other sources, or
-            the disk is full. The runs that were yielded are kept.
+    Closing the iterator stops the running ones. LabError if the scheduler or all workers are gone, a worker has other
+    sources, or the disk is full; the runs that were yielded are kept.
     """
     began = time.monotonic()
     text = spec.notebook.read_text(encoding="utf-8")
@@ -209,11 +202,7 @@ def make_run(package: Mapping[str, Any]) -> tuple[dict[str, bytes], float]:
 
 
 def _keep(planned: PlannedRun, spec: Spec, files: Mapping[str, bytes]) -> None:
-    """Write a run's files, all of them or none, in place of what was there.
-
-    Raises:
-        LabError: a name outside the run's folder, or a folder that cannot be written.
-    """
+    """Write a run's files, all of them or none, in place of what was there."""
     folder = planned.folder
     new, old = (folder.with_name(f".{folder.name}.{part}") for part in ("part", "old"))
     with reporting(f"the folder {folder} cannot be written"):

@@ -45,14 +45,11 @@ def factor_cells(scores: pd.DataFrame, *, variants: Sequence[str], baseline: str
     """The cells of each row in the table's order: the base, then each level of each factor that was scored.
 
     A row without a seed in common with the baseline cannot be paired and has no cell, nor has any row if no clip
-    belongs to a sweep.
+    belongs to a sweep. LabError if the baseline and a row were scored on different clips.
 
     Args:
         scores: percent; columns variant, seed, clip, object and `column`.
         variants: the rows to compare; the baseline itself is skipped.
-
-    Raises:
-        LabError: the baseline and a row were scored on different clips.
     """
     base = scores[scores["variant"] == baseline]
     cells = []

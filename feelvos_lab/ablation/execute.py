@@ -40,11 +40,7 @@ class Sweep:
 
 
 def sweep_lock(folder: Path, sweep: Sweep) -> AbstractContextManager[None]:
-    """Lock the experiment's folder, so that two processes never write the same runs.
-
-    Raises:
-        LabError: another process holds the lock (the message names it), or it cannot be written.
-    """
+    """Lock the experiment's folder, so that two processes never write the same runs; LabError if another holds it."""
     return lock.locked(folder / LOCK, f"running the experiment in {folder}", notes=asdict(sweep))
 
 
@@ -69,12 +65,11 @@ def run(
     root: Path = Path("experiments"),
     progress: Callable[[str], None] = print,
 ) -> list[PlannedRun]:
-    """Make every run that is not ok, some at a time.
+    """Make every run that is not ok, some at a time; returns all runs with their states at the end.
 
     A failed run is reported and does not stop the others. An interrupt ends the running ones and keeps the finished.
 
     Args:
-        spec: the experiment.
         workers: runs at a time; by default 2 on two cores or more. The cores are divided among them.
         scheduler: the address of a dask scheduler, such as tcp://127.0.0.1:8786; its workers make the runs.
         deterministic: each run has one thread and gives the same bits each time; runs that are ok are kept.
@@ -82,12 +77,9 @@ def run(
         root: runs live in `root/runs/<spec>/`.
         progress: called with one line at a time.
 
-    Returns:
-        All runs with their states at the end.
-
     Raises:
-        LabError: fewer than one worker, a scheduler together with workers or deterministic, a scheduler that does not
-            answer or goes away, a folder that cannot be written, or another process running the same experiment.
+        LabError: options that exclude each other, a scheduler that does not answer or goes away, a folder that cannot
+            be written, or another process running the same experiment.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if scheduler is not None and workers is not None:
@@ -142,7 +134,6 @@ def status_text(spec: Spec, *, root: Path = Path("experiments"), seeds: Sequence
     """The progress of an experiment, read from its folders: a summary line, then one line per run.
 
     Args:
-        spec: the experiment.
         root: runs live in `root/runs/<spec>/`.
         seeds: by default those of the sweep under way, or the file's and all others that were run.
     """

@@ -37,10 +37,8 @@ def run_here(
 ) -> Iterator[tuple[PlannedRun, float]]:
     """Make the runs, `workers` at a time with `threads` threads each; yield each with its seconds when it has ended.
 
-    `variables` are set in each run's environment. Closing the iterator stops the running ones.
-
-    Raises:
-        LabError: a run's folder cannot be written, as on a full disk, or another process still works there.
+    `variables` are set in each run's environment. Closing the iterator stops the running ones. LabError if a run's
+    folder cannot be written, as on a full disk, or another process still works there.
     """
     variables = {**dict.fromkeys(THREADS, str(threads)), **variables}
     queue, running = list(todo), dict[subprocess.Popen[bytes], tuple[PlannedRun, float]]()
@@ -65,10 +63,7 @@ def run_here(
 
 
 def _begin(planned: PlannedRun, spec: Spec, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start a run in its folder once no other process works there.
-
-    The lock is inherited by the run's process and its kernel, and released here.
-    """
+    """Start a run in its folder once no other process works there; its process and kernel inherit the lock."""
     folder = planned.folder
     held = acquire(folder / UNFINISHED, f"making the run {folder}, left by a sweep that was killed", patience=ORPHANS)
     try:

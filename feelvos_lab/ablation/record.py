@@ -108,7 +108,7 @@ def write_record(
     test_seconds: float,
     copied: pd.DataFrame | None = None,
 ) -> Path:
-    """Write a run's `record.json`: what was run, where, how long it took, and the scores per object.
+    """Write a run's `record.json`: what was run, where, how long it took, and the scores per object; returns its path.
 
     Args:
         folder: the run's; created if missing.
@@ -120,9 +120,6 @@ def write_record(
         train_seconds: wall time of the training, over all its sessions.
         test_seconds: wall time of inference and scoring.
         copied: the scores of copying the first mask unchanged, on the same clips.
-
-    Returns:
-        The file's path.
 
     Raises:
         LabError: scores without rows, without one of the columns, or outside [0, 1].
@@ -157,10 +154,6 @@ def _rows(scores: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def read_record(folder: Path | str) -> dict[str, Any]:
-    """The record in a run's folder.
-
-    Raises:
-        LabError: there is none, it is not whole, or no run of this version can have written it.
-    """
+    """The record in a run's folder; LabError if there is none, or no run of this version can have written it."""
     path = Path(folder) / RECORD
     return _checked(read_json(path), path)

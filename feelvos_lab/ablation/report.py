@@ -40,14 +40,7 @@ TEX, CLIPS, DIFFERENCES, FIGURE, PAGE = "table.tex", "clips.png", "differences.p
 
 
 def write_report(results: Results) -> Path:
-    """Write tables, figures and report.md to the results' folder, from the runs that are ok.
-
-    Returns:
-        The folder.
-
-    Raises:
-        LabError: no run is ok, or the folder cannot be written.
-    """
+    """Write tables, figures and report.md from the runs that are ok; returns the folder. LabError if none is ok."""
     spec, folder = results.spec, results.folder
     if not results.records:
         found = count_states(results.runs)
@@ -62,15 +55,9 @@ def write_report(results: Results) -> Path:
 
 
 def publish(results: Results, *, root: Path = Path("experiments")) -> Path:
-    """Write the same report to `root/results/<name>/`, replacing the results published there before.
+    """Write the same report to `root/results/<name>/`, replacing the one before; returns the folder.
 
-    Nothing else writes there: the README, the lessons and their tests quote these tables.
-
-    Returns:
-        The folder.
-
-    Raises:
-        LabError: a run is not ok, or the folder cannot be written.
+    Nothing else writes there: the README, the lessons and their tests quote these tables. LabError if a run is not ok.
     """
     spec = results.spec
     if any(run.state != "ok" for run in results.runs):
@@ -80,16 +67,10 @@ def publish(results: Results, *, root: Path = Path("experiments")) -> Path:
 
 
 def write_drawings(results: Results) -> list[Path]:
-    """Write table.tex and the figures by clip into the results' folder; these need no runs.
+    """Write table.tex and the figures by clip into the results' folder, without the runs; returns the files written.
 
-    differences.png is written where two rows can be compared, and factors.csv and factors.png where, besides, the
-    clips sweep one difficulty at a time. Where not, those of earlier results are removed.
-
-    Returns:
-        The files written.
-
-    Raises:
-        LabError: the folder cannot be written, or there are no scores.
+    differences.png is written where two rows can be compared, and removed where not; `write_factors` says when
+    factors.csv and factors.png are. LabError if there are no scores.
     """
     folder = results.folder
     if results.scores.empty:
@@ -107,8 +88,7 @@ def write_drawings(results: Results) -> list[Path]:
 def write_factors(results: Results) -> list[Path]:
     """Write factors.csv and factors.png where the clips sweep one difficulty at a time and two rows can be compared.
 
-    Returns:
-        The files written; where there are none, those of earlier results are removed.
+    Returns the files written; where there are none, those of earlier results are removed.
     """
     table, picture = (results.folder / name for name in (FACTORS_CSV, FACTORS_PNG))
     if not (cells := sweep_cells(results)):

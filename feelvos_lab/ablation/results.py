@@ -106,10 +106,7 @@ def _fields(prefix: str, value: object, first: str, *others: str) -> dict[str, A
 def read_results(spec: Spec, *, root: Path = Path("experiments"), seeds: Sequence[int] | None = None) -> Results:
     """Read the records of all runs that are ok; runs in another state are counted, but enter no number.
 
-    Args:
-        spec: the experiment.
-        root: as for `run`.
-        seeds: by default the file's, and all others that its present variants were run with.
+    `seeds` are by default the file's, and all others that its present variants were run with.
 
     Example:
         >>> import feelvos_lab
@@ -145,8 +142,6 @@ def read_published(folder: Path | str) -> Results:
     Example:
         >>> import feelvos_lab
         >>> results = read_published(Path(feelvos_lab.__file__).parents[1] / "experiments/results/components")
-        >>> list(results.scores.columns), results.spec.baseline
-        (['variant', 'seed', 'clip', 'object', 'J', 'F', 'JF'], 'full')
         >>> worse = results.differences["first-only"]  # first-only minus full, paired by seed, clip and object
         >>> worse.estimate.mean < 0, worse.verdict
         (True, 'contradicted')
@@ -165,8 +160,7 @@ def read_published(folder: Path | str) -> Results:
 def read_scores(folder: Path) -> pd.DataFrame:
     """The folder's records.csv: columns variant, seed, clip, object, and J, F, JF in percent.
 
-    Raises:
-        LabError: the file is missing, lacks a column, or holds a score outside 0…100 or an object twice.
+    LabError if `read_table` raises it, a score lies outside 0…100, or an object occurs twice.
     """
     path = folder / RECORDS
     scores = read_table(path, RECORD_COLUMNS)
@@ -181,11 +175,7 @@ def read_scores(folder: Path) -> pd.DataFrame:
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """A CSV file that has at least these columns.
-
-    Raises:
-        LabError: the file is missing, no table, or lacks a column.
-    """
+    """A CSV file that has at least these columns; LabError if it is missing, no table, or lacks one."""
     try:
         found = pd.read_csv(path, dtype=str, keep_default_na=False)  # else a row named null would be none, 007 be 7
     except FileNotFoundError:

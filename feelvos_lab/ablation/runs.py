@@ -83,11 +83,7 @@ class PlannedRun:
         return record["train_seconds"] + record["test_seconds"]
 
     def record(self) -> dict[str, Any]:
-        """The record, as it was when the state was determined.
-
-        Raises:
-            LabError: the run is not ok.
-        """
+        """The record, as it was when the state was determined; LabError if the run is not ok."""
         if self.state != "ok":
             raise LabError(f"{self.name} is {self.state}, so it has no number to show")
         return self.measured
@@ -97,7 +93,6 @@ def plan(spec: Spec, seeds: Sequence[int] | None = None, root: Path = Path("expe
     """All runs of an experiment with their present states.
 
     Args:
-        spec: the experiment.
         seeds: instead of the file's; distinct integers from 0 on.
         root: runs live in `root/runs/<spec>/`.
     """
@@ -153,13 +148,12 @@ def _mismatch(planned: PlannedRun, record: dict[str, Any]) -> str:
 def fingerprint(notebook: Path, parameters: Mapping[str, Any], digest: str) -> str:
     """16 hexadecimal digits that differ when the run's number could.
 
+    LabError if a parameter `start` is neither "trunk" nor "all", or no checkpoint to start from is shipped.
+
     Args:
         notebook: the worker that will run.
         parameters: what is injected into it, without the output folder.
         digest: the variant's, which covers the preset's values too.
-
-    Raises:
-        LabError: a parameter `start` other than "trunk" or "all", or no shipped checkpoint to start from.
     """
     parts = [json.dumps(dict(parameters), sort_keys=True), digest]
     parts += [_meaning(code) for code in worker_code(notebook)]

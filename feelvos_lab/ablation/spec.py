@@ -57,11 +57,7 @@ class Spec:
     paper_table: paper.Table | None
 
     def variant(self, name: str) -> Variant:
-        """The variant of that name.
-
-        Raises:
-            LabError: no such variant.
-        """
+        """The variant of that name; LabError if there is none."""
         for variant in self.variants:
             if variant.name == name:
                 return variant
@@ -75,9 +71,7 @@ class Spec:
 def load_spec(path: Path | str) -> Spec:
     """Read an experiment file and check it against the notebook that it runs and the configurations that it sets.
 
-    Raises:
-        LabError: whatever is wrong first, with its line: an unknown key or parameter, a value of another type, an
-            unknown preset, two variants that are the same, a claim about a row that is not there.
+    LabError names what is wrong first, with its line.
 
     Example:
         >>> import feelvos_lab
@@ -217,11 +211,7 @@ def _check_claim(where: Places, number: int, claim: Claim, rows: Mapping[str, Va
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """Seeds as the command line writes them: `3` means the three seeds 0, 1, 2; `0,4` and `7,` mean themselves.
-
-    Raises:
-        LabError: anything else.
-    """
+    """Seeds as the command line writes them: `3` means 0, 1, 2; `0,4` and `7,` mean themselves. Else LabError."""
     try:
         numbers = [int(part) for part in text.split(",") if part.strip()]
     except ValueError:
@@ -266,11 +256,7 @@ claims:
 
 
 def write_template(name: str, *, root: Path, notebook: Path) -> Path:
-    """Write `TEMPLATE` to `root/<name>.yml`, for the worker `notebook`.
-
-    Raises:
-        LabError: a name that is not of a-z, 0-9 and dashes, a file that exists already, or one that cannot be written.
-    """
+    """Write `TEMPLATE` to `root/<name>.yml`, for the worker `notebook`; LabError if the file exists already."""
     if not NAME.fullmatch(name.replace("_", "-")):
         raise LabError(f"an experiment's name must be of a-z, 0-9 and single dashes, got {name!r}")
     path = root / f"{name}.yml"

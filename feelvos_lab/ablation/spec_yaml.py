@@ -92,11 +92,7 @@ class Places(NamedTuple):
 
 
 def read_file(path: Path) -> tuple[Written, Places]:
-    """The file's keys, with their types checked, and their lines.
-
-    Raises:
-        LabError: no such file, not YAML, or a key that is unknown, missing, given twice or of another type.
-    """
+    """The file's keys, with their types checked, and their lines; LabError with the line of whatever is wrong."""
     try:
         content, lines = _load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -138,10 +134,8 @@ def _first_error(error: ValidationError, places: Places) -> LabError:
 def expand(written: Written, places: Places) -> dict[str, dict[str, Any]]:
     """The rows with their own settings: those of `variants`, or every combination of the values in `grid`.
 
-    A row of a grid is named after its values, such as radius-4 or radius-4-previous-mask-false.
-
-    Raises:
-        LabError: both keys or neither, no row, or a value that gives no name.
+    A row of a grid is named after its values, such as radius-4 or radius-4-previous-mask-false. LabError if both keys
+    are given or neither, or a value gives no name.
     """
     if (written.variants is None) == (written.grid is None):
         both = "both are given" if written.grid is not None else "neither is given"
@@ -166,12 +160,9 @@ def expand(written: Written, places: Places) -> dict[str, dict[str, Any]]:
 
 
 def check_value(name: str, value: Any, annotation: str, *, where: str) -> Any:
-    """The value if it is of the annotated type; an int becomes a float where one is expected, no other is converted.
+    """The value, or LabError if it is not of the annotated type; only an int is converted, to an expected float.
 
     `annotation` may consist of int, float, bool, str, None, `list[…]`, `Literal[…]` and `|`.
-
-    Raises:
-        LabError: the value is of another type, with a hint where YAML reads `1e-4` as text.
     """
     try:
         return _adapter(annotation).validate_python(value)

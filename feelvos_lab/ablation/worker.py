@@ -3,11 +3,9 @@
     python -m feelvos_lab.ablation.worker RUN_FOLDER PARENT [HELD]
 
 RUN_FOLDER holds plan.json. PARENT is the process that waits for the run; the worker ends when it is gone. HELD is the
-descriptor of the folder's lock file. Worker and kernel both hold the lock. The file is removed when the run has ended,
-successfully or not, so a lock file that is left shows that the run's processes were killed.
-
-Each run has a process of its own, since papermill changes process-wide state and a kernel that dies must not affect
-other runs.
+descriptor of the folder's lock file, which worker and kernel both lock. The file is removed when the run has ended,
+successfully or not, so one that is left shows that the run's processes were killed. Each run has a process of its own,
+since papermill changes process-wide state and a kernel that dies must not affect other runs.
 """
 
 from __future__ import annotations
@@ -32,11 +30,7 @@ UNFINISHED = ".run.lock"  # locked while the run is made; left behind where its 
 
 
 def check_injection(parameters: dict[str, Any]) -> None:
-    """Check that the cell which papermill will inject assigns exactly these values and types.
-
-    Raises:
-        LabError: a value that papermill changes, such as a tuple, which would arrive as text.
-    """
+    """Raise LabError where papermill would inject another value, such as text for a tuple."""
     injected = {
         node.targets[0].id: ast.literal_eval(node.value)
         for node in ast.parse(_papermill().translators.PythonTranslator.codify(parameters)).body
