@@ -306,12 +306,6 @@ def configure(preset: str, **overrides: Any) -> Config:
 
 
 def difference(preset: str, other: str) -> dict[str, tuple[Any, Any]]:
-    """The settings in which two presets differ: name → (value in `preset`, value in `other`).
-
-    Example:
-        >>> from feelvos_lab.config import difference
-        >>> difference("reduced", "full")["radius"]
-        (4, 15)
-    """
+    """The settings in which two presets differ: name → (value in `preset`, value in `other`)."""
     ours, theirs = configure(preset).flat(), configure(other).flat()
     return {name: (value, theirs[name]) for name, value in ours.items() if value != theirs[name]}

@@ -28,13 +28,7 @@ def shape_text(shape: Sequence[int]) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A suggestion for a misspelt name, to append to an error message; "" where no known name is similar.
-
-    Example:
-        >>> from feelvos_lab.errors import did_you_mean
-        >>> "unknown setting" + did_you_mean("radus", ["radius", "steps"])
-        "unknown setting (did you mean 'radius'?)"
-    """
+    """` (did you mean 'radius'?)`, to append to an error message; "" where no known name is similar."""
     near = difflib.get_close_matches(str(name), list(known), n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
 

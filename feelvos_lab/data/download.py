@@ -39,16 +39,11 @@ MAX_ENTRIES = 50_000
 
 @dataclass(frozen=True)
 class Archive:
-    """Where a data set is published.
-
-    Attributes:
-        year: of the lists in ImageSets.
-        size: bytes; None where it is not published, as is `sha256`.
-    """
+    """Where a data set is published."""
 
     address: str
-    year: int
-    size: int | None = None
+    year: int  # of the lists in ImageSets
+    size: int | None = None  # bytes; None where it is not published
     sha256: str | None = None
 
     @property
@@ -79,14 +74,12 @@ def fetch(archive: Archive, out: Path | str, *, sha256: str | None = None, progr
     Args:
         out: must be new or empty.
         sha256: 64 hexadecimal digits to expect instead of the published size and checksum.
-        progress: called with one sentence at a time.
 
     Returns:
         The archive's SHA-256.
 
     Raises:
-        LabError: `out` is occupied; the download failed; another size or checksum than expected; an archive that is
-            damaged, unsafe or no DAVIS.
+        LabError: the download failed; another size or checksum; an archive that is damaged, unsafe or no DAVIS.
     """
     out = Path(os.path.abspath(out))
     if sha256 is not None:

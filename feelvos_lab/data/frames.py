@@ -180,9 +180,8 @@ def numbered_files(folder: Path, *, endings: Sequence[str], step: int | Literal[
     kinds = " or ".join(endings)
     if not folder.is_dir():
         raise LabError(f"{folder} is no folder: one with numbered images ({kinds}) was expected")
-    paths = [p for p in folder.iterdir() if p.suffix.lower() in endings and not p.name.startswith(".")]
     numbered: dict[int, Path] = {}
-    for path in sorted(paths):
+    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in endings and not p.name.startswith(".")):
         digits = re.findall(r"\d+", path.stem)
         if not digits:
             raise LabError(f"{path} has no number: names such as 00000{path.suffix} were expected")
@@ -191,16 +190,16 @@ def numbered_files(folder: Path, *, endings: Sequence[str], step: int | Literal[
         numbered[number] = path
     if not numbered:
         raise LabError(f"{folder} holds no {kinds} image")
-    order = sorted(numbered)
+    neighbours = list(itertools.pairwise(sorted(numbered)))
     if step is None:
-        step = min((following - number for number, following in itertools.pairwise(order)), default=1)
-    for number, following in itertools.pairwise(order):
+        step = min((following - number for number, following in neighbours), default=1)
+    for number, following in neighbours:
         if step != "any" and following - number != step:
             raise LabError(
                 f"{folder} lacks number {number + step}: {numbered[number].name} is followed by "
                 f"{numbered[following].name}, expected steps of {step}"
             )
-    return {number: numbered[number] for number in order}
+    return dict(sorted(numbered.items()))
 
 
 def frame_and_mask_files(

@@ -68,15 +68,10 @@ def read_mask(path: Path | str, *, binary: bool = False, height: int = 0) -> Ten
     """Read a mask's object ids, scaled to `height` by nearest neighbour unless that is 0.
 
     The file is an indexed PNG, whose indices are the ids (255: void), or an 8-bit grey image of ids 1 … 254. A grey
-    image of 0 and 255 only is a black-and-white mask of object 1.
+    image of 0 and 255 only is a black-and-white mask of object 1. `binary` merges all ids to object 1, as DAVIS-2016
+    is evaluated.
 
-    Args:
-        path: the image file.
-        binary: merge all ids to object 1, as DAVIS-2016 is evaluated.
-        height: in pixels; 0 keeps the size.
-
-    Returns:
-        int64 (H, W): 0 for background, 255 for void, an object id otherwise.
+    Shapes: an image file → int64 (H, W): 0 for background, 255 for void, an object id otherwise.
 
     Raises:
         LabError: a file that is missing, damaged, no image or too large; an RGB or interpolated mask.

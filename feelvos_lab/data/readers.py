@@ -15,19 +15,15 @@ from feelvos_lab.errors import LabError
 IMAGES = (".jpg", ".jpeg", ".png")
 
 
-def read_folder(folder: Path | str, mask_path: Path | str, name: str | None = None, *, step: int | None = 1) -> Clip:
+def read_folder(folder: Path | str, mask_path: Path | str, *, step: int | None = 1) -> Clip:
     """A folder of numbered jpg or png frames with the mask of its first frame; frames are read on demand.
 
-    Args:
-        folder: holds 00000.jpg, 00001.jpg, … or names that end in such numbers.
-        mask_path: an indexed PNG or an 8-bit grey image of object ids, as for `read_mask`.
-        name: of the clip; default: the folder's.
-        step: distance of neighbouring frame numbers, such as 5 in YouTube-VOS; None: the smallest that occurs.
+    `step` is the distance of neighbouring frame numbers, such as 5 in YouTube-VOS; None: the smallest that occurs.
     """
-    folder, mask_path = Path(folder), Path(mask_path)
+    folder = Path(folder)
     frames = LazyFrames(list(numbered_files(folder, endings=IMAGES, step=step).values()))
-    masks = LazyMasks([mask_path], frames=frames)
-    clip = Clip(name or folder.resolve().name, frames, masks, masks.object_ids)
+    masks = LazyMasks([Path(mask_path)], frames=frames)
+    clip = Clip(folder.resolve().name, frames, masks, masks.object_ids)
     check_clip(clip)
     return clip
 

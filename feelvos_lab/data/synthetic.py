@@ -61,30 +61,22 @@ def make_factor_clips(split: str, *, scenes: int, height: int, width: int, frame
 
     Args:
         split: "validation" or "test"; their scenes differ, and share no seed with the mixed clips.
-        scenes: number of scenes.
 
     Returns:
-        scenes × (1 + 3 × 6) clips, with names such as `base-scene-0` and `speed-3-scene-0`.
+        `scenes` × (1 + 3 × 6) clips, with names such as `base-scene-0` and `speed-3-scene-0`.
     """
     if split not in ("validation", "test"):
         raise LabError(f"scenes that sweep one difficulty are for validation and test, got split {split!r}")
-    places = [(Place(BASE, 0, 0), {})] + [
-        (Place(factor.name, level, 0), {factor.setting: value})
-        for factor in FACTORS
-        for level, value in enumerate(factor.levels, start=1)
-    ]
-    first = _SPLIT_SEEDS[split] + _SWEPT
-    size = {"height": height, "width": width, "frames": frames}
-    return [
-        replace(
-            make_clip(
-                first + scene, difficulty=Difficulty(**{**BASE_DIFFICULTY, **swept}), objects=2, paired=True, **size
-            ),
-            name=clip_name(place._replace(scene=scene)),
-        )
-        for place, swept in places
-        for scene in range(scenes)
-    ]
+    places = [(BASE, 0, {})]
+    places += [(f.name, level, {f.setting: v}) for f in FACTORS for level, v in enumerate(f.levels, start=1)]
+    settings = {"height": height, "width": width, "frames": frames, "objects": 2, "paired": True}
+    clips = []
+    for factor, level, swept in places:
+        difficulty = Difficulty(**{**BASE_DIFFICULTY, **swept})
+        for scene in range(scenes):
+            clip = make_clip(_SPLIT_SEEDS[split] + _SWEPT + scene, difficulty=difficulty, **settings)
+            clips.append(replace(clip, name=clip_name(Place(factor, level, scene))))
+    return clips
 
 
 def make_clip(

@@ -123,13 +123,8 @@ AppendPicture = Callable[[np.ndarray], None]
 def open_movie(path: Path, *, kind: str) -> Iterator[AppendPicture]:
     """Open a video file to write; yields a function that appends one picture, uint8 (H, W, 3), all of one size.
 
-    Memory is constant: a picture is encoded when it is appended.
-
-    Args:
-        kind: "mp4", "gif", or "none", which writes no file.
-
-    Raises:
-        LabError: another kind, or mp4 without PyAV.
+    `kind` is "mp4" (needs PyAV), "gif" or "none", which writes no file. Memory is constant: a picture is encoded when
+    it is appended.
     """
     if kind == "none":
         yield lambda picture: None

@@ -207,7 +207,6 @@ def test_a_folder_becomes_a_clip_that_reads_when_asked(tmp_path: Path, mask_path
     assert [int(frame[0, 0, 0]) for frame in clip.frames] == [0, 40, 80, 120]
     assert len(clip.masks) == 1
     assert torch.equal(clip.masks[0], labels(1, 2))
-    assert read_folder(folder, mask_path, "raft").name == "raft"
     for masks in (mask_path, str(mask_path), [mask_path]):
         again = read_clip(str(folder), masks)
         assert (again.name, again.object_ids, len(again.masks)) == ("boat", (1, 2), 1)
