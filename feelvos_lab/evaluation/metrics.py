@@ -1,12 +1,9 @@
 """J, F and J&F by the rules of the official DAVIS evaluation.
 
-The first frame (given) and the last one are not scored. An object absent from both masks scores 1; an object missing
-from the prediction is scored as an empty mask; an id that the clip lacks raises, as in the official evaluation; void
-pixels (255) in the truth count as background.
-Two deliberate differences: the objects are `clip.object_ids` (officially 1 … the highest id of the first frame, so an
-unused number in between scores 1), and decay is correct beyond 256 frames, where the official indices overflow.
-
-Symbols: H W frame size, T frames.
+The first frame (given) and the last one are not scored. An object absent from both masks scores 1; void pixels (255) in
+the truth count as background. Two deliberate differences: the objects are `clip.object_ids` (officially 1 … the highest
+id of the first frame, so an unused number in between scores 1), and decay is correct beyond 256 frames, where the
+official indices overflow. Symbols: H W frame size, T frames.
 """
 
 from __future__ import annotations
@@ -42,17 +39,13 @@ def region_similarity(prediction: ArrayLike, truth: ArrayLike) -> float:
     """J = |prediction ∩ truth| / |prediction ∪ truth|, the Jaccard index.
 
     Shapes: two masks (H, W), tensors or arrays, true inside the object → a number in [0, 1]; 1 if both are empty.
-
-    Raises:
-        LabError: masks of different sizes.
+    Masks of different sizes raise LabError.
 
     Example:
         >>> import numpy as np
         >>> from feelvos_lab.evaluation import region_similarity
-        >>> truth = np.zeros((4, 6), bool)
-        >>> truth[1:3, 1:5] = True  # 8 pixels
-        >>> prediction = truth & (np.arange(6) < 3)  # the left half of them
-        >>> region_similarity(prediction, truth), region_similarity(0 * truth, 0 * truth)
+        >>> truth = np.array([0, 1, 1, 1, 1, 0])[None]  # one row of pixels
+        >>> region_similarity(truth & (np.arange(6) < 3), truth), region_similarity(0 * truth, 0 * truth)
         (0.5, 1.0)
     """
     prediction, truth = _pair(prediction, truth)
@@ -68,16 +61,13 @@ def contour_accuracy(prediction: ArrayLike, truth: ArrayLike, *, tolerance: floa
     `tolerance` below 1 is a fraction of the frame's diagonal, rounded up to whole pixels; from 1 on it is pixels.
 
     Shapes: two masks (H, W), tensors or arrays, true inside the object → a number in [0, 1]; 1 if neither mask has a
-    contour, 0 if one of them has none. The frame's border is no contour, as officially.
-
-    Raises:
-        LabError: masks of different sizes.
+    contour, 0 if one of them has none. The frame's border is no contour, as officially. Masks of different sizes raise
+    LabError.
 
     Example:
         >>> import numpy as np
         >>> from feelvos_lab.evaluation import contour_accuracy
-        >>> truth = np.zeros((40, 40), bool)
-        >>> truth[10:20, 10:20] = True
+        >>> truth = np.pad(np.ones((10, 10), bool), (10, 20))
         >>> shifted = np.roll(truth, 3, axis=1)
         >>> round(contour_accuracy(shifted, truth), 2), contour_accuracy(shifted, truth, tolerance=3)
         (0.5, 1.0)
@@ -141,8 +131,7 @@ def score_masks(predicted: Iterable[ArrayLike], clip: Clip) -> list[dict[str, An
     Recall is the share of frames above 0.5; decay is the mean of the first quarter of the frames minus that of the
     last. JF is the mean of J and F.
 
-    Returns:
-        rows of clip, object, J, F, JF, J_recall, J_decay, F_recall, F_decay (fractions) and frames (number scored).
+    Returns: rows of clip, object, J, F, JF, J_recall, J_decay, F_recall, F_decay (fractions), frames (number scored).
     """
     return summarise(frame_scores(predicted, clip))
 
@@ -158,10 +147,8 @@ def summarise(scores: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def write_scores(rows: Sequence[dict[str, Any]], folder: Path | str) -> None:
     """Write rows of `score_masks` to `global.csv` (means over all objects) and `per_object.csv` in a folder.
 
-    Columns and their order are those of the official result files. Each file is written atomically.
-
-    Raises:
-        LabError: no rows, or a folder that cannot be written.
+    Columns and their order are those of the official result files. Each file is written atomically. No rows, or a
+    folder that cannot be written, raise LabError.
     """
     if not rows:
         raise LabError("there are no scores to write: expected at least one row, got none")

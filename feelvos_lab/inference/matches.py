@@ -31,9 +31,6 @@ class PixelMatches(NamedTuple):
     previous_distance: float
 
 
-_REACH = 3  # cells round an object in which features mix object and background
-
-
 def run_to_frames(model: Feelvos, clip: Clip, frames: Collection[int], *, height: int = 0) -> dict[int, Prediction]:
     """Propagate up to the last of `frames`; returns the predictions of these and of the frame before each."""
     run = islice(propagate(model, clip, height=height), max(frames) + 1)
@@ -46,13 +43,8 @@ def find_links(
 ) -> list[PixelMatches]:
     """The nearest neighbours of some cells of a frame, in the first and in the previous frame.
 
-    They attain the minima of Eq. 2 and 4; the distances are those of the maps in these cells.
-
-    Args:
-        cells: (row, column) on the stride-4 grid.
-
-    Raises:
-        LabError: the frame was not matched with exactly one first frame.
+    They attain the minima of Eq. 2 and 4; the distances are those of the maps in these cells. A frame that was not
+    matched with exactly one first frame raises LabError.
     """
     if prediction.references is None or prediction.references[0].embeddings.dim() != 3:
         raise LabError(
@@ -97,7 +89,7 @@ def choose_cells(prediction: Prediction, object_id: int, clip: Clip) -> list[tup
                 break
             chosen.append(candidates[apart.argmax()])
     maps = cues.global_map if cues.global_map is not None else cues.local_map
-    outside = ~_dilate(inside, _REACH)
+    outside = ~_dilate(inside, 3)  # within 3 cells of an object, features mix object and background
     if maps is not None and outside.any():
         near = maps[clip.channel(object_id)].cpu().where(outside, torch.inf)
         chosen.append(torch.tensor(divmod(int(near.argmin()), w)))

@@ -47,9 +47,6 @@ def segment(
         movie: the kind of `overlay.mp4` or `overlay.gif`.
         cues: write the distance maps too, see `write_cues`.
 
-    Returns:
-        `out`.
-
     Raises:
         LabError: a video, mask or checkpoint that cannot be read, an occupied folder, or mp4 without PyAV.
 
@@ -79,15 +76,8 @@ def write_segmentation(
 ) -> int:
     """Write each frame's mask as soon as it is predicted, and the movie along with it; nothing is kept in memory.
 
-    The masks are named like the frames' files, or `00000.png`, … if the frames have none. Other arguments: see
-    `segment`.
-
-    Args:
-        predictions: what `propagate` yields.
-        folder: must exist.
-
-    Returns:
-        the number of frames written.
+    The masks are named like the frames' files, or `00000.png`, … if the frames have none. The folder must exist. Other
+    arguments: see `segment`. Returns the number of frames written.
     """
     folder, names, count = Path(folder), frame_names(clip), 0
     with open_movie(folder / f"overlay.{movie}", kind=movie) as append:

@@ -1,8 +1,7 @@
 """Query a network about single pixels: distances to the first and previous frame, and results with cues switched off.
 
-The head of a trained network expects all its channels, so a cue that is switched off is replaced by a constant, the
-same for every object: distance 1, as for an object without pixels, or probability 1/K. What a network learns without
-a cue is another question, for an ablation.
+The head expects all its channels, so a cue that is switched off is replaced by a constant, the same for every object:
+distance 1, as for an object without pixels, or probability 1/K.
 
 Symbols: K objects including background, D embedding, H W frame size, h w the stride-4 grid, whose pixels are cells.
 """
@@ -97,12 +96,7 @@ class DistanceMaps(NamedTuple):
 
 
 def distance_maps(clip: Clip, model: Feelvos, frame: int, *, height: int = 0) -> DistanceMaps:
-    """Propagate the clip's masks up to a frame, and return its distance maps on the CPU.
-
-    Args:
-        model: in evaluation mode.
-        frame: after the first frame whose mask is given.
-        height: see `propagate`.
+    """Propagate the clip's masks up to a frame, and return its distance maps on the CPU. Arguments: see `propagate`.
 
     Raises:
         LabError: a frame that the clip lacks, or that has no maps because its mask is given.
@@ -130,13 +124,8 @@ class Probe:
     Frames are computed on first use, with all those before them, and their C + D numbers a cell are kept. A query
     about a kept frame costs at most one distance map and the head.
 
-    Args:
-        model: in evaluation mode, with a head.
-        clip: all its objects are given in frame 0.
-        height: see `propagate`.
-
-    Raises:
-        LabError: a network without a head (`method: pml`), or a clip whose objects enter later.
+    Args: see `propagate`. A network without a head (`method: pml`), or a clip with objects that enter after frame 0,
+    raises LabError.
 
     Example:
         >>> from feelvos_lab import load_model, make_clip
@@ -197,10 +186,8 @@ class Probe:
     def answer(self, frame: int, switches: Switches | None = None) -> Answer:
         """Segment the frame again from the cues that are on; earlier frames stay as predicted with all cues.
 
-        With `switches` None, the result is that of `propagate`.
-
-        Raises:
-            LabError: a frame that is not predicted, or a cue switched on that the network was trained without.
+        With `switches` None, the result is that of `propagate`. A frame that is not predicted, or a cue switched on
+        that the network was trained without, raises LabError.
         """
         cues = self._cues(frame, switches or self.trained)
         with torch.inference_mode():
@@ -208,11 +195,7 @@ class Probe:
         return Answer(torch.tensor([0, *self.clip.object_ids])[labels.cpu()], probabilities.cpu(), cues)
 
     def look(self, frame: int, *, object_id: int, cell: Cell, switches: Switches | None = None) -> PixelView:
-        """Everything about one cell and one object; 0 is the background.
-
-        Raises:
-            LabError: a frame, cell or object that does not exist, or switches that `answer` rejects.
-        """
+        """Everything about one cell and one object; 0 is the background. What does not exist raises LabError."""
         switches = switches or self.trained
         k = self.clip.channel(object_id)
         answer = self.answer(frame, switches)
@@ -263,8 +246,7 @@ class Probe:
             if getattr(trained, name) in ("none", False) and getattr(switches, name) != getattr(trained, name):
                 raise LabError(f"this network was trained without {name}, which cannot be switched on")
         self._references(frame)  # raises for a frame that is not predicted
-        cues = self._frame(frame).cues
-        off = switches.off(trained)
+        cues, off = self._frame(frame).cues, switches.off(trained)
         if "first frame" in off:
             cues = cues._replace(global_map=torch.ones_like(cues.global_map))
         if "previous frame" in off:

@@ -1,7 +1,6 @@
 """Inference: one frame at a time, in constant memory, without fine-tuning (paper §3.6).
 
-Symbols: K objects including background, K' of them given so far, C features, D embedding, H W frame size, h w the
-stride-4 grid, N pixels.
+Symbols: K objects including background, K' given so far, C features, D embedding, H W frame, h w its grid, N pixels.
 """
 
 from __future__ import annotations
