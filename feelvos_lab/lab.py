@@ -56,16 +56,10 @@ _SOURCES = {
 
 
 def begin(*, preset: str, seed: int) -> Config:
-    """Seed Python, numpy and torch; print versions, device, preset, seed and data source.
+    """The preset's configuration. Seeds Python, numpy and torch; prints versions, device, preset, seed and data source.
 
     With FEELVOS_DETERMINISTIC=1 in the environment (set by `feelvos-lab ablate run --deterministic`) all computation
-    uses one thread and repeats bit for bit.
-
-    Returns:
-        The preset's configuration.
-
-    Raises:
-        LabError: an unknown preset, or a negative seed.
+    uses one thread and repeats bit for bit. LabError: an unknown preset, or a negative seed.
 
     Example:
         >>> from feelvos_lab import lab
@@ -104,14 +98,11 @@ def train_or_load(
 
     The shipped checkpoint is used if it has the SHA-256, the configuration and the seed that its card must state.
     Otherwise the reason is printed and the model is trained, or loaded where an earlier call has trained it. An
-    interrupted training resumes.
+    interrupted training resumes. LabError: missing data, or a `checkpoint` that does not hold a whole model.
 
     Args:
         checkpoint: a file to load instead, whatever its preset, such as `feelvos-lab import-tf` writes.
-        device: the device of the returned model. Lessons compute on the CPU; use `lab.device()` for a whole video.
-
-    Raises:
-        LabError: an unknown preset, missing data, or a `checkpoint` that does not hold a whole model.
+        device: of the returned model. Lessons compute on the CPU; use `lab.device()` for a whole video.
     """
     if checkpoint:
         return load(checkpoint, device=device)[0]
@@ -128,8 +119,7 @@ def train_or_load(
 def load(path: Path | str, *, device: str | torch.device = "cpu") -> tuple[Feelvos, Config]:
     """The model of a checkpoint and its configuration; figures saved later record its SHA-256.
 
-    Raises:
-        LabError: no such file, or a file that does not hold a whole model.
+    LabError: no such file, or a file that does not hold a whole model.
     """
     path = Path(path)
     model, config = load_checkpoint(path, device=device)
@@ -142,12 +132,11 @@ def load(path: Path | str, *, device: str | torch.device = "cpu") -> tuple[Feelv
 def published(folder: Path | str = "") -> Results:
     """Read an experiment's results from a folder; print their rows, seeds, clips, and what is missing.
 
+    LabError: a folder without results, or without its experiment file in `experiments/`.
+
     Args:
         folder: published results, or the report of your own runs, such as `experiments/runs/components/report`.
             Default: the project's `experiments/results/components`.
-
-    Raises:
-        LabError: a folder without results, or without its experiment file in `experiments/`.
     """
     from feelvos_lab.ablation.results import read_published  # not needed by the notebook of a run
 
@@ -164,10 +153,8 @@ def published(folder: Path | str = "") -> Results:
 def train_here(config: Config, *, seed: int) -> Trained:
     """Train a model in `trained/` of the current folder, or load it from there, with the history of its loss.
 
-    Training uses `lab.device()`; the returned model is on the CPU. An interrupted training resumes.
-
-    Raises:
-        LabError: missing data, or another training in the folder.
+    Training uses `lab.device()`; the returned model is on the CPU. An interrupted training resumes. LabError: missing
+    data, or another training in the folder.
     """
     path = _path_here(config, seed)
     print(f"{path} is there: loaded" if path.exists() else f"training {config.train.steps} steps into {path.parent}/")
@@ -179,12 +166,11 @@ def train_here(config: Config, *, seed: int) -> Trained:
 def real_clip(root: Path | str, *, sequence: str, otherwise: Clip) -> Clip:
     """A DAVIS-2016 sequence at 240p, or `otherwise` where `root` is empty; prints which of the two.
 
+    LabError: `root` does not hold DAVIS-2016, or not this sequence.
+
     Args:
         root: the folder that holds JPEGImages, Annotations and ImageSets; "" for none.
         sequence: a name in the train or the val list.
-
-    Raises:
-        LabError: `root` does not hold DAVIS-2016, or not this sequence.
     """
     if not root:
         print(f"no real video: the parameter for its folder is empty, so {otherwise.name!r} is used instead")

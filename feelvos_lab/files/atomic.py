@@ -22,10 +22,8 @@ DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EI
 def complete_file(path: Path | str) -> Iterator[Path]:
     """A temporary name next to `path` to write to: renamed to `path` when the block ends, removed if it fails.
 
-    Missing parent folders are created. The suffix is that of `path`, since many writers choose a format by it.
-
-    Raises:
-        LabError: the folder or the file cannot be written.
+    Missing parent folders are created. The suffix is that of `path`, since many writers choose a format by it. LabError
+    where the folder or the file cannot be written.
     """
     path = Path(path)
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
@@ -85,11 +83,7 @@ def complete_folder(path: Path | str) -> Iterator[Path]:
 
 
 def refuse_occupied(path: Path | str) -> None:
-    """Raise unless `path` is a new or an empty folder; to call before an expensive computation.
-
-    Raises:
-        LabError: `path` is a file, lies below a file, or is a folder that is not empty.
-    """
+    """Raise LabError unless `path` is a new or an empty folder; to call before an expensive computation."""
     path = Path(os.path.abspath(path))
     if path.is_dir() and any(path.iterdir()):
         raise LabError(f"the output folder {path} holds files already, expected a new or an empty one")
@@ -108,7 +102,7 @@ def writable_folder(path: Path | str, *, resuming: Sequence[str]) -> Iterator[Pa
             folder may hold anything; otherwise only these names and unfinished files.
 
     Raises:
-        LabError: `path` is a file or holds other files, another process is training there, or it cannot be written.
+        LabError: `path` holds other work, another process is training there, or it cannot be written.
     """
     path = Path(os.path.abspath(path))
     _refuse_other_work(path, resuming)
@@ -155,11 +149,7 @@ def _writing_to(path: Path, *, only: frozenset[int] | None = None) -> AbstractCo
 
 
 def read_json(path: Path | str) -> dict[str, Any]:
-    """Read a JSON object from a file.
-
-    Raises:
-        LabError: no such file, or no JSON object in it.
-    """
+    """Read a JSON object from a file; LabError where there is none."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -23,11 +23,7 @@ PATIENCE = 0.3  # seconds: `holder` also locks the file for a moment
 
 @contextmanager
 def locked(path: Path | str, doing: str, *, notes: Mapping[str, Any] | None = None) -> Iterator[None]:
-    """Hold the lock file `path` during the block, and remove it afterwards; arguments as for `acquire`.
-
-    Raises:
-        LabError: another process holds it.
-    """
+    """Hold the lock file `path` during the block, and remove it afterwards; arguments and errors as for `acquire`."""
     held = acquire(path, doing, notes=notes)
     try:
         yield

@@ -32,11 +32,7 @@ def papermill_path(path: Path | str) -> str:
 
 
 def read_notebook(path: Path) -> dict[str, Any]:
-    """The notebook's JSON.
-
-    Raises:
-        LabError: no such file, or not a notebook of format 4.
-    """
+    """The notebook's JSON; LabError where the file is missing or no notebook of format 4."""
     book = read_json(path)
     if book.get("nbformat") != 4 or not isinstance(book.get("cells"), list):
         raise LabError(f"{path} must be a notebook of nbformat 4")
