@@ -145,10 +145,10 @@ def _exercises(cells: list[Cell]) -> list[str]:
         if not found or found[1] not in LESSONS:
             problems.append(f"cell {cell.name!r} must ask for a known exercise: {', '.join(LESSONS)}")
         try:
-            if not _is_unsolved(cell.text):
+            if not _is_unsolved(cell):
                 problems.append(f"the function of cell {cell.name!r} must have no body but a docstring and `...`")
-        except (SyntaxError, ValueError) as error:  # ValueError: a zero byte, in older versions of Python
-            problems.append(f"cell {cell.name!r} must be Python code: {error}")
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # also null bytes and deep nesting
+            problems.append(f"cell {cell.name!r} does not parse: {error}")
         if asked := _ASKED.search(before.text) if before.kind == "markdown" else None:
             numbers.append(int(asked[1]))
         else:
@@ -162,8 +162,8 @@ def _exercises(cells: list[Cell]) -> list[str]:
     return problems
 
 
-def _is_unsolved(text: str) -> bool:
-    functions = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+def _is_unsolved(cell: Cell) -> bool:
+    functions = [node for node in ast.parse(cell.text, filename=cell.name).body if isinstance(node, ast.FunctionDef)]
     return all(isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant) for f in functions for n in f.body)
 
 
