@@ -43,11 +43,7 @@ class Measured(NamedTuple):
 
 
 def stated(path: Path) -> Stated:
-    """The costs that a notebook's header states.
-
-    Raises:
-        LabError: the header states no time such as `Time: 30 min · 1 min 30 s compute on 2 cores`.
-    """
+    """The costs that a notebook's header states; a LabError where it states no time."""
     cells = read_notebook(path)["cells"]
     found = TIME.search(source(cells[0])) if cells else None
     if not found:
@@ -58,11 +54,7 @@ def stated(path: Path) -> Stated:
 
 
 def measure(path: Path) -> Measured:
-    """Run a notebook with its default parameters, in an empty folder and a new kernel.
-
-    Raises:
-        LabError: a cell of the notebook raised.
-    """
+    """Run a notebook with its default parameters, in an empty folder and a new kernel; a LabError if a cell raises."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "papermill", "--no-progress-bar", "--cwd", folder]
         command += [papermill_path(path.resolve()), papermill_path(Path(folder) / "done.ipynb")]

@@ -45,14 +45,8 @@ class _Raised(NamedTuple):
 def exercise(name: str) -> Callable[[Answer], Answer]:
     """Check the decorated function on a hand case, a random case and an edge case, and print the result.
 
-    Args:
-        name: of the exercise, of the library's function and of the decorated function.
-
-    Returns:
-        A decorator that returns the decorated function if it is right, else the library's function.
-
-    Raises:
-        LabError: no such exercise, or the decorated function has another name.
+    The exercise, the library's function and the decorated function all have this `name`; any other is a LabError.
+    The decorator returns the decorated function if it is right, else the library's function.
 
     Example:
         >>> @exercise("pairwise_sq_dist")
@@ -78,10 +72,7 @@ def hint(name: str, level: int | None = None) -> None:
     """Print the next hint of an exercise: a nudge, then the formula, then the essential code.
 
     Args:
-        level: 1 to 3 for a certain hint; None for the one after the last that was shown, and the third at the end.
-
-    Raises:
-        LabError: no such exercise, or another level.
+        level: 1 to 3 for a certain hint, any other is a LabError; None for the one after the last that was shown.
 
     Example:
         >>> hint("matching_memory", 2)
@@ -100,9 +91,6 @@ def hint(name: str, level: int | None = None) -> None:
 
 def solution(name: str) -> None:
     """Print the library's source of an exercise: there is no other solution.
-
-    Raises:
-        LabError: no such exercise.
 
     Example:
         >>> solution("combine_objects")

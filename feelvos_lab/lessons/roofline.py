@@ -1,14 +1,11 @@
 """Roofline: time three implementations of a distance map and compare them with the limits of this machine.
 
-A roofline has two roofs: the operations per second of the CPU, and the bytes per second of the memory. An
-implementation with few operations per byte is limited by memory, one with many by the CPU (S. Williams, A. Waterman and
-D. Patterson, "Roofline: an insightful visual performance model for multicore architectures", Communications of the
-ACM 52(4), 2009).
+The two roofs are the operations per second of the CPU and the bytes per second of the memory: few operations per byte
+are limited by memory, many by the CPU (Williams, Waterman, Patterson, Communications of the ACM 52(4), 2009).
 
-Operations are those of the definition, two per dimension of each compared pair of pixels (subtract; square and add),
-however an implementation computes them. Bytes are counted from the code: what it reads and writes that does not fit
-into a cache, or that it loads again for each pair. Everything runs on one thread, so that ratios hold on a busy
-machine.
+Operations are those of the definition, two per dimension of each compared pair of pixels (subtract; square and add).
+Bytes are counted from the code: what it reads and writes that does not fit into a cache, or that it loads again for
+each pair. Everything runs on one thread, so that ratios hold on a busy machine.
 """
 
 from __future__ import annotations
@@ -78,11 +75,7 @@ def measure_roofs() -> Roofs:
 
 
 def global_ways(*, height: int = 60, width: int = 107, dim: int = 100, num_objects: int = 4) -> list[Way]:
-    """Time the global map by plain loops (on a grid of a tenth of each side), as one table, and by the library.
-
-    Raises:
-        LabError: a grid, dimensions or a number of objects below 1.
-    """
+    """Time the global map by plain loops (on a grid of a tenth of each side), as one table, and by the library."""
     cells = height * width
     passes = 5 + 3 * num_objects  # over the table: product and its sum 3, clamp 2; an object's copy 2, its minimum 1
     one_table = "one table", _FLOAT * (2 * cells * dim + passes * cells**2)
@@ -92,11 +85,7 @@ def global_ways(*, height: int = 60, width: int = 107, dim: int = 100, num_objec
 def local_ways(
     *, height: int = 60, width: int = 107, dim: int = 100, num_objects: int = 4, radius: int = 15
 ) -> list[Way]:
-    """Time the local map by plain loops (on a grid of a tenth of each side), shift by shift, and by the library.
-
-    Raises:
-        LabError: a grid, dimensions or a number of objects below 1, or a negative radius.
-    """
+    """Time the local map by plain loops (on a grid of a tenth of each side), shift by shift, and by the library."""
     if radius < 0:
         raise LabError(f"radius must not be negative, got {radius}")
     passes = 6 * (2 * radius + 1) ** 2  # over a frame, for each shift: difference 3, square 2, sum 1
@@ -206,11 +195,7 @@ def _pairs_in_window(side: int, radius: int) -> int:
 
 @style.in_house_style
 def roofline(roofs: Roofs, ways: Sequence[Way], *, title: str) -> Figure:
-    """Each way as a point below the roofs of this machine: operations per second over operations per byte, log-log.
-
-    Raises:
-        LabError: no way, or more than four.
-    """
+    """One to four ways as points below the machine's roofs: operations per second over operations per byte, log-log."""
     if not 1 <= len(ways) <= len(style.LINES):
         raise LabError(f"a figure shows 1 to {len(style.LINES)} ways, got {len(ways)}")
     figure = style.new_figure(width=style.PAGE, height=3.0)

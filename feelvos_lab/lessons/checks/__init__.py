@@ -26,11 +26,7 @@ LESSONS = {  # exercise → the file that describes it
 
 
 def find_exercise(name: str) -> Exercise:
-    """The exercise of that name.
-
-    Raises:
-        LabError: no such exercise; a similar name is suggested.
-    """
+    """The exercise of that name; a LabError that suggests a similar one where there is none."""
     if name not in LESSONS:
         raise LabError(f"there is no exercise {name!r}{did_you_mean(name, LESSONS)}; there are: {', '.join(LESSONS)}")
     module = importlib.import_module(f"{__name__}.{LESSONS[name]}")
