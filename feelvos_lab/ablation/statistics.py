@@ -223,15 +223,16 @@ def _seed_test(per_seed: np.ndarray) -> SeedTest | None:
     from scipy.stats import t as student
 
     mean, df = float(per_seed.mean()), len(per_seed) - 1
-    error = float(per_seed.std(ddof=1)) / math.sqrt(len(per_seed))
+    error = _standard_error(per_seed)
     half = float(student.ppf(0.975, df)) * error
     t = mean / error if error else math.copysign(math.inf, mean) if mean else 0.0
     return SeedTest(t, df, float(2 * student.sf(abs(t), df)), mean - half, mean + half)
 
 
-def _larger_spread(per_seed: np.ndarray, per_clip: np.ndarray) -> Literal["seeds", "clips", "neither"]:
-    def error(values: np.ndarray) -> float:
-        return float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+def _standard_error(values: np.ndarray) -> float:
+    return float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0
 
-    seeds, clips = error(per_seed), error(per_clip)
+
+def _larger_spread(per_seed: np.ndarray, per_clip: np.ndarray) -> Literal["seeds", "clips", "neither"]:
+    seeds, clips = _standard_error(per_seed), _standard_error(per_clip)
     return "neither" if seeds == clips == 0 else "seeds" if seeds > clips else "clips"
