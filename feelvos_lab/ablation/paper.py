@@ -7,7 +7,7 @@ as such until it is checked against the PDF. Scores are in percent; J&F is the m
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from feelvos_lab.errors import LabError
 
@@ -48,12 +48,12 @@ class Table:
     key: str  # what an experiment's `paper_table:` names
     title: str
     where: str  # in the paper
-    rows: tuple[Row, ...] = field(default=())
+    rows: tuple[Row, ...]
 
     def row(self, key: str) -> Row:
         """The row of that key; LabError if there is none."""
         for row in self.rows:
-            if row.key == str(key):
+            if row.key == key:
                 return row
         raise LabError(f"{self.title} has no row {key!r}; there are: {', '.join(r.key for r in self.rows)}")
 

@@ -23,7 +23,7 @@ from typing import Any, Literal, get_args
 import feelvos_lab
 from feelvos_lab.ablation.record import RECORD, read_record
 from feelvos_lab.ablation.spec import Spec, Variant, check_seeds
-from feelvos_lab.ablation.worker import FAILURE, PLAN, UNFINISHED
+from feelvos_lab.ablation.worker import FAILURE, NOTEBOOK, PLAN, UNFINISHED
 from feelvos_lab.errors import LabError
 from feelvos_lab.files.atomic import read_json
 from feelvos_lab.files.notebooks import read_notebook, source, tags
@@ -65,7 +65,7 @@ class PlannedRun:
 
     @property
     def notebook(self) -> Path:
-        return self.folder / "notebook.ipynb"
+        return self.folder / NOTEBOOK
 
     @property
     def parameters(self) -> dict[str, Any]:
