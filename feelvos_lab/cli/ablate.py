@@ -73,7 +73,7 @@ def run_(
         root=root,
         progress=print,
     )
-    _print_report(loaded, root, chosen)
+    _print_report(loaded, root, chosen)  # plans again: by default the report has the seeds of earlier sweeps too
     if any(planned.state != "ok" for planned in runs):
         raise typer.Exit(1)
 
