@@ -71,16 +71,14 @@ def _notebooks() -> Finding:
     """Widgets are only drawn where JupyterLab finds their extension."""
     from jupyter_core.paths import jupyter_path
 
-    widgets, papermill = version("ipywidgets"), version("papermill")
-    figures = version("ipympl")
-    for name, extension in (
-        (f"ipywidgets {widgets}", Path("@jupyter-widgets", "jupyterlab-manager")),
-        (f"ipympl {figures}", Path("jupyter-matplotlib")),
-    ):
-        if not any((Path(place) / extension).is_dir() for place in jupyter_path("labextensions")):
+    papermill = version("papermill")
+    widgets, figures = f"ipywidgets {version('ipywidgets')}", f"ipympl {version('ipympl')}"
+    for name, extension in ((widgets, "@jupyter-widgets/jupyterlab-manager"), (figures, "jupyter-matplotlib")):
+        if not any(Path(place, extension).is_dir() for place in jupyter_path("labextensions")):
             return Finding("notebooks", False, f"{name} without its JupyterLab extension: {REINSTALL}")
-    found = f"ipywidgets {widgets} and ipympl {figures} with their JupyterLab extensions, papermill {papermill}"
-    return Finding("notebooks", True, found)
+    return Finding(
+        "notebooks", True, f"{widgets} and {figures} with their JupyterLab extensions, papermill {papermill}"
+    )
 
 
 def _optional(part: str, package: str, *, present: str, absent: str) -> Finding:

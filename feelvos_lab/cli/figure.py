@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from feelvos_lab.cli.options import Height
 from feelvos_lab.errors import LabError
 
 
@@ -43,10 +44,7 @@ def figure(
     checkpoint: Annotated[
         Path | None, typer.Option(help="A model.safetensors. Default: the shipped one for real or for synthetic clips.")
     ] = None,
-    height: Annotated[
-        int | None,
-        typer.Option(min=0, help="Downscale frames to this height for the network; 0: do not. Default: the model's."),
-    ] = None,
+    height: Height = None,
 ) -> None:
     """Draw distance maps for a paper: each figure as PNG and PDF, with a JSON file that records how it was made.
 

@@ -16,6 +16,11 @@ Out = Annotated[Path, typer.Option(help="Folder for the results; must be new or 
 
 DataRoot = Annotated[Path | None, typer.Option(help="Folder of the data set.")]
 
+Height = Annotated[
+    int | None,
+    typer.Option(min=0, help="Downscale frames to this height for the network; 0: do not. Default: the model's."),
+]
+
 Checkpoint = Annotated[Path | None, typer.Option(help="A model.safetensors. Default: the shipped one.")]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from feelvos_lab.cli.options import Checkpoint, Out, open_model
+from feelvos_lab.cli.options import Checkpoint, Height, Out, open_model
 
 
 def segment(
@@ -28,10 +28,7 @@ def segment(
     overlay: Annotated[
         Literal["mp4", "gif", "none"], typer.Option(help="Video of the masks over the frames, 12 frames/s.")
     ] = "mp4",
-    height: Annotated[
-        int | None,
-        typer.Option(min=0, help="Downscale frames to this height for the network; 0: do not. Default: the model's."),
-    ] = None,
+    height: Height = None,
     cues: Annotated[bool, typer.Option("--cues", help="Also save the distance maps of each object.")] = False,
 ) -> None:
     """Propagate given masks through a video: one indexed PNG a frame, and an overlay video.
