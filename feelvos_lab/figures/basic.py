@@ -93,8 +93,6 @@ def cue_sheet(
         >>> figure = cue_sheet(clip, propagate(load_model("reduced"), clip), object_id=1, frame=2)
         >>> [axes.get_title(loc="left") for axes in figure.axes[3:6]]  # the lower row; distances: 0 near … 1 far
         ['A → C · Global map', 'B → C · Local map', 'Result for frame 2']
-        >>> float(figure.get_figwidth())  # inches: the text width of a page
-        6.9
     """
     k = clip.channel(object_id)
     shown = next((p for p in predictions if p.frame == frame), None)
@@ -196,18 +194,16 @@ def draw_picture(axes: Axes, picture: np.ndarray) -> None:
 
 def draw_map(axes: Axes, cue: Tensor | None, k: int, size: tuple[int, int], kind: style.Kind) -> bool:
     """Channel k of a cue (K, h, w) over the frame's pixels; hatched grey, and False, if the cue is off (None)."""
-    height, width = size
+    axes.set(xlim=(-0.5, size[1] - 0.5), ylim=(size[0] - 0.5, -0.5), aspect="equal")
     style.hide_axes(axes)
     if cue is None:
         axes.set_facecolor(style.PAPER)
         axes.patch.set_hatch("///")
-        axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), aspect="equal")
         axes.text(0.5, 0.5, "not used", transform=axes.transAxes, ha="center", va="center", backgroundcolor=style.PAPER)
         return False
     values = cue[k].detach().cpu().numpy()  # (h, w)
     scale, extent = style.colour_scale(kind), grid_extent(size, values.shape)
     axes.imshow(values, norm=scale.norm, cmap=scale.cmap, extent=extent, interpolation="nearest")
-    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     return True
 
 

@@ -42,16 +42,13 @@ def sheet(
 
     On a page the row is: frame, given mask, global map, local map, previous prediction, result. In a column each
     object has two rows of three, each cue below its source. If the clip is annotated, a white line is the object's
-    true outline.
+    true outline. A frame without cues, or more rows than fit on a page, raise LabError.
 
     Args:
         prediction: what `propagate` yields for the frame.
         objects: ids of the clip; 0 is the background.
         width: in inches: `style.COLUMN` or `style.PAGE`.
         radius: of the local window in cells; None if the previous frame is matched without a window.
-
-    Raises:
-        LabError: an object or width that does not exist, a frame without cues, or more rows than fit on a page.
     """
     _check(clip, objects, width, {prediction.frame: prediction})
     t, page = prediction.frame, Page(width)
@@ -61,13 +58,13 @@ def sheet(
     for number, o in enumerate(objects):
         if wide and number == 0:
             page.headers(list(headers.values()))
-        page.object_line(o, _entry(clip, o))
+        page.object_line(o, f"given in frame {clip.start_of(o)}" if len(set(clip.starts)) > 1 else "")
         for cues in (CUES,) if wide else IN_COLUMN:
             if not wide:
                 page.headers([headers[cue] for cue in cues])
             for axes, cue in zip(page.panels(len(cues), _size(clip)), cues, strict=True):
                 _cue_panel(axes, cue, clip, prediction, o)
-        page.space(GAP)
+        page.y += GAP
     first, of = (2, 6) if wide else (0, 3)
     page.bars(("distance", first, 2), ("probability", first + 2, 1), of=of)
     page.notes([_window_note(prediction, radius), _truth_note(clip)])
@@ -113,7 +110,7 @@ def strip(
             page.object_line(o, where, name)
             for axes, t in zip(page.panels(len(frames), _size(clip), of=of), frames, strict=True):
                 _map(axes, clip, t, getattr(predictions[t].cues, field), o)
-    page.space(GAP)
+    page.y += GAP
     page.bars(("distance", 0, 1), of=2 if width == style.PAGE else 1)
     page.notes([_window_note(predictions[frames[-1]], radius), _truth_note(clip)])
     return page.finished()
@@ -171,7 +168,7 @@ def arrows(
             _map(axes, clip, frame, None, o)
     spacing = cell_spacing(_size(clip), prediction.cues.embeddings.shape[-2:])
     _draw_links(page.figure, (first, current, previous), links, spacing, radius)
-    page.space(GAP)
+    page.y += GAP
     page.bars(("distance", 0, 1), of=2 if width == style.PAGE else 1)
     windows = radius is not None and prediction.cues.local_map is not None
     dashed = windows and any(link.previous is None for link in links)
@@ -235,7 +232,9 @@ def _draw_links(
             if target is not None:
                 end = (target[1] * across, target[0] * down)
                 _draw_arrow(figure, (current, place), (axes, end), style.colour_scale("distance").to_rgba(distance))
-        _draw_number(figure, current, place, number)
+        circle = {"boxstyle": "circle,pad=0.1", "facecolor": "white", "edgecolor": style.INK, "linewidth": 0.6}
+        look = {"ha": "center", "va": "center_baseline", "weight": "bold"}  # of the number, on top of the arrows
+        figure.add_artist(Annotation(str(number), place, xycoords=current.transData, zorder=11, bbox=circle, **look))
 
 
 def _draw_arrow(figure: Figure, start: tuple[Axes, Any], end: tuple[Axes, Any], colour: Any) -> None:
@@ -248,13 +247,6 @@ def _draw_arrow(figure: Figure, start: tuple[Axes, Any], end: tuple[Axes, Any], 
     strokes = [Stroke(linewidth=2.6, foreground="white"), Stroke(linewidth=1.9, foreground=style.INK), Normal()]
     arrow.set_path_effects(strokes)
     figure.add_artist(arrow)
-
-
-def _draw_number(figure: Figure, axes: Axes, place: tuple[float, float], number: int) -> None:
-    """The number of a cell, in a circle on top of the arrows."""
-    circle = {"boxstyle": "circle,pad=0.1", "facecolor": "white", "edgecolor": style.INK, "linewidth": 0.6}
-    look = {"ha": "center", "va": "center_baseline", "weight": "bold"}
-    figure.add_artist(Annotation(str(number), place, xycoords=axes.transData, zorder=11, bbox=circle, **look))
 
 
 def _columns(page: Page, clip: Clip, *, rows: int, frames: int) -> int:
@@ -284,11 +276,6 @@ def _headers(clip: Clip, objects: Sequence[int], t: int, radius: int | None) -> 
 
 def _local_name(radius: int | None) -> str:
     return "Local map" if radius is not None else "Global map 2"
-
-
-def _entry(clip: Clip, o: int) -> str:
-    """The frame that gives an object, if not all are given in one frame."""
-    return f"given in frame {clip.start_of(o)}" if len(set(clip.starts)) > 1 else ""
 
 
 def _window_note(prediction: Prediction, radius: int | None) -> str:

@@ -28,9 +28,7 @@ _BLACK_EDGE = [withStroke(linewidth=2.0, foreground="black")]  # a white line is
 class ExplorerSheet:
     """Six pictures of a `PixelView`: both reference frames and the current one, below them distances and result.
 
-    Args:
-        grid: (h, w).
-        dpi: of the figure; a lower one is drawn faster.
+    `grid` is (h, w); a figure of fewer `dpi` is drawn faster.
     """
 
     def __init__(self, clip: Clip, grid: tuple[int, int], *, dpi: int = style.DPI) -> None:

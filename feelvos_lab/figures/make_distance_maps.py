@@ -70,12 +70,7 @@ class Request:
         return sorted({round(1 + (last - 1) * i / (count - 1)) for i in range(count)})
 
     def check(self, clip: Clip) -> None:
-        """Check the request against a clip, before the network runs.
-
-        Raises:
-            LabError: a frame, object or point that the clip lacks or that has no distance map, or arrows in a clip
-                whose objects enter in different frames.
-        """
+        """Check before the network runs that the clip has the frames, objects and points, and maps for them."""
         given = clip.start_of(0)
         for t in self.frames:
             if not 0 <= t < len(clip):
@@ -107,13 +102,10 @@ def find_clips(videos: Sequence[str], masks: Sequence[str] = ()) -> list[Source]
     """Read clips by name: a video file, a folder of frames, `shapes-SEED` or `doubles-SEED`.
 
     `shapes-7` is the synthetic clip of seed 7 with random difficulties, `doubles-7` one of two objects with a
-    look-alike each, as in the lessons; neither needs a mask.
+    look-alike each, as in the lessons; neither needs a mask. Two clips of one name raise LabError.
 
     Args:
         masks: one for each video or folder, in order: a first mask, or a folder of masks.
-
-    Raises:
-        LabError: another number of masks than of videos, two clips of one name, or a clip that cannot be read.
     """
     files = [video for video in videos if not is_synthetic(video)]
     if len(masks) != len(files):

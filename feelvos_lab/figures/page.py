@@ -21,8 +21,6 @@ LINE, GAP, BAR = 0.15, 0.06, 0.08  # inches: a line of text, the space between t
 
 TALLEST = 9.2  # inches: the text height of a page
 
-_FAMILY, _POINTS = "DejaVu Sans", 8
-
 
 class Page:
     """A figure that is filled from the top; positions are in inches, the height is known at the end."""
@@ -44,10 +42,6 @@ class Page:
         text = self.figure.text(0, 0, words, va="top", **how)
         self.placed.append((text, left, self.y, 0.0, 0.0))
 
-    def space(self, height: float) -> None:
-        """Move the current height down."""
-        self.y += height
-
     def heading(self, name: str, *rest: str) -> None:
         """The clip's name and the first of `rest` that fits next to it; if none fits, the last, and the name is cut."""
         fits = [words for words in rest if inches(f"“{name}”{words}") <= self.width]
@@ -55,7 +49,7 @@ class Page:
         while len(shown) > 2 and inches(f"“{shown}”{words}") > self.width:
             shown = f"{shown.rstrip('…')[:-1]}…"
         self.text(0, f"“{shown}”{words}")
-        self.space(LINE + 0.05)
+        self.y += LINE + 0.05
 
     def headers(self, headers: Sequence[tuple[str, str]], *, lines: int = 2, of: int = 0) -> None:
         """A bold and a quiet line above each of `of` equal panels (default: as many as headers)."""
@@ -66,7 +60,7 @@ class Page:
                 self.y += LINE
                 self.text(number * (across + GAP), quiet, color=style.QUIET)
                 self.y -= LINE
-        self.space(lines * LINE + 0.02)
+        self.y += lines * LINE + 0.02
 
     def object_line(self, o: int, quiet: str, bold: str = "") -> None:
         """The object's colour and number, and what the row shows of it."""
@@ -77,12 +71,12 @@ class Page:
         self.text(left, words, weight="bold")
         if quiet:
             self.text(left + inches(words, bold=True) + 0.04, quiet, color=style.QUIET)
-        self.space(LINE + 0.01)
+        self.y += LINE + 0.01
 
     def words(self, words: str) -> None:
         """A quiet line."""
         self.text(0, words, color=style.QUIET)
-        self.space(LINE)
+        self.y += LINE
 
     def panel_width(self, columns: int) -> float:
         """The width in inches of one of so many equal panels side by side."""
@@ -93,7 +87,7 @@ class Page:
         across = self.panel_width(of or columns)
         height = across * shape[0] / shape[1]
         row = [self.axes(i * (across + GAP), across, height) for i in range(columns)]
-        self.space(height + GAP)
+        self.y += height + GAP
         return row
 
     def bars(self, *bars: tuple[style.Kind, int, int], of: int) -> None:
@@ -101,11 +95,11 @@ class Page:
         across = self.panel_width(of)
         for kind, first, _ in bars:
             self.text(first * (across + GAP), kind)
-        self.space(LINE + 0.01)
+        self.y += LINE + 0.01
         for kind, first, columns in bars:
             axes = self.axes(first * (across + GAP), columns * (across + GAP) - GAP - 0.03, BAR)
             style.add_bar(self.figure, axes, kind)
-        self.space(BAR + LINE + 0.07)
+        self.y += BAR + LINE + 0.07
 
     def notes(self, sentences: Sequence[str]) -> None:
         """Quiet sentences below everything, wrapped at the width."""
@@ -120,11 +114,7 @@ class Page:
             self.words(line)
 
     def finished(self) -> Figure:
-        """The figure, with everything in its place.
-
-        Raises:
-            LabError: the figure is taller than a page.
-        """
+        """The figure, with everything in its place; LabError if it is taller than a page."""
         height = self.y + 0.04
         if height > TALLEST:
             raise LabError(
@@ -142,5 +132,5 @@ class Page:
 
 def inches(words: str, *, bold: bool = False) -> float:
     """An upper bound of a line's width in the figure's font: screens round each glyph to whole pixels."""
-    font = FontProperties(family=_FAMILY, weight="bold" if bold else "normal")
-    return 0.01 + 1.04 * TextPath((0, 0), words, size=_POINTS, prop=font).get_extents().x1 / 72
+    font = FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal")
+    return 0.01 + 1.04 * TextPath((0, 0), words, size=8, prop=font).get_extents().x1 / 72

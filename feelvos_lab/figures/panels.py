@@ -1,7 +1,4 @@
-"""Figures of the lessons: small grids with their numbers, maps side by side, curves, point clouds.
-
-Symbols: H W frame size, h w any grid.
-"""
+"""Figures of the lessons: grids with their numbers, maps, curves, points. Symbols: H W frame size, h w any grid."""
 
 from __future__ import annotations
 
@@ -27,8 +24,6 @@ Kind = Literal["picture", "values", "labels", "distance", "probability"]
 KINDS: tuple[str, ...] = get_args(Kind)
 
 _NUMBERED = 40  # cells of a grid up to which each shows its number
-
-_OVERLAP = {"both": (64, 160, 96), "only predicted": (214, 96, 40), "missed": (88, 80, 200)}
 
 
 class Panel(NamedTuple):
@@ -142,9 +137,9 @@ def overlap_picture(frame: Tensor, prediction: Tensor, truth: Tensor) -> np.ndar
     grey = frame.float().mean(0).cpu().numpy()
     picture = np.repeat(grey[..., None], 3, axis=2)  # (H, W, 3)
     prediction, truth = prediction.bool().cpu().numpy(), truth.bool().cpu().numpy()
-    wheres = {"both": prediction & truth, "only predicted": prediction & ~truth, "missed": truth & ~prediction}
-    for name, where in wheres.items():
-        picture[where] = 0.3 * picture[where] + 0.7 * np.array(_OVERLAP[name])
+    green, orange, violet = (64, 160, 96), (214, 96, 40), (88, 80, 200)
+    for where, colour in ((prediction & truth, green), (prediction & ~truth, orange), (truth & ~prediction, violet)):
+        picture[where] = 0.3 * picture[where] + 0.7 * np.array(colour)
     return picture.round().astype(np.uint8)
 
 
@@ -175,15 +170,11 @@ def _draw(axes: Axes, panel: Panel) -> None:
 
 def _draw_numbers(axes: Axes, values: np.ndarray, kind: str) -> None:
     height, width = values.shape
-    for y in range(height):
-        for x in range(width):
-            value = values[y, x]
-            dark = (kind == "distance" and value > 0.45) or (kind == "probability" and value < 0.55)
-            dark = dark or (kind == "labels" and value > 0)
-            text = (
-                f"{value:.2f}".rstrip("0").rstrip(".") if np.issubdtype(values.dtype, np.floating) else str(int(value))
-            )
-            axes.text(x, y, text, ha="center", va="center", color="white" if dark else style.INK)
+    for (y, x), value in np.ndenumerate(values):
+        dark = (kind == "distance" and value > 0.45) or (kind == "probability" and value < 0.55)
+        dark = dark or (kind == "labels" and value > 0)
+        text = f"{value:.2f}".rstrip("0").rstrip(".") if np.issubdtype(values.dtype, np.floating) else str(int(value))
+        axes.text(x, y, text, ha="center", va="center", color="white" if dark else style.INK)
     for edge in range(height + 1):
         axes.axhline(edge - 0.5, color="#bbbbbb", linewidth=0.5)
     for edge in range(width + 1):
@@ -192,8 +183,8 @@ def _draw_numbers(axes: Axes, values: np.ndarray, kind: str) -> None:
 
 def _draw_window(axes: Axes, panel: Panel, size: tuple[int, int]) -> None:
     row, column, radius = panel.window
-    down, across = cell_spacing(size, panel.grid or size)
-    left, top, width, height = window_bounds((row, column), radius, (down, across))
+    down, across = spacing = cell_spacing(size, panel.grid or size)
+    left, top, width, height = window_bounds((row, column), radius, spacing)
     for colour, line in style.EDGES:
         axes.add_patch(Rectangle((left, top), width, height, fill=False, edgecolor=colour, linewidth=line))
     if panel.kind != "picture" and size[0] * size[1] <= _NUMBERED:

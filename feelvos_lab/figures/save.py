@@ -26,22 +26,15 @@ def save_figure(fig: Figure, name: str, *, folder: Path | str = "figures", **par
         name: such as "03-global-map"; letters, digits, dots, hyphens and underscores.
         parameters: what is needed to make the figure again, as JSON; other values are written as text.
 
-    Returns:
-        The figure, so that a cell which ends with this call shows it.
-
-    Raises:
-        LabError: a name that is no file name, or a folder that cannot be written.
+    Returns the figure, so that a cell which ends with this call shows it. LabError: a folder that cannot be written.
 
     Example:
-        >>> import json
         >>> from pathlib import Path
         >>> from matplotlib.figure import Figure
         >>> from feelvos_lab.figures.save import save_figure
         >>> figure = save_figure(Figure(figsize=(3.35, 2.2)), "06-loss", learning_rate=0.1)
         >>> sorted(path.name for path in Path("figures").iterdir())
         ['06-loss.json', '06-loss.pdf', '06-loss.png']
-        >>> json.loads(Path("figures/06-loss.json").read_text())["parameters"]
-        {'learning_rate': 0.1}
     """
     if not name or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
         raise LabError(f"a figure's name must be such as '03-global-map', got {name!r}")
