@@ -56,7 +56,7 @@ _SOURCES = {
 
 
 def begin(*, preset: str, seed: int) -> Config:
-    """The preset's configuration. Seeds Python, numpy and torch; prints versions, device, preset, seed and data source.
+    """Seed Python, numpy and torch; print versions, device, preset, seed and data source; return the configuration.
 
     With FEELVOS_DETERMINISTIC=1 in the environment (set by `feelvos-lab ablate run --deterministic`) all computation
     uses one thread and repeats bit for bit. LabError: an unknown preset, or a negative seed.
