@@ -1,7 +1,4 @@
-"""Which pixels of the first and the previous frame a pixel is matched with.
-
-Symbols: h w the stride-4 grid, whose pixels are called cells.
-"""
+"""Which pixels of the first and the previous frame a pixel is matched with. Cells: pixels of the h×w stride-4 grid."""
 
 from __future__ import annotations
 

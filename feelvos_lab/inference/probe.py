@@ -282,6 +282,5 @@ def nearest(distance: Tensor, allowed: Tensor) -> NearestCell | None:
     """The cell with the smallest distance (h, w) among those allowed (h, w) bool; None if none is."""
     if not allowed.any():
         return None
-    index = int(distance.where(allowed, torch.inf).argmin())
-    row, column = divmod(index, distance.shape[1])
+    row, column = divmod(int(distance.where(allowed, torch.inf).argmin()), distance.shape[1])
     return NearestCell(row, column, float(distance[row, column]))
