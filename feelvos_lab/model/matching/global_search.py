@@ -3,21 +3,18 @@
 Symbols: K objects, D embedding, h w the query grid, M = h·w query pixels, N reference pixels, m queries of a tile,
 A blocks of S reference pixels.
 
-The definition compares all pairs in an M×N table (2.6 GB for one 480p frame). Five ideas reduce the cost to about that
-of the matrix product in it:
+The definition compares all pairs in an M×N table (2.6 GB for a 480p frame). The search costs about one matrix product:
 
-1. Of ‖q − r‖² = ‖q‖² + ‖r‖² − 2q·r the first term is the same for all references, so it does not change *which* is
-   the nearest. The rest is one product of longer vectors, [q, 1] · [−2r, ‖r‖²].
-2. References are grouped by label into blocks of S (`label_blocks.py`). So no object needs a mask over all references,
-   and the cost hardly grows with K.
+1. Of ‖q − r‖² = ‖q‖² + ‖r‖² − 2q·r the first term does not change *which* reference is the nearest. The rest is one
+   product of longer vectors, [q, 1] · [−2r, ‖r‖²].
+2. References are grouped by label into blocks of S (`label_blocks.py`), so no object needs a mask over all references.
 3. The minimum of each block is taken right after its products, while they are still in the cache.
-4. The nearest pixel of an object lies in a block whose minimum is the smallest of the object. Only the S products of
-   such blocks are computed again, to find *where* the minimum is.
+4. Only the S products of blocks with the smallest minimum are computed again, to find *where* the minimum is.
 5. Where it saves time, 3 is a pre-filter in bfloat16, and 4 uses float32 for every block that may hold the nearest
    pixel within the error bound (`bfloat16_bound.py`).
 
-The mean of the references is subtracted from both sides. Distances stay the same, and the terms of 1 become small, and
-with them the rounding. Of two pixels that are equally near to within that rounding, either may be chosen.
+The mean of the references is subtracted from both sides, which makes the terms of 1 small, and with them the rounding.
+Of two pixels that are equally near to within that rounding, either may be chosen.
 """
 
 from __future__ import annotations

@@ -3,13 +3,10 @@
 Symbols: K objects, D embedding, h w the grid, N = h·w pixels, T tiles, P places of the window around a tile,
 m queries of a tile, A blocks of S pixels.
 
-A tile of queries is compared with all pixels up to `radius` beyond its border: P places for m queries, one matrix
-product. Not all places lie in the window of each query: there infinity is added to the product, else 0. This mask is
-the same for all tiles. Longer vectors and blocks of one label are as in `global_search.py`.
-
-A tile is small, so that few of its products lie outside a window. Small products are dominated by the overhead of
-calls, so several tiles are computed at once, as many as fit into the cache, and the indices of more are prepared
-together.
+A tile of queries is compared with all pixels up to `radius` beyond its border, by one matrix product. To products
+outside the window of a query infinity is added, by one mask for all tiles. Longer vectors and blocks of one label are
+as in `global_search.py`. A tile is small, so that few of its products lie outside a window; several are computed at
+once, as many as fit into the cache, since calls have an overhead.
 """
 
 from __future__ import annotations

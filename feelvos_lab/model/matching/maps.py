@@ -147,9 +147,6 @@ def nearest_local(query: Tensor, previous: Tensor, labels: Tensor, *, num_object
     Shapes: embeddings (D, h, w) and (D, h, w), int64 labels (h, w), radius ≥ 0 in grid cells → `Match` of (K, h, w).
     Labels other than 0 … K − 1 are ignored. Gradients reach both frames. Of equally near pixels any may be chosen.
 
-    Raises:
-        LabError: as for `nearest_global`, or a negative radius.
-
     Example:
         >>> import torch
         >>> from feelvos_lab.model.matching import nearest_local
