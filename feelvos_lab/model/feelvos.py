@@ -119,13 +119,13 @@ class Feelvos(nn.Module):
 
     def segment(self, cues: list[Cues]) -> list[Tensor]:
         """The cues of one frame of each of B clips → logits (K_b, h, w) each; softmax over K gives the prediction."""
-        counts = [len(c.stacked()) for c in cues]
+        stacked = [c.stacked() for c in cues]  # B × (K_b, M, h, w)
+        counts = [len(maps) for maps in stacked]
         owner = torch.repeat_interleave(torch.tensor(counts)).to(cues[0].features.device)  # (O,)
         features = torch.stack([c.features for c in cues])  # (B, C, h, w)
-        maps = torch.cat([c.stacked() for c in cues])  # (O, M, h, w)
-        layout = torch.channels_last
         # all objects of all clips in one call, although each clip has its own number of them
-        logits = self.head(features.contiguous(memory_format=layout), maps.contiguous(memory_format=layout), owner)
+        features, maps = (x.contiguous(memory_format=torch.channels_last) for x in (features, torch.cat(stacked)))
+        logits = self.head(features, maps, owner)  # maps (O, M, h, w)
         return list(logits.split(counts))
 
     def forward(self, images: Tensor, first: Labelled, previous: Labelled) -> tuple[Tensor, Cues]:

@@ -20,10 +20,9 @@ def fold_batch_norms(model: Feelvos) -> Feelvos:
     """A copy of the network, for inference, in which each convolution includes the batch norm after it.
 
     A batch norm with fixed statistics is y = γ (x − μ) / √(σ² + ε) + β, and x = w∗i + b is linear in w and b. So
-    w' = w γ / √(σ² + ε) and b' = γ (b − μ) / √(σ² + ε) + β give y at once. A random image is passed through twice: to
-    see which convolution each norm follows, and to verify that the features stay the same: on the CPU, since a GPU
-    rounds the factors of a convolution to 10 bits (TF32), and with them the comparison. The copy has other tensors than
-    the model, so do not save it as a checkpoint.
+    w' = w γ / √(σ² + ε) and b' = γ (b − μ) / √(σ² + ε) + β give y at once. A random image verifies that the features
+    stay the same: on the CPU, since a GPU rounds the factors of a convolution to 10 bits (TF32). The copy has other
+    tensors than the model, so do not save it as a checkpoint.
 
     Raises:
         LabError: a network in training mode, or features that change.
@@ -37,8 +36,11 @@ def fold_batch_norms(model: Feelvos) -> Feelvos:
     norms = _norms_behind_convolutions(result, image)
     for module in list(result.modules()):
         for name, child in list(module.named_children()):
-            if child in norms:
-                _fold(norms[child], child)
+            if convolution := norms.get(child):
+                convolution.weight, convolution.bias = fuse_conv_bn_weights(
+                    *(convolution.weight, convolution.bias, child.running_mean, child.running_var),
+                    *(child.eps, child.weight, child.bias),
+                )
                 setattr(module, name, getattr(child, "act", nn.Identity()))  # timm's norms have an activation inside
     result.to(memory_format=torch.channels_last)
     error = (result.encode(image).features - expected).abs().max() / expected.abs().max().clamp(min=1e-6)
@@ -71,9 +73,3 @@ def _norms_behind_convolutions(model: Feelvos, image: Tensor) -> dict[nn.Module,
                 hooks.callback(module.register_forward_pre_hook(look_up).remove)
         model.encode(image)
     return found
-
-
-def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-    convolution.weight, convolution.bias = fuse_conv_bn_weights(
-        convolution.weight, convolution.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
-    )

@@ -1,9 +1,8 @@
 """PML, the predecessor of FEELVOS: embeddings trained with a triplet loss, masks from the nearest neighbour, no head.
 
-Chen, Pont-Tuset, Montes, Van Gool, "Blazingly Fast Video Object Segmentation with Pixel-Wise Metric Learning",
-CVPR 2018. Backbone, decoder and embedding are those of `Feelvos`, so the two methods differ in the loss and in the use
-of the distances alone. Known differences from the paper (from memory): its embedding also has the position and time of
-a pixel as input, and its grid has stride 8.
+Chen et al., "Blazingly Fast Video Object Segmentation with Pixel-Wise Metric Learning", CVPR 2018. Backbone, decoder
+and embedding are those of `Feelvos`, so the two methods differ in the loss and in the use of the distances alone. In
+the paper (from memory) the embedding also sees the position and time of a pixel, and the grid has stride 8.
 
 Symbols: B clips, K objects including background, D embedding, h w the stride-4 grid, A anchors, N pixels of the pool.
 """
