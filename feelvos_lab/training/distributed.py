@@ -27,11 +27,8 @@ _ERRORS = "feelvos_lab errors"  # a counter in the store that all processes shar
 def process_group() -> Iterator[Rank]:
     """Join the processes that `torchrun` started, while the block lasts; yields the share of this process.
 
-    The backend is NCCL where there are GPUs, one for each process, and else Gloo. A LabError ends all processes, but
-    is reported once: the first process that has one raises it, the others exit silently with code 2.
-
-    Raises:
-        LabError: more processes on a machine than it has GPUs, where it has any.
+    The backend is NCCL where there are GPUs, and else Gloo; more processes than GPUs are a LabError. A LabError ends
+    all processes, but is reported once: the first process that has one raises it, the others exit with code 2.
     """
     if not dist.is_torchelastic_launched():
         yield Rank()
@@ -89,11 +86,7 @@ def mean_over_processes(value: float, *, device: str | torch.device) -> float:
 
 
 def agree_on(step: int, *, device: str | torch.device) -> None:
-    """Wait for all processes, and check that they are at the same step.
-
-    Raises:
-        LabError: they are not, such as where only one of several machines has the folder with the state.
-    """
+    """Wait for all processes; a LabError if they are at different steps, as where one machine alone has the state."""
     if this_rank().of == 1:
         return
     steps = [torch.zeros((), dtype=torch.int64, device=device) for _ in range(this_rank().of)]

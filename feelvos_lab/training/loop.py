@@ -64,16 +64,14 @@ def train(
         clips: training clips; None loads those that the configuration names.
         folder: keeps `state.safetensors`, from which an interrupted training resumes; None keeps nothing.
         progress: is called with a line of text for each logged step.
-        log_every, save_every: numbers of steps.
         stop_after: end after this many steps, as if interrupted (for tests).
-        start: a checkpoint, or an imported part of a network, with the initial weights; None: random ones. A training
-            that resumes takes its weights from its state instead.
-        start_part: which tensors of it to use, see `initialise`.
+        start: a checkpoint, or an imported part of a network, with the initial weights, of which `initialise` takes
+            `start_part`; None: random ones. A training that resumes takes its weights from its state instead.
         curves: a folder for the logged rows as TensorBoard events; None writes none.
 
     Raises:
-        LabError: settings, clips, `start` or a state in `folder` that do not fit; another process that trains in
-            `folder`; a loss, gradient or weight that is not finite. The last saved state stays, to resume from.
+        LabError: settings, clips, `start` or a state that do not fit; another process that trains in `folder`; a loss,
+            gradient or weight that is not finite. The last saved state stays, to resume from.
 
     Example:
         >>> from feelvos_lab.config import configure

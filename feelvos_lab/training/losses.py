@@ -38,14 +38,9 @@ def kept_fraction(step: int, *, hard_fraction: float, anneal_steps: int) -> floa
 def hard_pixel_loss(logits: Tensor, labels: Tensor, *, keep: float, ignore: int = IGNORE) -> Tensor:
     """Bootstrapped cross entropy: the mean over the `keep` share of the pixels with the highest loss (paper §4).
 
-    Args:
-        logits: (K, H, W).
-        labels: (H, W) int64 in 0 … K − 1, or `ignore`. Ignored pixels have no loss, but count in the number of kept
-            pixels ⌊keep · H · W⌋, as in the official code.
-        keep: in (0, 1].
-
-    Returns:
-        A scalar ≥ 0; 0 where every pixel is ignored.
+    Shapes: logits (K, H, W), labels (H, W) int64 in 0 … K − 1, or `ignore`, keep in (0, 1] → a scalar ≥ 0; 0 where
+    every pixel is ignored. Ignored pixels have no loss, but count in the number of kept pixels ⌊keep · H · W⌋, as in
+    the official code.
 
     Example:
         >>> import torch
@@ -73,10 +68,9 @@ def batch_loss(
 ) -> Tensor:
     """Mean loss over B samples and U query frames, times `clips_summed`; for method "pml" the triplet loss.
 
-    The previous mask of the first query is the true one, damaged with probability `mask_damage`; from the second query
-    on it is the model's prediction, soft or hard as `feedback` says, without gradient. Where samples have R + U query
-    frames, the first R are predicted without gradient and have no loss: so the model learns from the errors that it
-    accumulates (see `rollout`).
+    The previous mask of the first query is the true one, damaged with probability `mask_damage`; of the others, the
+    model's prediction without gradient, soft or hard as `feedback` says. Where samples have R + U query frames, the
+    first R have neither gradient nor loss: so the model learns from the errors that it accumulates (see `rollout`).
 
     Args:
         rngs: one per sample, for the mask damage and the choice of reference pixels.

@@ -24,7 +24,9 @@ def make_optimizer(model: nn.Module, settings: TrainConfig) -> torch.optim.Optim
 
 def decayed_weights(model: nn.Module, settings: TrainConfig) -> list[nn.Parameter]:
     """The trained weights of more than one axis, depthwise kernels only with `decay_depthwise`."""
-    spared = set() if settings.decay_depthwise else {id(m.weight) for m in model.modules() if _is_depthwise(m)}
+    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    depthwise = {id(c.weight) for c in convolutions if c.groups == c.in_channels > 1}  # one kernel per channel
+    spared = set() if settings.decay_depthwise else depthwise
     return [p for p in model.parameters() if p.requires_grad and p.ndim > 1 and id(p) not in spared]
 
 
@@ -33,9 +35,7 @@ def update(model: nn.Module, optimizer: torch.optim.Optimizer, settings: TrainCo
 
     With `decay_in_gradient` the decay is part of the gradient and is clipped with it, as if the loss contained
     ½ · weight_decay · ‖w‖². Else the optimizer adds it after clipping.
-
-    Raises:
-        LabError: a gradient whose norm is not finite; the weights are unchanged.
+    Raises LabError for a gradient whose norm is not finite; the weights are unchanged.
     """
     if settings.decay_in_gradient:
         for weight in decayed_weights(model, settings):
@@ -67,11 +67,6 @@ def scale_bias_gradients(model: nn.Module, factor: float) -> None:
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and module.bias is not None and module.bias.grad is not None:
             module.bias.grad.mul_(factor)
-
-
-def _is_depthwise(module: nn.Module) -> bool:
-    """A convolution with one kernel per channel."""
-    return isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
 
 
 def poly_rate(step: int, *, base: float, steps: int, power: float) -> float:

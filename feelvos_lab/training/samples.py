@@ -1,11 +1,9 @@
 """Training samples: a reference frame, a previous frame and the query frames that follow it (paper §4).
 
-The samples of a step depend on the seed and the step alone. So a resumed training sees the same samples as an
-uninterrupted one, and several processes can share a batch.
-
-Two augmentations add objects: `paste_object` takes an annotated object of another clip, `paste_cutout` a piece of any
-frame along a random outline. A data set of few sequences has few objects, which a network learns by heart; a cutout
-appears in one sample only, so nothing but a comparison of embeddings finds it again.
+The samples of a step depend on the seed and the step alone, so a resumed training sees those of an uninterrupted one,
+and several processes can share a batch. `paste_object` adds an annotated object of another clip, `paste_cutout` a piece
+of any frame along a random outline: a network learns the few objects of a small data set by heart, but a cutout appears
+in one sample only, so nothing but a comparison of embeddings finds it again.
 
 Symbols: U query frames, T frames, H W the crop, K objects including background.
 """
@@ -144,13 +142,9 @@ def paste_object(sample: Sample, other: Sample, *, rng: np.random.Generator) -> 
 
 
 def damage_labels(labels: Tensor, *, num_objects: int, rng: np.random.Generator) -> Tensor:
-    """A mask with the errors of a prediction: distorted outlines, holes, and patches of a wrong object.
+    """A copy of a mask with the errors of a prediction: distorted outlines, holes, and patches of a wrong object.
 
-    Args:
-        labels: (H, W) int64 with values 0 … K − 1 or IGNORE.
-
-    Returns:
-        A damaged copy (H, W).
+    Shapes: (H, W) int64 with values 0 … K − 1 or IGNORE → the same.
     """
     height, width = labels.shape
     bend = smooth_noise(rng, 2, height, width, cells=5) * rng.uniform(0.0, 0.08)  # (2, H, W)

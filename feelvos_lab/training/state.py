@@ -23,10 +23,8 @@ class TrainingState:
     def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, list[dict[str, float]]]:
         """Fill model and optimizer from the state, if there is one; returns the next step and the history so far.
 
-        Unfinished files of a killed process are removed.
-
-        Raises:
-            LabError: the state is truncated, damaged, or of another configuration or seed.
+        Unfinished files of a killed process are removed. Raises LabError for a damaged state, or one of another
+        configuration or seed.
         """
         if self.path is None:
             return 0, []

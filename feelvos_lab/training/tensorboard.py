@@ -16,9 +16,9 @@ def open_curves(folder: Path | None, *, first: int, so_far: Sequence[Mapping[str
     """A function that appends one row to the curves in `folder`: the value of each name but `step`, at that step.
 
     Args:
-        folder: where the event files are; None writes nothing.
-        first: how many steps the training has done. Later steps in the folder, of a run that was interrupted after its
-            last saved state, are hidden, so that each step is shown once.
+        folder: for the event files; None writes nothing.
+        first: the steps done. Later ones in the folder, of a run that was interrupted after its last saved state, are
+            hidden, so that each step is shown once.
         so_far: rows of earlier runs, which are written where the folder has no curve yet.
 
     Raises:
