@@ -48,7 +48,7 @@ class Bundle:
         prefix: the path without `.index`, such as `model.ckpt-200004`, or the index file.
 
     Raises:
-        LabError: no such checkpoint, or an index file that is damaged or of another format.
+        LabError: no such checkpoint, or a file that is damaged or of another format.
     """
 
     def __init__(self, prefix: Path) -> None:
@@ -73,11 +73,7 @@ class Bundle:
             raise LabError(f"{self.index} is damaged: {error}") from error
 
     def read(self, name: str) -> np.ndarray:
-        """The values of a variable, after their checksum was verified.
-
-        Raises:
-            LabError: no such variable, a type that is not supported, or a data file that is missing or damaged.
-        """
+        """The values of a variable, after its checksum was verified; a LabError if there is none or it is damaged."""
         if name not in self.entries:
             raise LabError(f"{self.index} has no variable {name!r}")
         entry = self.entries[name]

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from feelvos_lab.config import Config, configure
+from feelvos_lab.config import configure
 from feelvos_lab.errors import LabError
 from feelvos_lab.model.checkpoint import save_checkpoint, save_part
 from feelvos_lab.model.feelvos import Feelvos
@@ -56,11 +56,13 @@ def import_checkpoint(
     if output_stride not in (8, 16):
         raise LabError(f"output_stride must be 8 or 16, got {output_stride}")
     bundle = checkpoint if isinstance(checkpoint, Bundle) else Bundle(checkpoint)
-    config = _config(output_stride)
+    rates = tuple(rate * 16 // output_stride for rate in (6, 12, 18))
+    config = configure("full", deepest_stride=output_stride, context_rates=rates)
     with torch.device("meta"):
         model = Feelvos(config.model)
     if part == "auto":
-        part = _part_of(bundle)
+        scopes = {name.split("/")[0] for name in bundle.entries}
+        part = "all" if "embedding" in scopes else "deeplab" if "aspp0" in scopes else "trunk"
     names = {ours: name for ours, name in official_names(model).items() if ours.startswith(PARTS[part])}
     left_out = _left_out(bundle, model, wanted=set(names.values()), part=part)
     tensors = _tensors(bundle, model, names)
@@ -74,16 +76,6 @@ def import_checkpoint(
     return Imported(part, len(names), left_out)
 
 
-def _config(output_stride: int) -> Config:
-    rates = tuple(rate * 16 // output_stride for rate in (6, 12, 18))
-    return configure("full", deepest_stride=output_stride, context_rates=rates)
-
-
-def _part_of(bundle: Bundle) -> str:
-    scopes = {name.split("/")[0] for name in bundle.entries}
-    return "all" if "embedding" in scopes else "deeplab" if "aspp0" in scopes else "trunk"
-
-
 def _left_out(bundle: Bundle, model: Feelvos, *, wanted: set[str], part: str) -> list[str]:
     """The variables that are not read; an unknown one is an error."""
     if missing := sorted(wanted - set(bundle.entries)):
@@ -92,15 +84,10 @@ def _left_out(bundle: Bundle, model: Feelvos, *, wanted: set[str], part: str) ->
             f"{_first_five(missing)}"
         )
     known = set(official_names(model).values())
+    foreign = () if part == "all" else _FOREIGN
     left = sorted(set(bundle.entries) - wanted)
-    unknown = [
-        name
-        for name in left
-        if name != "global_step"
-        and name.removesuffix("/Momentum") not in known
-        and not (part != "all" and name.startswith(_FOREIGN))
-    ]
-    if unknown:
+    others = [name for name in left if name != "global_step" and not name.startswith(foreign)]
+    if unknown := [name for name in others if name.removesuffix("/Momentum") not in known]:
         raise LabError(f"{bundle.index} has {len(unknown)} unknown variables: {_first_five(unknown)}")
     return left
 

@@ -28,8 +28,7 @@ _CUE_AXIS = {  # the axis of the input channels in the head's first layer, of wh
 def official_names(model: Feelvos) -> dict[str, str]:
     """Our name → the official one, for every tensor of the state dict except torch's batch counters.
 
-    Raises:
-        LabError: the network is not the official one, such as with another backbone or with a cue switched off.
+    Raises LabError for a network that is not the official one, such as with another backbone or a cue switched off.
     """
     scopes, names = _scopes(), {}
     modules = {
