@@ -125,7 +125,7 @@ def _row_axes(figure: Figure, rows: Sequence[str]) -> Axes:
 
 def _draw_clips(axes: Axes, values: pd.Series, y: int, random: np.random.Generator) -> None:
     jittered = y + random.uniform(-0.2, 0.2, len(values))  # sns.stripplot would jitter otherwise each time
-    sns.scatterplot(x=values.to_numpy(), y=jittered, ax=axes, **_CLIP, s=2.2**2, linewidth=0, zorder=1)
+    sns.scatterplot(x=values.to_numpy(), y=jittered, ax=axes, **_CLIP, s=3.2**2, linewidth=0, zorder=1)
 
 
 def _draw_mean(axes: Axes, y: int, mean: float, low: float, high: float, *, filled: bool = True) -> None:
