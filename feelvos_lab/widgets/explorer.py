@@ -8,7 +8,7 @@ from ipywidgets import HTML, Dropdown, HBox, IntSlider, Label, Layout, ToggleBut
 
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.figures.explorer import ExplorerSheet, explorer_sheet
-from feelvos_lab.inference.probe import Cell, PixelView, Probe, Switches
+from feelvos_lab.inference.probe import Cell, Probe, Switches
 from feelvos_lab.model.feelvos import Feelvos
 from feelvos_lab.widgets.notebook import Status, live_canvas, show
 
@@ -108,14 +108,13 @@ class Explorer(VBox):
         """Display the picture, and below it the widget if the front end is live."""
         show(self, lambda: explorer_sheet(self.probe.clip, self.look))
 
-    def redraw(self) -> PixelView:
+    def redraw(self) -> None:
         """Compute and draw what the controls are set to."""
         self.look = self.probe.look(
             self.frame.value, object_id=self.object_id.value, cell=self.cell, switches=self.switches
         )
         self.sheet.show(self.look)
         self.canvas.draw_idle()
-        return self.look
 
     def _changed(self, _: Any) -> None:
         self._enable()

@@ -1,7 +1,4 @@
-"""A mask that is edited by brush strokes, with an eraser and undo.
-
-Symbols: H W frame size.
-"""
+"""A mask that is edited by brush strokes, with an eraser and undo. Symbols: H W frame size."""
 
 from __future__ import annotations
 
@@ -24,9 +21,6 @@ class Painting:
     Args:
         size: (H, W).
         start: int64 (H, W), a mask to correct, whose void pixels become background; None: an empty mask.
-
-    Raises:
-        LabError: a start of another size.
     """
 
     def __init__(self, size: tuple[int, int], *, start: Tensor | None = None) -> None:
@@ -54,9 +48,6 @@ class Painting:
         """Give an object the pixels within `radius` of the line from start to end; object 0 erases.
 
         A radius below 1 round a pixel's centre paints that pixel only. Parts outside the frame are clipped.
-
-        Raises:
-            LabError: an object id out of range, or a radius that is not positive.
         """
         if not 0 <= object_id <= MAX_OBJECTS:
             raise LabError(f"an object's number must be 1 to {MAX_OBJECTS}, or 0 to erase, got {object_id}")
@@ -64,7 +55,7 @@ class Painting:
             raise LabError(f"a brush's radius must be greater than 0, got {radius}")
         height, width = self._labels.shape
         rows, columns = _reached(start[0], end[0], radius, height), _reached(start[1], end[1], radius, width)
-        if not len(rows) or not len(columns):
+        if not len(rows) or not len(columns):  # outside the frame
             return
         along = end[0] - start[0], end[1] - start[1]
         length = along[0] ** 2 + along[1] ** 2
@@ -80,11 +71,7 @@ class Painting:
         self._labels.zero_()
 
     def replace(self, labels: Tensor) -> None:
-        """Replace the mask by another one, int64 (H, W); can be undone.
-
-        Raises:
-            LabError: a mask of another size.
-        """
+        """Replace the mask by another one, int64 (H, W), of the same size; can be undone."""
         labels = self._checked(labels)
         self.begin()
         self._labels = labels
@@ -97,11 +84,7 @@ class Painting:
         return True
 
     def finished(self) -> Tensor:
-        """The mask to propagate: int64 (H, W).
-
-        Raises:
-            LabError: nothing is painted.
-        """
+        """The mask to propagate: int64 (H, W); LabError if nothing is painted."""
         if not self.object_ids:
             raise LabError("the first mask is empty: paint at least one object, then propagate")
         return self.labels

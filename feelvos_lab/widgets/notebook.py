@@ -19,13 +19,10 @@ from feelvos_lab.errors import LabError
 def is_live() -> bool:
     """Whether a front end displays this cell's widgets: an open notebook, or Voilà.
 
-    papermill and nbconvert send each cell with `allow_stdin` false, and have no user. So does Voilà, which has users
-    but is recognised by the environment of its kernels.
+    papermill, nbconvert and Voilà send each cell with `allow_stdin` false; of these Voilà alone has users.
     """
     kernel = getattr(get_ipython(), "kernel", None)
-    if kernel is None:
-        return False
-    return _is_voila() or bool(kernel.get_parent().get("content", {}).get("allow_stdin", False))
+    return kernel is not None and (_is_voila() or bool(kernel.get_parent().get("content", {}).get("allow_stdin")))
 
 
 def _is_voila() -> bool:

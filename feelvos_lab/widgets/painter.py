@@ -39,8 +39,6 @@ from feelvos_lab.widgets.notebook import Status, live_canvas, show
 
 _DPI = 100
 
-_TITLE = "Frame 0 of “{}”: paint each object with its own number"
-
 _FIRST = "paint over an object of frame 0, choose another number for the next one, then propagate"
 
 
@@ -138,8 +136,7 @@ class Painter(VBox):
     def steps(self) -> Iterator[int]:
         """Propagate the mask as it is now, one frame per step; the frames so far are in `labels`.
 
-        Raises:
-            LabError: the mask is empty, or the video has fewer than two frames.
+        An empty mask, or a video of fewer than two frames, raises LabError.
         """
         mask = self.painting.finished()
         clip = Clip(self.name, self.frames, mask[None], self.painting.object_ids)
@@ -156,13 +153,9 @@ class Painter(VBox):
         self._finish()
 
     def save(self, folder: Path | str, *, movie: Movie = "none") -> None:
-        """Write one indexed PNG per frame, and a movie, as `feelvos-lab segment` does.
+        """Write one indexed PNG per frame, and a movie, to a new or empty folder, as `feelvos-lab segment` does.
 
-        Args:
-            folder: new or empty.
-
-        Raises:
-            LabError: nothing is segmented yet, an occupied folder, or mp4 without PyAV.
+        LabError: nothing is segmented yet, an occupied folder, or mp4 without PyAV.
         """
         if not self.labels or self.clip is None:
             raise LabError("there is no result to save yet: paint a mask and propagate it")
@@ -221,9 +214,9 @@ class Painter(VBox):
         self.load(self.video.value.strip(), self.mask.value.strip() or None)
 
     def _draw(self) -> None:
-        shown = self.painting.labels
         ids = ", ".join(map(str, self.painting.object_ids)) or "none yet"
-        self.sheet.show(self.frames[0], shown, title=_TITLE.format(self.name), caption=f"painted objects: {ids}")
+        title = f"Frame 0 of “{self.name}”: paint each object with its own number"
+        self.sheet.show(self.frames[0], self.painting.labels, title=title, caption=f"painted objects: {ids}")
         self.canvas.draw_idle()
 
     def _pressed(self, event: Any) -> None:
