@@ -118,8 +118,9 @@ def find_clips(videos: Sequence[str], masks: Sequence[str] = ()) -> list[Source]
     given = iter(masks)
     sources = []
     for video in videos:
-        mask = "" if is_synthetic(video) else str(next(given))
-        sources.append(Source(read_clip(video, mask) if mask else _synthetic(video), str(video), mask))
+        synthetic = is_synthetic(video)
+        mask = "" if synthetic else str(next(given))
+        sources.append(Source(_synthetic(video) if synthetic else read_clip(video, mask), str(video), mask))
     names = [source.clip.name for source in sources]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise LabError(f"two clips are called {twice!r}, so that their figures would have the same name: make two runs")

@@ -163,6 +163,7 @@ def test_synthetic_clips_have_names_and_need_no_mask(tmp_path):
         (["shapes-7"], ["m.png"], "got 0 videos and 1 masks"),
         (["film.mp4"], [], "got 1 videos and 0 masks"),
         (["film.mp4"], ["m.png"], "there is no film.mp4"),
+        (["film.mp4"], [""], "there is no film.mp4"),
         (["shapes-7", "shapes-7"], [], "two clips are called 'shapes-7'"),
     ):
         with pytest.raises(LabError, match=words):
