@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from feelvos_lab.model.matching import maps, naive
+from feelvos_lab.model.matching.slice_search import nearest_in_slices
 
 HERE = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("FEELVOS_SHARED", HERE.parent.parent / "shared"))
@@ -18,6 +19,13 @@ GOLDEN = HERE / "golden" / "matching"
 GLOBAL = sorted(path.stem for path in GOLDEN.glob("global_*.npz"))
 LOCAL = sorted(path.stem for path in GOLDEN.glob("local_*.npz"))
 TOLERANCE = {"global_g_large_distances": 1e-4}  # the official sum itself is off by 9e-5 there
+
+
+@pytest.fixture(params=["search for CPUs", "search for GPUs"], autouse=True)
+def search(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both searches behind the global map, here on the CPU."""
+    if request.param == "search for GPUs":
+        monkeypatch.setattr(maps, "nearest_anywhere", nearest_in_slices)
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:

@@ -114,7 +114,7 @@ def test_blocks_of_any_size_give_the_same_maps(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(global_search, "_TOGETHER", block)
     monkeypatch.setattr(global_search, "_GROUPS", 3 * tile)
     monkeypatch.setattr(global_search, "_PRODUCTS", {"cpu": 37 * tile})
-    monkeypatch.setattr(fast, "_CHUNK", 11 * tile)
+    monkeypatch.setattr(fast, "_CHUNK", {"cpu": 11 * tile})
     ours = _both_maps(query, reference, labels, num_objects=4, radius=6)
     torch.testing.assert_close(ours, torch.stack(expected), rtol=0, atol=1e-12)
 

@@ -23,8 +23,9 @@ from feelvos_lab.errors import LabError, shape_text
 from feelvos_lab.model.grid import stride4_size
 from feelvos_lab.model.matching.global_search import nearest_anywhere
 from feelvos_lab.model.matching.local_search import nearest_around
+from feelvos_lab.model.matching.slice_search import nearest_in_slices
 
-_CHUNK = 2**19  # numbers in memory at once while distances are computed
+_CHUNK = {"cpu": 2**19, "cuda": 2**26}  # numbers in memory at once while distances are computed
 
 
 class Match(NamedTuple):
@@ -137,7 +138,8 @@ def nearest_global(query: Tensor, reference: Tensor, labels: Tensor, *, num_obje
     _check(query, reference, labels, num_objects)
     reference, labels = reference.reshape(len(reference), -1), labels.reshape(-1)  # (D, N), (N,)
     with torch.no_grad():
-        index = nearest_anywhere(query, reference, labels, num_objects)
+        search = nearest_in_slices if query.device.type == "cuda" else nearest_anywhere
+        index = search(query, reference, labels, num_objects)
     return _match(query, reference, index)
 
 
@@ -253,7 +255,7 @@ def _differences(query: Tensor, reference: Tensor, index: Tensor) -> Iterator[tu
 
     Yields (J,) objects, (J,) queries, (J,) nearest pixels and (D, J) e_p − e_q.
     """
-    step = max(1, _CHUNK // (len(index) * len(query)))
+    step = max(1, _CHUNK.get(query.device.type, _CHUNK["cpu"]) // (len(index) * len(query)))
     for start in range(0, query.shape[1], step):
         part = index[:, start : start + step]
         objects, queries = (part >= 0).nonzero().unbind(1)
