@@ -96,7 +96,7 @@ def train(
     if config.train.rollout and config.model.method == "pml":
         raise LabError(f"rollout is for method 'feelvos', which feeds predictions back, got {config.train.rollout}")
     # fork_rng: torch's global generator is seeded below; the caller's must not notice
-    with torch.random.fork_rng(devices=[]), _repeatable(), ExitStack() as until_trained:
+    with torch.random.fork_rng(devices=[]), _repeatable(device), ExitStack() as until_trained:
         torch.manual_seed(seed)
         model = build_model(config.model)
         if start is not None:
@@ -170,12 +170,15 @@ def _count_by_layer(names: list[str]) -> str:
 
 
 @contextmanager
-def _repeatable() -> Iterator[None]:
-    """A block in which torch uses only algorithms that add in a fixed order."""
+def _repeatable(device: str | torch.device) -> Iterator[None]:
+    """A block in which torch on a CPU uses only algorithms that add in a fixed order.
+
+    On a GPU these cost time, so there they are used only with `--deterministic` (see deterministic.py).
+    """
     before = torch.are_deterministic_algorithms_enabled()
     lenient = torch.is_deterministic_algorithms_warn_only_enabled()
-    strict = before and not lenient  # FEELVOS_DETERMINISTIC=1, see deterministic.py
-    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available() and not strict)
+    if torch.device(device).type == "cpu":
+        torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:

@@ -13,9 +13,11 @@ from torch import nn
 
 from feelvos_lab.config import configure
 from feelvos_lab.data.synthetic import make_clips
+from feelvos_lab.deterministic import deterministic
 from feelvos_lab.errors import LabError
 from feelvos_lab.model.checkpoint import load_checkpoint, load_model, save_checkpoint, shipped_path
 from feelvos_lab.model.feelvos import Feelvos, label_frame
+from feelvos_lab.training import loop
 from feelvos_lab.training.loop import train
 from feelvos_lab.training.losses import batch_loss, hard_pixel_loss, kept_fraction
 from feelvos_lab.training.optimizer import set_training
@@ -324,3 +326,14 @@ def test_frozen_norms_keep_their_statistics_while_all_else_trains(frozen):
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     assert norms and all(norm.training is not frozen for norm in norms)
     assert model.training and model.head.training
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_gpu_adds_in_a_fixed_order_only_where_that_is_asked_for(asked: bool) -> None:
+    before = torch.are_deterministic_algorithms_enabled()
+    with deterministic(asked):
+        for device, expected in (("cpu", True), ("cuda", asked)):
+            with loop._repeatable(device):
+                assert torch.are_deterministic_algorithms_enabled() == expected
+            assert torch.are_deterministic_algorithms_enabled() == asked or before
+    assert torch.are_deterministic_algorithms_enabled() == before
