@@ -12,6 +12,11 @@ from feelvos_lab.files.atomic import DISK
 
 DEBUG = "--debug"
 
+_LESS_MEMORY = (
+    "a lower --height takes less, in a training a higher --set accumulate=N (clips one after the other) or a smaller "
+    "crop, and CUDA_VISIBLE_DEVICES= chooses another GPU, or empty the CPU"
+)
+
 REFUSED, UNEXPECTED, INTERRUPTED = 2, 1, 130  # exit codes; 130 is the shell's for Ctrl-C
 
 
@@ -19,8 +24,8 @@ REFUSED, UNEXPECTED, INTERRUPTED = 2, 1, 130  # exit codes; 130 is the shell's f
 def report_errors(*, debug: bool) -> Iterator[None]:
     """Exit with one line on stderr where the block raises; with `debug` the exception passes.
 
-    Exit codes: 2 for a LabError or a full disk, 1 for an unexpected exception, 130 for Ctrl-C. Characters that the
-    encoding of the terminal or log lacks are written as escape sequences.
+    Exit codes: 2 for a LabError, a full disk or a full GPU, 1 for an unexpected exception, 130 for Ctrl-C. Characters
+    that the encoding of the terminal or log lacks are written as escape sequences.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
@@ -37,6 +42,8 @@ def report_errors(*, debug: bool) -> Iterator[None]:
                 message, code = "interrupted", INTERRUPTED
             case OSError() if error.errno in DISK:  # or of `print`: stdout may be a log on that disk
                 message, code = f"the disk is at fault: {error.strerror}", REFUSED
+            case RuntimeError() if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
+                message, code = f"the GPU is out of memory: {_LESS_MEMORY}", REFUSED
             case _:
                 what = f"{type(error).__name__}: {error}".removesuffix(": ")
                 message, code = f"stopped by an unexpected {what}; {DEBUG} shows the traceback", UNEXPECTED

@@ -16,10 +16,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from bad_files import CASES as FILES
 from bad_input_folder import Case, build, model
 from bad_texts import CASES as TEXTS
 
+from feelvos_lab.cli.errors import report_errors
 from feelvos_lab.cli.main import main
 from feelvos_lab.files import notebooks
 
@@ -177,3 +179,11 @@ def test_the_tools_for_notebooks_end_in_one_sentence_too(room: Path) -> None:
 
 def _snapshot(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else b"" for p in sorted(folder.rglob("*"))}
+
+
+def test_a_full_gpu_is_reported_with_what_takes_less(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left, report_errors(debug=False):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee documentation")
+    printed = capsys.readouterr().err
+    assert left.value.code == 2 and printed.count("\n") == 1
+    assert printed.startswith("feelvos-lab: the GPU is out of memory: a lower --height takes less")
