@@ -21,7 +21,7 @@ TESTS = Path(__file__).parent
 SLOW = frozenset(
     f"{folder}/test_{name}.py".lstrip("/")
     for folder, names in {
-        "": ("clean_tree", "lab", "packaging"),
+        "": ("benchmarks", "clean_tree", "lab", "packaging"),
         "ablation": ("dask_cluster", "difficulty", "execute", "sweep"),
         "cli": ("cli", "listening", "page"),
         "data": ("large",),

@@ -46,7 +46,7 @@ from feelvos_lab.inference import propagation
 from feelvos_lab.model import backbone, decoder, embedding, feelvos
 from feelvos_lab.model.build import build_model
 from feelvos_lab.model.fold_norms import fold_batch_norms
-from feelvos_lab.training import loop
+from feelvos_lab.training import loop, losses
 from feelvos_lab.training.samples import StepSampler
 
 CASES = {  # height and width of the files, and the height that the network sees
@@ -68,10 +68,17 @@ ANSWER = {
 }
 STEP = {
     "samples": ((StepSampler, "__getitem__"),),
-    "loss": ((loop, "hard_pixel_loss"), (loop, "resize_bilinear")),
+    "loss": ((losses, "hard_pixel_loss"), (losses, "resize_bilinear")),
     "backward": ((torch.Tensor, "backward"),),
     "update": ((loop, "update"),),
 }
+
+
+def _now() -> float:
+    """Seconds on a clock that waits for a GPU's kernels, where one is in use."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 class Stopwatch:
@@ -80,13 +87,13 @@ class Stopwatch:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
         self.laps: list[dict[str, float]] = []
-        self._began = time.perf_counter()
+        self._began = _now()
 
     @contextmanager
     def running(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
+        start = _now()
         yield
-        self.seconds[name] += time.perf_counter() - start
+        self.seconds[name] += _now() - start
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*positional: Any, **named: Any) -> Any:
@@ -96,7 +103,7 @@ class Stopwatch:
         return wrapped
 
     def lap(self) -> None:
-        now = time.perf_counter()
+        now = _now()
         whole = now - self._began
         self.laps.append({**self.seconds, "all": whole, "rest": whole - sum(self.seconds.values())})
         self.seconds.clear()
@@ -125,11 +132,13 @@ def filmed(height: int, width: int, frames: int) -> Iterator[tuple[Clip, Path]]:
         yield read_folder(folder, folder / "masks" / "first.png"), folder / "masks"
 
 
-def inference_laps(config: Config, size: tuple[int, int], *, height: int, frames: int) -> list[dict[str, float]]:
+def inference_laps(
+    config: Config, size: tuple[int, int], *, height: int, frames: int, device: str | torch.device = "cpu"
+) -> list[dict[str, float]]:
     """The seconds of each frame behind the second: the first is given, the next one warms up."""
     watch = Stopwatch()
     torch.manual_seed(0)
-    model = fold_batch_norms(build_model(config.model).eval())
+    model = fold_batch_norms(build_model(config.model).eval()).to(device)
     with filmed(*size, frames) as (clip, out), watch.watching(NETWORK, ANSWER):
         for prediction in propagation.propagate(model, clip, height=height):
             with watch.running("files"):
@@ -138,7 +147,7 @@ def inference_laps(config: Config, size: tuple[int, int], *, height: int, frames
     return watch.laps[2:]
 
 
-def training_laps(config: Config, steps: int) -> list[dict[str, float]]:
+def training_laps(config: Config, steps: int, *, device: str | torch.device = "cpu") -> list[dict[str, float]]:
     """The seconds of each step behind the first, on synthetic clips of the preset's size."""
     data = config.data
     clips = [make_clip(i, height=data.height, width=data.width, frames=16, objects=2) for i in range(2)]
@@ -151,7 +160,7 @@ def training_laps(config: Config, steps: int) -> list[dict[str, float]]:
             watch.lap()
 
         with patch.object(loop, "update", last):
-            loop.train(config, seed=0, clips=clips, stop_after=steps + 1)
+            loop.train(config, seed=0, clips=clips, stop_after=steps + 1, device=device)
     return watch.laps[1:]
 
 

@@ -1,0 +1,38 @@
+"""The benchmarks run: on sizes too small to mean anything, so that a moved function is noticed."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[1]
+BENCHMARKS = PROJECT / "experiments" / "benchmarks"
+
+
+def run(*arguments: str) -> str:
+    command = [sys.executable, f"experiments/benchmarks/{arguments[0]}", *arguments[1:]]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_the_one_for_gpus_prints_its_three_tables_and_says_where_there_is_none() -> None:
+    printed = run("gpu.py", "--device", "cpu", "--grid", "12", "16", "--runs", "2", "--presets", "smoke")
+    assert "global map" in printed and "fps" in printed and "steps/s" in printed
+    assert printed.count("local map, radius 15") == 3
+    stages = [line for line in printed.splitlines() if line.startswith("smoke")]
+    assert len(stages) == 2 and all(" nan" not in line for line in stages)
+    assert run("gpu.py").startswith("no GPU: nothing is measured")
+
+
+@pytest.mark.parametrize("path", sorted(BENCHMARKS.glob("*.py")), ids=lambda path: path.name)
+def test_each_finds_what_it_measures(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)  # as when it is run: one imports another
+    names = runpy.run_path(str(path), run_name="imported")
+    assert callable(names["main"]) and names["__doc__"].splitlines()[0][-1] in ".?"
