@@ -16,8 +16,8 @@ ablation: $(STAMP) ## the paper's six ablation rows on synthetic clips, then the
 smoke: $(STAMP) ## the same six rows, too small to mean anything: does it all run?
 	@$(BIN)/feelvos-lab ablate run experiments/smoke.yml
 
-test: lint ## ruff and pytest
-	@$(BIN)/python -m pytest -q -m "not browser"
+test: lint ## ruff and pytest, on two cores
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not browser"
 
 test-fast: $(STAMP) ## the laws that take no time, as after every change; on two cores
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not browser" -n 2 --dist loadfile

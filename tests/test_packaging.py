@@ -161,7 +161,7 @@ def test_each_set_of_versions_has_an_environment_of_its_own(target, constrained,
         rf"{folder}/bin/python -m pip install .*--disable-pip-version-check *{constrained} *-e .*", install
     )
     (call,) = [line for line in plan if "-m pytest" in line]
-    assert call == f'{folder}/bin/python -m pytest -q -m "not browser"'
+    assert call == f'OMP_NUM_THREADS=1 {folder}/bin/python -m pytest -q -n 2 --dist loadfile -m "not browser"'
 
 
 def test_the_workflow_runs_the_makefiles_commands_and_may_only_read():
