@@ -65,7 +65,7 @@ def _block_bytes(query: Tensor) -> int:
 
 @contextlib.contextmanager
 def _without_tf32() -> Iterator[None]:
-    """Products in float32, whatever the caller's settings: TF32 finds another pixel for one query in a thousand."""
+    """Products in float32, whatever the caller's settings: TF32 rounds so much that another pixel may seem nearer."""
     setting = torch.backends.cuda.matmul
     # torch 2.9 renamed the setting, and raises where a caller mixes the two names
     name, exact = ("fp32_precision", "ieee") if hasattr(setting, "fp32_precision") else ("allow_tf32", False)
