@@ -122,7 +122,8 @@ class DataConfig:
     root: str = ""
     height: Count = 465  # of the training crops, in pixels
     width: Count = 465
-    test_height: Natural = 480  # frames are scaled to this height for testing; 0: not scaled
+    test_height: Natural = 480  # the network sees tested frames downscaled to this height; 0: as they are
+    scored_height: Natural = 0  # masks are predicted and scored at this height; 0: as published
     clips: Natural = 0  # training clips; 0: all
     test_clips: Natural = 0  # clips scored; 0: all; with scenes "factors" the scenes, each scored in 19 variants
     scenes: Literal["mixed", "factors"] = "mixed"  # shapes scored: mixed difficulties, or one swept at a time

@@ -22,7 +22,7 @@ SLOW = frozenset(
     f"{folder}/test_{name}.py".lstrip("/")
     for folder, names in {
         "": ("benchmarks", "clean_tree", "lab", "packaging"),
-        "ablation": ("dask_cluster", "difficulty", "execute", "sweep"),
+        "ablation": ("dask_cluster", "difficulty", "execute", "given_networks", "sweep"),
         "cli": ("cli", "listening", "page"),
         "data": ("large",),
         "figures": ("distance_maps", "make_distance_maps"),

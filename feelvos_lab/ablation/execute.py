@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -63,6 +63,8 @@ def run(
     deterministic: bool = False,
     seeds: Sequence[int] | None = None,
     root: Path = Path("experiments"),
+    data_root: Path | None = None,
+    networks: Path | None = None,
     progress: Callable[[str], None] = print,
 ) -> list[PlannedRun]:
     """Make every run that is not ok, some at a time; returns all runs with their states at the end.
@@ -75,11 +77,13 @@ def run(
         deterministic: each run has one thread and gives the same bits each time; runs that are ok are kept.
         seeds: instead of the file's.
         root: runs live in `root/runs/<spec>/`.
+        data_root: the folder of the published data set that the experiment is about.
+        networks: score the checkpoints of this folder instead of training, see `plan`.
         progress: called with one line at a time.
 
     Raises:
-        LabError: options that exclude each other, a scheduler that does not answer or goes away, a folder that cannot
-            be written, or another process running the same experiment.
+        LabError: a data set that cannot be read, options that exclude each other, a scheduler that does not answer or
+            goes away, a folder that cannot be written, or another process running the same experiment.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if scheduler is not None and workers is not None:
@@ -89,8 +93,10 @@ def run(
     workers = min(2, cores) if workers is None else workers
     if workers < 1:
         raise LabError(f"workers must be at least 1, got {workers}")
-    runs = plan(spec, seeds, root)
+    runs = [replace(one, data_root=data_root) for one in plan(spec, seeds, root, networks=networks)]
     todo = [one for one in runs if one.state != "ok"]
+    if todo:
+        check_data(spec, data_root)
     if not todo:  # nothing is locked or written, and no scheduler is needed
         progress(f"{spec.name}: all {len(runs)} runs are done, nothing to train")
         return runs
@@ -130,7 +136,9 @@ def _score(done: PlannedRun, spec: Spec, seconds: float) -> str:
     return f"{METRIC_NAMES[spec.metric]} {done.mean(spec.metric):.1f} in {seconds:.0f} s"
 
 
-def status_text(spec: Spec, *, root: Path = Path("experiments"), seeds: Sequence[int] | None = None) -> str:
+def status_text(
+    spec: Spec, *, root: Path = Path("experiments"), seeds: Sequence[int] | None = None, networks: Path | None = None
+) -> str:
     """The progress of an experiment, read from its folders: a summary line, then one line per run.
 
     Args:
@@ -141,7 +149,7 @@ def status_text(spec: Spec, *, root: Path = Path("experiments"), seeds: Sequence
     sweep = under_way(folder)
     if seeds is None:
         seeds = sweep.seeds if sweep is not None and sweep.seeds else seeds_there(spec, root)
-    runs = plan(spec, seeds, root)
+    runs = plan(spec, seeds, root, networks=networks)
     spent = _running(runs, sweep)
     lines = [f"{spec.name}: {len(runs)} runs, {count_states(runs)}"]
     if sweep is None:
@@ -198,3 +206,18 @@ def left_text(seconds: float) -> str:
     if seconds < 90:
         return f"about {seconds:.0f} s"
     return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
+
+
+def check_data(spec: Spec, data_root: Path | None) -> None:
+    """Read the lists and first masks of the published data sets that the rows use; LabError says what is wrong."""
+    settings = {variant.config.data for variant in spec.variants if variant.config is not None}
+    published = {replace(one, root=str(data_root or one.root)) for one in settings if one.data != "shapes"}
+    if not published:
+        if data_root is not None:
+            raise LabError(f"{spec.path}: its rows use synthetic clips, which have no folder: leave --data-root out")
+        return
+    from feelvos_lab.data.datasets import load_clips  # imports torch: seconds
+
+    for one in published:
+        load_clips(one, split="train")
+        load_clips(one, split=spec.split or "test")

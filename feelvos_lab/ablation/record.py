@@ -62,6 +62,7 @@ class _Record(BaseModel, strict=True):
     device: str
     threads: int | None
     peak_memory_mb: int = Field(ge=0)
+    network: str | None = None  # the SHA-256 of a network that was given; None: the run trained its own
 
     @field_validator("scores", "copied")
     @classmethod
@@ -107,6 +108,7 @@ def write_record(
     train_seconds: float,
     test_seconds: float,
     copied: pd.DataFrame | None = None,
+    network: str | None = None,
 ) -> Path:
     """Write a run's `record.json`: what was run, where, how long it took, and the scores per object; returns its path.
 
@@ -120,6 +122,7 @@ def write_record(
         train_seconds: wall time of the training, over all its sessions.
         test_seconds: wall time of inference and scoring.
         copied: the scores of copying the first mask unchanged, on the same clips.
+        network: the SHA-256 of the checkpoint that was scored, where the run did not train one.
 
     Raises:
         LabError: scores without rows, without one of the columns, or outside [0, 1].
@@ -142,6 +145,7 @@ def write_record(
         },
         "train_seconds": round(train_seconds, 2),
         "test_seconds": round(test_seconds, 2),
+        "network": network,
         **environment(),
     }
     path = Path(folder) / RECORD

@@ -103,10 +103,17 @@ def _fields(prefix: str, value: object, first: str, *others: str) -> dict[str, A
     return {prefix: getattr(value, first, None)} | {f"{prefix}_{n}": getattr(value, n, None) for n in others}
 
 
-def read_results(spec: Spec, *, root: Path = Path("experiments"), seeds: Sequence[int] | None = None) -> Results:
+def read_results(
+    spec: Spec,
+    *,
+    root: Path = Path("experiments"),
+    seeds: Sequence[int] | None = None,
+    networks: Path | None = None,
+) -> Results:
     """Read the records of all runs that are ok; runs in another state are counted, but enter no number.
 
-    `seeds` are by default the file's, and all others that its present variants were run with.
+    `seeds` are by default the file's, and all others that its present variants were run with; `networks` is the folder
+    of checkpoints, if the runs scored given ones.
 
     Example:
         >>> import feelvos_lab
@@ -115,7 +122,7 @@ def read_results(spec: Spec, *, root: Path = Path("experiments"), seeds: Sequenc
         >>> len(results.scores), results.variants, results.lacking("full")
         (0, [], '2 missing')
     """
-    runs = plan(spec, seeds_there(spec, root) if seeds is None else seeds, root)
+    runs = plan(spec, seeds_there(spec, root) if seeds is None else seeds, root, networks=networks)
     done = [(planned, planned.record()) for planned in runs if planned.state == "ok"]
     scores = pd.DataFrame(
         [

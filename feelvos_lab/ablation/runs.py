@@ -26,7 +26,7 @@ from feelvos_lab.ablation.spec import Spec, Variant, check_seeds
 from feelvos_lab.ablation.worker import FAILURE, NOTEBOOK, PLAN, UNFINISHED
 from feelvos_lab.errors import LabError
 from feelvos_lab.files.atomic import read_json
-from feelvos_lab.files.notebooks import read_notebook, source, tags
+from feelvos_lab.files.notebooks import read_notebook, read_parameters, source, tags
 
 PACKAGE = Path(feelvos_lab.__file__).parent
 
@@ -36,6 +36,7 @@ SOURCES = (
     "data/**/*.py",
     "model/**/*.py",
     "training/**/*.py",
+    "inference/overlap.py",
     "inference/propagation.py",
     "evaluation/**/*.py",
 )
@@ -57,6 +58,8 @@ class PlannedRun:
     fingerprint: str
     state: State = "missing"
     reason: str = ""  # why it failed, in one line
+    network: Path | None = None  # the checkpoint that it scores instead of training one
+    data_root: Path | None = None  # the folder of a published data set, where the experiment's file names none
     measured: dict[str, Any] = field(default_factory=dict, repr=False)  # the record of a run that is ok
 
     @property
@@ -70,7 +73,9 @@ class PlannedRun:
     @property
     def parameters(self) -> dict[str, Any]:
         """What is injected into the notebook, without the output folder."""
-        return {**self.variant.parameters, "seed": self.seed}
+        places = {"checkpoint": self.network, "root": self.data_root}
+        given = {name: str(path.resolve()) for name, path in places.items() if path is not None}
+        return {**self.variant.parameters, **given, "seed": self.seed}
 
     def mean(self, metric: str) -> float:
         """The mean of a metric over all objects, in percent, of a run that is ok."""
@@ -89,21 +94,35 @@ class PlannedRun:
         return self.measured
 
 
-def plan(spec: Spec, seeds: Sequence[int] | None = None, root: Path = Path("experiments")) -> list[PlannedRun]:
+def plan(
+    spec: Spec,
+    seeds: Sequence[int] | None = None,
+    root: Path = Path("experiments"),
+    *,
+    networks: Path | None = None,
+) -> list[PlannedRun]:
     """All runs of an experiment with their present states.
 
     Args:
         seeds: instead of the file's; distinct integers from 0 on.
         root: runs live in `root/runs/<spec>/`.
+        networks: a folder with a checkpoint `<row>-s<seed>.safetensors` for every run, which scores it instead of
+            training one. A run that trained is stale then, and the other way round.
+
+    Raises:
+        LabError: seeds that repeat, a checkpoint that is missing, or a worker notebook that takes none.
     """
     chosen = tuple(spec.seeds if seeds is None else seeds)
     check_seeds(chosen, where="seeds")
+    if networks is not None and "checkpoint" not in read_parameters(spec.notebook):
+        raise LabError(f"{spec.notebook.name} has no parameter 'checkpoint', so it cannot score given networks")
     runs: list[PlannedRun] = []
     for seed in chosen:
         for variant in spec.variants:
             folder = Path(root) / "runs" / spec.name / f"{variant.name}-s{seed}-{variant.digest}"
-            mark = fingerprint(spec.notebook, {**variant.parameters, "seed": seed}, variant.digest)
-            runs.append(with_state(PlannedRun(len(runs) + 1, variant, seed, folder, mark)))
+            network = None if networks is None else Path(networks) / f"{variant.name}-s{seed}.safetensors"
+            mark = fingerprint(spec.notebook, {**variant.parameters, "seed": seed}, variant.digest, network)
+            runs.append(with_state(PlannedRun(len(runs) + 1, variant, seed, folder, mark, network=network)))
     return runs
 
 
@@ -145,15 +164,17 @@ def _mismatch(planned: PlannedRun, record: dict[str, Any]) -> str:
     return ""
 
 
-def fingerprint(notebook: Path, parameters: Mapping[str, Any], digest: str) -> str:
+def fingerprint(notebook: Path, parameters: Mapping[str, Any], digest: str, network: Path | None = None) -> str:
     """16 hexadecimal digits that differ when the run's number could.
 
-    LabError if a parameter `start` is neither "trunk" nor "all", or no checkpoint to start from is shipped.
+    LabError if a parameter `start` is neither "trunk" nor "all", no checkpoint to start from is shipped, or `network`
+    does not exist.
 
     Args:
         notebook: the worker that will run.
         parameters: what is injected into it, without the output folder.
         digest: the variant's, which covers the preset's values too.
+        network: the checkpoint to score, where none is trained.
     """
     parts = [json.dumps(dict(parameters), sort_keys=True), digest]
     parts += [_meaning(code) for code in worker_code(notebook)]
@@ -163,6 +184,12 @@ def fingerprint(notebook: Path, parameters: Mapping[str, Any], digest: str) -> s
         if start not in ("trunk", "all"):
             raise LabError(f"start must be 'trunk' or 'all', got {start!r}")
         parts.append(read_card(shipped_path(parameters["preset"]))["sha256"])
+    if network is not None:
+        if not network.is_file():
+            raise LabError(
+                f"the network {network} is missing: one checkpoint <row>-s<seed>.safetensors a run is expected"
+            )
+        parts.append(hashlib.sha256(network.read_bytes()).hexdigest())
     for path in number_sources():
         stat = path.stat()
         parts.append(f"{path.relative_to(PACKAGE)}:{_file_meaning(path, stat.st_mtime_ns, stat.st_size)}")

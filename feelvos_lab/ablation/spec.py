@@ -23,7 +23,7 @@ from feelvos_lab.errors import LabError, did_you_mean
 from feelvos_lab.files.atomic import write_text
 from feelvos_lab.files.notebooks import Parameter, read_parameters
 
-TOP_LEVEL = {"preset", "split", "seed", "folder"}  # parameters of the whole experiment, never of a variant
+TOP_LEVEL = {"preset", "split", "seed", "folder", "checkpoint"}  # of the whole experiment, never of a variant
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from feelvos_lab.cli.options import DataRoot
+
 if TYPE_CHECKING:
     from feelvos_lab.ablation.spec import Spec as LoadedSpec
 
@@ -15,6 +17,11 @@ ablate_app = typer.Typer(help="Plan, run and report an ablation from its YAML fi
 Spec = Annotated[Path, typer.Argument(help="The ablation's YAML file.")]
 
 Seeds = Annotated[str | None, typer.Option(help="3 for 0, 1, 2, or a list such as 0,4. Default: the file's.")]
+
+Networks = Annotated[
+    Path | None,
+    typer.Option(help="Folder of checkpoints <row>-s<seed>.safetensors: score them instead of training."),
+]
 
 Root = Annotated[Path, typer.Option(help="Folder of runs and results.")]
 
@@ -35,12 +42,12 @@ def new(
 
 
 @ablate_app.command("plan")
-def plan(spec: Spec, seeds: Seeds = None, root: Root = ROOT) -> None:
+def plan(spec: Spec, seeds: Seeds = None, networks: Networks = None, root: Root = ROOT) -> None:
     """Check the file and list its runs with their states; nothing is started."""
     from feelvos_lab.ablation import runs as planning
     from feelvos_lab.ablation.spec import load_spec
 
-    for planned in planning.plan(load_spec(spec), seeds=_seeds(seeds), root=root):
+    for planned in planning.plan(load_spec(spec), seeds=_seeds(seeds), root=root, networks=networks):
         print(f"{planned.state:8}{planned.name:40}{planned.folder}")
 
 
@@ -57,6 +64,8 @@ def run_(
         typer.Option("--deterministic", help="Bitwise reproducible runs, one thread each; not with --scheduler."),
     ] = False,
     seeds: Seeds = None,
+    data_root: DataRoot = None,
+    networks: Networks = None,
     root: Root = ROOT,
 ) -> None:
     """Execute the missing runs, then write the report and print its table."""
@@ -71,9 +80,13 @@ def run_(
         deterministic=deterministic,
         seeds=chosen,
         root=root,
+        data_root=data_root,
+        networks=networks,
         progress=print,
     )
-    _print_report(loaded, root, chosen)  # plans again: by default the report has the seeds of earlier sweeps too
+    _print_report(
+        loaded, root, chosen, networks
+    )  # plans again: by default the report has the seeds of earlier sweeps too
     if any(planned.state != "ok" for planned in runs):
         raise typer.Exit(1)
 
@@ -97,24 +110,24 @@ def scheduler(
 
 
 @ablate_app.command("status")
-def status(spec: Spec, seeds: Seeds = None, root: Root = ROOT) -> None:
+def status(spec: Spec, seeds: Seeds = None, networks: Networks = None, root: Root = ROOT) -> None:
     """Print the state of each run and the estimated time left, also while an ablation runs."""
     from feelvos_lab.ablation.execute import status_text
     from feelvos_lab.ablation.spec import load_spec
 
-    print(status_text(load_spec(spec), root=root, seeds=_seeds(seeds)))
+    print(status_text(load_spec(spec), root=root, seeds=_seeds(seeds), networks=networks))
 
 
 @ablate_app.command("report")
-def report(spec: Spec, seeds: Seeds = None, root: Root = ROOT) -> None:
+def report(spec: Spec, seeds: Seeds = None, networks: Networks = None, root: Root = ROOT) -> None:
     """Write the report from the existing records, and print its table."""
     from feelvos_lab.ablation.spec import load_spec
 
-    _print_report(load_spec(spec), root, _seeds(seeds))
+    _print_report(load_spec(spec), root, _seeds(seeds), networks)
 
 
 @ablate_app.command("publish")
-def publish(spec: Spec, seeds: Seeds = None, root: Root = ROOT) -> None:
+def publish(spec: Spec, seeds: Seeds = None, networks: Networks = None, root: Root = ROOT) -> None:
     """Write the report to results/<name>/, which git tracks; every run must be ok.
 
     It replaces the report published before. No other command writes there.
@@ -123,7 +136,7 @@ def publish(spec: Spec, seeds: Seeds = None, root: Root = ROOT) -> None:
     from feelvos_lab.ablation.results import read_results
     from feelvos_lab.ablation.spec import load_spec
 
-    _print_paths(publish(read_results(load_spec(spec), root=root, seeds=_seeds(seeds)), root=root))
+    _print_paths(publish(read_results(load_spec(spec), root=root, seeds=_seeds(seeds), networks=networks), root=root))
 
 
 @ablate_app.command("draw")
@@ -158,12 +171,12 @@ def _seeds(text: str | None) -> tuple[int, ...] | None:
     return None if text is None else parse_seeds(text)
 
 
-def _print_report(loaded: LoadedSpec, root: Path, seeds: tuple[int, ...] | None) -> None:
+def _print_report(loaded: LoadedSpec, root: Path, seeds: tuple[int, ...] | None, networks: Path | None = None) -> None:
     from feelvos_lab.ablation.report import write_report
     from feelvos_lab.ablation.results import read_results
     from feelvos_lab.ablation.tables import table_text
 
-    results = read_results(loaded, root=root, seeds=seeds)
+    results = read_results(loaded, root=root, seeds=seeds, networks=networks)
     folder = write_report(results)
     print(table_text(results))
     _print_paths(folder)

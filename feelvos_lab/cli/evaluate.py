@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from feelvos_lab.cli.options import Checkpoint, DataRoot, Out, open_model
+from feelvos_lab.cli.options import Checkpoint, DataRoot, Height, Out, open_model
 from feelvos_lab.errors import LabError
 
 
@@ -23,9 +23,10 @@ def evaluate(
     split: Annotated[
         Literal["train", "validation", "test"], typer.Option(help="test: the published val list of DAVIS.")
     ] = "test",
-    height: Annotated[
-        int | None, typer.Option(min=0, help="Scale frames to this height; 0: as published. Default: the model's.")
-    ] = None,
+    height: Height = None,
+    scored_height: Annotated[
+        int, typer.Option(min=0, help="Scale frames and masks to this height for the score; 0: as published.")
+    ] = 0,
 ) -> None:
     """Score a model or given masks, and the baseline that copies the first mask to all frames."""
     from dataclasses import replace
@@ -41,26 +42,34 @@ def evaluate(
     if predictions and (checkpoint or data == "shapes"):
         what = "a checkpoint" if checkpoint else "data shapes"
         raise LabError(f"--predictions scores given masks of a published data set, it cannot be combined with {what}")
+    if predictions and height is not None:
+        raise LabError(
+            "--height is for the network that sees the frames, --predictions needs none: give one of the two"
+        )
     if predictions:
-        model, settings, source = None, DataConfig(data=data, test_height=height or 0), str(predictions)
+        model, settings, source = None, DataConfig(data=data), str(predictions)
     else:
         model, config, source = open_model(checkpoint)
         settings = config.data if data == "shapes" else replace(config.data, test_clips=0)
         if data == "shapes" and settings.data != "shapes":
             settings = configure("reduced").data
         settings = replace(settings, data=data, **({} if height is None else {"test_height": height}))
-    clips = load_clips(replace(settings, root=str(data_root or "")), split=split)
+    settings = replace(settings, root=str(data_root or ""), scored_height=scored_height)
+    clips = load_clips(settings, split=split)
     print(f"{len(clips)} clips of {data}, split {split}; scored: {source}")
+    if model and data != "shapes":
+        seen = f"downscaled to {settings.test_height} rows" if settings.test_height else "as they are"
+        print(f"the network sees frames {seen}; scored at {scored_height or 'the published'} height")
     with complete_folder(out) as folder:
         scores = (
             score_predictions(predictions, clips, binary=data == "davis-2016")
             if predictions
-            else score_model(model, clips, progress=print)
+            else score_model(model, clips, height=settings.test_height, progress=print)
         )
         baseline = copy_first_mask(clips)
         write_scores(scores.to_dict("records"), folder)
         write_scores(baseline.to_dict("records"), folder / "copy_first_mask")
     print(table(scores, baseline))
-    if caveat := benchmark_caveat(data, split=split, clips=clips, height=settings.test_height):
+    if caveat := benchmark_caveat(data, split=split, clips=clips, scored_height=scored_height):
         print(caveat)
     print(f"the scores are in {out}")

@@ -24,6 +24,8 @@ def load_clips(config: DataConfig, *, split: str, seed: int = 0) -> list[Clip]:
     DAVIS: "test" is the published val list, "validation" the last `hold_out` sequences of the train list, "train" the
     others. YouTube-VOS: the same, but without "test", since the masks of its valid list are not published.
     A mixture: the clips of its sets, one set after the other; "test" is that of DAVIS.
+    Frames and masks of "train" are scaled to `height`, those to be scored to `scored_height`; `test_height`, at which
+    the network sees the latter, is an argument of `evaluate` and `propagate`.
 
     Raises:
         LabError: an unknown split, a data set without `root`, or a split that the data set lacks.
@@ -69,7 +71,7 @@ def _load(config: DataConfig, *, split: str, seed: int) -> list[Clip]:
             return make_factor_clips(split, scenes=count, **size)
         return make_clips(split, count=count, seed=seed, **size)
     _require_root(config)
-    height = config.height if split == "train" else config.test_height
+    height = config.height if split == "train" else config.scored_height
     if split == "test":
         clips = _read(config, split="val", height=height)
     else:

@@ -3,18 +3,20 @@
     root/JPEGImages/480p/<sequence>/00000.jpg …
     root/Annotations/480p/<sequence>/00000.png …
     root/ImageSets/<year>/{train,val}.txt          one sequence per line
+    root/ImageSets/480p/{train,val}.txt            DAVIS-2016's own archive: a frame and its mask per line
 
 DAVIS-2016 (Perazzi et al., CVPR 2016) has one object, stored as 255; DAVIS-2017 (Pont-Tuset et al., 2017) several, as
-palette indices.
+palette indices. The archive of DAVIS-2017 also holds the list of 2016: with it, its masks are merged to one object.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.frames import LazyFrames, LazyMasks, check_two_frames, frame_and_mask_files
+from feelvos_lab.data.images import opened_image
 from feelvos_lab.errors import LabError
 
 YEARS = (2016, 2017)
@@ -46,19 +48,10 @@ def read_davis(root: Path | str, *, year: int, split: Literal["train", "val"], h
         raise LabError(f"the split of DAVIS must be 'train' or 'val', got {split!r}")
     root = Path(root)
     images, annotations = root / "JPEGImages/480p", root / "Annotations/480p"
-    listing = root / f"ImageSets/{year}/{split}.txt"
-    for path in (images, annotations, listing):
+    for path in (images, annotations):
         if not path.exists():
-            wanted = path.relative_to(root)
-            raise LabError(f"{root} is no DAVIS-{year} root: {wanted} was expected, there is {_content(root)}")
-    try:
-        names = listing.read_text(encoding="utf-8").split()
-    except UnicodeDecodeError as error:
-        raise LabError(f"{listing} is no text: one sequence a line was expected") from error
-    if not names:
-        raise LabError(f"{listing} is empty: one sequence a line was expected")
-    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-        raise LabError(f"{listing} names {twice[0]!r} twice: it would count double")
+            raise _not_a_root(root, year, str(path.relative_to(root)))
+    names = _listed(root, year, split)
     clips = []
     for name in names:
         paths, mask_paths = frame_and_mask_files(images / name, annotations / name)
@@ -67,8 +60,53 @@ def read_davis(root: Path | str, *, year: int, split: Literal["train", "val"], h
         check_two_frames(paths, images / name)
         frames = LazyFrames(list(paths.values()), height=height)
         masks = LazyMasks(list(mask_paths.values()), frames=frames, binary=year == 2016, height=height)
+        if year == 2017 and _is_black_and_white(masks.paths[0]):
+            raise LabError(f"mask {masks.paths[0]} is black and white, as those of DAVIS-2016, not indexed as in 2017")
         clips.append(Clip(name, frames, masks, masks.object_ids))
     return clips
+
+
+def _listed(root: Path, year: int, split: str) -> list[str]:
+    """The sequences of a split, from the list of the year or from DAVIS-2016's own layout; they must agree."""
+    candidates = [root / f"ImageSets/{year}/{split}.txt"]
+    if year == 2016:
+        candidates.append(root / f"ImageSets/480p/{split}.txt")
+    lists = [path for path in candidates if path.exists()]
+    if not lists:
+        raise _not_a_root(root, year, " or ".join(str(path.relative_to(root)) for path in candidates))
+    names = [_read_list(path, root) for path in lists]
+    if len(lists) == 2 and (odd := sorted(set(names[0]) ^ set(names[1]))):
+        raise LabError(f"{lists[0]} and {lists[1]} disagree: only one of them names {odd[0]!r}")
+    return names[0]
+
+
+def _read_list(listing: Path, root: Path) -> list[str]:
+    """The sequences that a list names, in its order; a line is a sequence, or a frame and its mask."""
+    try:
+        lines = [line.split() for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise LabError(f"{listing} is no text: one sequence a line was expected") from error
+    if not lines:
+        raise LabError(f"{listing} is empty: one sequence a line was expected")
+    if all("/" in line[0] for line in lines):
+        for line in lines:
+            for file in line:
+                if not (root / file.lstrip("/")).is_file():
+                    raise LabError(f"{listing} names {file}, which is missing in {root}: was all of it unpacked?")
+        return list(dict.fromkeys(PurePosixPath(line[0]).parent.name for line in lines))
+    names = [name for line in lines for name in line]
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise LabError(f"{listing} names {twice[0]!r} twice: it would count double")
+    return names
+
+
+def _is_black_and_white(path: Path) -> bool:
+    with opened_image(path) as image:
+        return image.mode == "1" or (image.mode == "L" and image.getextrema()[1] == 255)
+
+
+def _not_a_root(root: Path, year: int, wanted: str) -> LabError:
+    return LabError(f"{root} is no DAVIS-{year} root: {wanted} was expected, there is {_content(root)}")
 
 
 def _content(root: Path) -> str:

@@ -19,12 +19,19 @@ from feelvos_lab.model.feelvos import Feelvos
 from feelvos_lab.model.fold_norms import fold_batch_norms
 
 OFFICIAL_VAL = {"davis-2016": 20, "davis-2017": 30}  # sequences of the published validation lists
+PUBLISHED_HEIGHT = 480  # rows of the frames of both
 
 
-def evaluate(model: Feelvos, clips: list[Clip], *, progress: Callable[[str], None] | None = None) -> pd.DataFrame:
+def evaluate(
+    model: Feelvos, clips: list[Clip], *, height: int = 0, progress: Callable[[str], None] | None = None
+) -> pd.DataFrame:
     """Propagate the first mask of every clip and score it: one row per clip and object (see `score_masks`).
 
+    Masks are predicted and scored at the clip's size, such as the published one; `height` only changes what the
+    network sees.
+
     Args:
+        height: taller frames are downscaled to it for the network, as in `propagate`; 0: never.
         progress: called with a line for each clip, such as `print`.
 
     Example:
@@ -34,7 +41,7 @@ def evaluate(model: Feelvos, clips: list[Clip], *, progress: Callable[[str], Non
         ([1, 2], [1, 1])
     """
     folded = fold_batch_norms(model)
-    return _score(clips, lambda clip: (p.labels for p in propagate(folded, clip)), progress)
+    return _score(clips, lambda clip: (p.labels for p in propagate(folded, clip, height=height)), progress)
 
 
 def copy_first_mask(clips: list[Clip]) -> pd.DataFrame:
@@ -75,10 +82,11 @@ def table(scores: pd.DataFrame, baseline: pd.DataFrame) -> str:
     return "\n".join([header, rule, *rows, rule, means])
 
 
-def benchmark_caveat(data: str, *, split: str, clips: list[Clip], height: int) -> str:
+def benchmark_caveat(data: str, *, split: str, clips: list[Clip], scored_height: int) -> str:
     """Why a score is not the data set's published benchmark; "" if it is one.
 
-    Only all sequences of the published validation list, at their own size, are the benchmark.
+    Only all sequences of the published validation list, scored at their own size, are the benchmark; the height at
+    which a method looks at a frame is its own choice.
     """
     if data == "shapes":
         return "These are synthetic clips: the numbers compare rows made here, they are no DAVIS benchmark."
@@ -88,8 +96,10 @@ def benchmark_caveat(data: str, *, split: str, clips: list[Clip], height: int) -
         reason = f"it is taken on the {split} split, not on the published val list"
     elif len(clips) != OFFICIAL_VAL[data]:
         reason = f"the published val list has {OFFICIAL_VAL[data]} sequences, here are {len(clips)}"
-    elif height:
-        reason = f"the frames are scaled to a height of {height}"
+    elif scored_height:
+        reason = f"frames and masks are scaled to a height of {scored_height}"
+    elif small := [clip.name for clip in clips if clip.frames[0].shape[1] < PUBLISHED_HEIGHT]:
+        reason = f"the published frames have {PUBLISHED_HEIGHT} rows, those of {small[0]} fewer"
     else:
         return ""
     return f"This is no {'YouTube-VOS' if data == 'youtube-vos' else 'DAVIS'} benchmark number: {reason}."

@@ -34,6 +34,8 @@ PART = "feelvos_lab part of a network 2"
 
 STATE = "feelvos_lab training state 2"
 
+NOT_TRAINED = frozenset(("test_height", "scored_height", "test_clips", "in_memory", "compile"))
+
 _CARD = ("command", "digest", "preset", "seed", "sha256")  # the entries of a card
 
 
@@ -75,6 +77,19 @@ def load_checkpoint(path: Path, *, device: str | torch.device = "cpu") -> tuple[
     _require_fit(tensors, slots, path)
     model.load_state_dict(tensors, strict=False)
     return model.eval().to(device), config
+
+
+def load_trained(path: Path, config: Config, *, device: str | torch.device = "cpu") -> Feelvos:
+    """`load_checkpoint`, for a network that must have been trained with the settings of `config`.
+
+    Settings that cannot change weights, `NOT_TRAINED`, may differ. LabError names the first other one that does.
+    """
+    model, stored = load_checkpoint(path, device=device)
+    wanted = config.flat()
+    for name, value in stored.flat().items():
+        if name not in NOT_TRAINED and value != wanted[name]:
+            raise LabError(f"{path} was trained with {name} = {value!r}, expected {wanted[name]!r}")
+    return model
 
 
 def save_checkpoint(path: Path, model: Feelvos, config: Config, **notes: str) -> None:

@@ -90,7 +90,10 @@ def test_a_start_that_is_none_is_refused_before_the_runs(preset: str, start: str
 
 def test_a_changed_code_cell_counts_and_a_comment_does_not(tmp_path: Path):
     worker, copy = PACKAGE.parent / "notebooks" / "run_experiment.ipynb", tmp_path / "copy.ipynb"
-    text, right = worker.read_text(encoding="utf-8"), "scores = evaluate(trained.model, scored_clips)"
+    text, right = (
+        worker.read_text(encoding="utf-8"),
+        "scores = evaluate(model, scored_clips, height=config.data.test_height)",
+    )
     assert text.count(right) == 1
     marks = []
     for cell in (right, right + "  # all of them", right.replace("scored_clips", "scored_clips[1:]")):
@@ -118,3 +121,13 @@ def test_a_record_of_other_code_is_stale(tmp_path: Path):
     (planned.folder / RECORD).write_text("{}", encoding="utf-8")
     (planned.folder / PLAN).write_text('{"fingerprint": "another"}', encoding="utf-8")
     assert with_state(planned).state == "stale"
+
+
+def test_a_given_network_makes_another_run_than_training_does(tmp_path: Path):
+    worker = PACKAGE.parent / "notebooks" / "run_experiment.ipynb"
+    first, second = tmp_path / "full-s0.safetensors", tmp_path / "full-s1.safetensors"
+    first.write_bytes(b"one"), second.write_bytes(b"another")
+    marks = {fingerprint(worker, {"preset": "smoke"}, "0", network) for network in (None, first, second)}
+    assert len(marks) == 3
+    with pytest.raises(LabError, match=r"no\.safetensors is missing: one checkpoint <row>-s<seed>\.safetensors a run"):
+        fingerprint(worker, {"preset": "smoke"}, "0", tmp_path / "no.safetensors")

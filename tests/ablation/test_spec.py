@@ -245,7 +245,7 @@ def test_components_holds_the_papers_six_rows_and_smoke_the_same():
 def test_every_setting_the_worker_offers_is_a_setting_of_the_configuration():
     offered = read_parameters(PROJECT / "notebooks" / "run_experiment.ipynb")
     settings = configure("reduced").flat() | {"root": ""}
-    for name in set(offered) - {"preset", "seed", "split", "folder", "start"}:
+    for name in set(offered) - {"preset", "seed", "split", "folder", "checkpoint", "start"}:
         assert name in settings
         assert offered[name].default is None
         if settings[name] is not None:

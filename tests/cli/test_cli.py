@@ -245,12 +245,14 @@ def test_masks_made_elsewhere_are_scored(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_only_the_whole_val_list_at_its_own_size_is_called_a_benchmark() -> None:
-    clips = [None] * 20
-    assert benchmark_caveat("davis-2016", split="test", clips=clips, height=0) == ""
-    assert "scaled" in benchmark_caveat("davis-2016", split="test", clips=clips, height=240)
-    assert "20 sequences" in benchmark_caveat("davis-2016", split="test", clips=clips[:3], height=0)
-    assert "train split" in benchmark_caveat("davis-2016", split="train", clips=clips, height=0)
-    assert "no DAVIS benchmark" in benchmark_caveat("shapes", split="test", clips=clips, height=0)
+    clips = [Clip("a", torch.zeros(2, 3, 480, 4, dtype=torch.uint8), torch.zeros(2, 480, 4), (1,))] * 20
+    small = [Clip("b", torch.zeros(2, 3, 240, 4, dtype=torch.uint8), torch.zeros(2, 240, 4), (1,))] * 20
+    assert benchmark_caveat("davis-2016", split="test", clips=clips, scored_height=0) == ""
+    assert "scaled" in benchmark_caveat("davis-2016", split="test", clips=clips, scored_height=240)
+    assert "480 rows, those of b fewer" in benchmark_caveat("davis-2016", split="test", clips=small, scored_height=0)
+    assert "20 sequences" in benchmark_caveat("davis-2016", split="test", clips=clips[:3], scored_height=0)
+    assert "train split" in benchmark_caveat("davis-2016", split="train", clips=clips, scored_height=0)
+    assert "no DAVIS benchmark" in benchmark_caveat("shapes", split="test", clips=clips, scored_height=0)
 
 
 def test_doctor_says_one_line_a_part_and_finds_this_installation_whole(capsys: pytest.CaptureFixture[str]) -> None:

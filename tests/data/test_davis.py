@@ -130,9 +130,51 @@ def test_a_wrong_root_is_told_with_what_is_there(root: Path, tmp_path: Path) -> 
     )
     (root / "ImageSets/2016/val.txt").unlink()
     assert told(root, year=2016, split="val") == (
-        f"{root} is no DAVIS-2016 root: ImageSets/2016/val.txt was expected, "
+        f"{root} is no DAVIS-2016 root: ImageSets/2016/val.txt or ImageSets/480p/val.txt was expected, "
         "there is Annotations, ImageSets, JPEGImages"
     )
+
+
+def own_layout(root: Path, split: str, *names: str) -> None:
+    """The list of DAVIS-2016's own archive: a frame and its mask per line."""
+    lines = [
+        f"/JPEGImages/480p/{name}/{t:05d}.jpg /Annotations/480p/{name}/{t:05d}.png\n"
+        for name in names
+        for t in range(4)
+    ]
+    (root / "ImageSets/480p").mkdir(exist_ok=True)
+    (root / f"ImageSets/480p/{split}.txt").write_text("".join(lines))
+
+
+def test_the_list_of_davis_2016_in_its_own_layout_is_read(root: Path) -> None:
+    own_layout(root, "train", "cows", "bear")
+    both = [clip.name for clip in read_davis(root, year=2016, split="train")]
+    (root / "ImageSets/2016/train.txt").unlink()
+    assert [clip.name for clip in read_davis(root, year=2016, split="train")] == both == ["cows", "bear"]
+    assert len(read_davis(root, year=2016, split="train")[1]) == 4
+
+
+def test_lists_of_both_layouts_that_disagree_are_told(root: Path) -> None:
+    own_layout(root, "train", "cows", "boat")
+    assert told(root, year=2016) == (
+        f"{root}/ImageSets/2016/train.txt and {root}/ImageSets/480p/train.txt disagree: only one of them names 'bear'"
+    )
+
+
+def test_an_archive_that_is_half_unpacked_is_told_by_its_own_list(root: Path) -> None:
+    own_layout(root, "train", "cows", "bear")
+    for path in (root / "JPEGImages/480p/bear/00003.jpg", root / "Annotations/480p/bear/00003.png"):
+        path.unlink()  # the last frame and its mask: no gap in the numbers
+    assert told(root, year=2016) == (
+        f"{root}/ImageSets/480p/train.txt names /JPEGImages/480p/bear/00003.jpg, which is missing in {root}: "
+        "was all of it unpacked?"
+    )
+
+
+def test_black_and_white_masks_of_2016_are_not_read_as_those_of_2017(root: Path) -> None:
+    path = root / "Annotations/480p/bear/00000.png"
+    Image.fromarray(mask(1).numpy().astype(np.uint8) * 255).save(path)
+    assert told(root) == f"mask {path} is black and white, as those of DAVIS-2016, not indexed as in 2017"
 
 
 def test_an_unknown_year_split_or_height_is_told(root: Path) -> None:

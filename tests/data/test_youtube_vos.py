@@ -142,7 +142,7 @@ def test_height_scales_frames_and_masks(root: Path) -> None:
 
 
 def test_data_youtube_vos_has_training_and_validation_clips_and_refuses_a_test(root: Path) -> None:
-    config = configure("full", data="youtube-vos", root=str(root), hold_out=1, height=24, test_height=12).data
+    config = configure("full", data="youtube-vos", root=str(root), hold_out=1, height=24, scored_height=12).data
     (train,), (validation,) = (load_clips(config, split=split) for split in ("train", "validation"))
     assert (train.name, validation.name) == ("zebra", "apple")
     assert train.frames[0].shape[1] == 24 and validation.frames[0].shape[1] == 12
