@@ -158,6 +158,7 @@ def _report(results: Results) -> str:
         "",
         f"    {_command(results)}",
         "",
+        *_given_networks(results),
         f"- code: {', '.join(commits)}",
         f"- versions: {versions}",
         f"- machine: {records[0]['device']}, {records[0]['threads']} thread(s) a run",
@@ -171,9 +172,23 @@ def _command(results: Results) -> str:
     """The command that makes these runs, with their seeds where they are not the experiment file's."""
     command = f"feelvos-lab ablate run {shlex.quote(os.path.relpath(results.spec.path))}"
     seeds = sorted({run.seed for run in results.runs})
-    if seeds == list(results.spec.seeds):
-        return command
-    return f"{command} --seeds {','.join(map(str, seeds))}{',' * (len(seeds) == 1)}"  # 3 alone would mean three seeds
+    if seeds != list(results.spec.seeds):
+        command += f" --seeds {','.join(map(str, seeds))}{',' * (len(seeds) == 1)}"  # 3 alone would mean three seeds
+    if any(record["config"]["data"] != "shapes" for record in results.records):
+        command += " --data-root DATA"
+    return command
+
+
+def _given_networks(results: Results) -> list[str]:
+    """What was scored and not trained here, with the checksum of each network."""
+    given = [(run.name, run.measured["network"]) for run in results.runs if run.measured.get("network")]
+    if not given:
+        return []
+    listed = ", ".join(f"{name} {checksum[:12]}…" for name, checksum in given)
+    return [
+        "- that command trains the networks; here given ones, trained with these settings, were scored "
+        f"(`--networks DIR`), so the time is that of scoring. SHA-256: {listed}"
+    ]
 
 
 def _data_text(results: Results) -> tuple[str, str]:
@@ -188,10 +203,15 @@ def _data_text(results: Results) -> tuple[str, str]:
             f"{clips} synthetic clips ({', '.join(sizes)}){swept} that the project makes from seeds, split "
             f"{results.spec.split}; training and test clips never share a seed. These are no DAVIS numbers."
         )
-    return kinds, (
-        f"{clips} clips of {kinds}, split {results.spec.split}. A benchmark number only if these are all "
-        "sequences of the published list at their own size."
-    )
+    from feelvos_lab.evaluation.scoring import OFFICIAL_VAL  # imports torch: seconds
+
+    seen = ", ".join(sorted({str(c["test_height"]) if c["test_height"] else "all" for c in settings}))
+    heights = {c.get("scored_height", 0) for c in settings}
+    scored = "at the published size" if heights == {0} else f"scaled to {', '.join(map(str, sorted(heights)))} rows"
+    text = f"{clips} sequences of {kinds}, split {results.spec.split}; the network sees {seen} rows, scored {scored}."
+    if results.spec.split == "test" and heights == {0} and clips == OFFICIAL_VAL.get(kinds):
+        return kinds, f"{text} These are all sequences of the published val list."
+    return kinds, f"{text} This is no benchmark number: that needs all of the published val list at its own size."
 
 
 def _failures(results: Results) -> list[str]:
