@@ -38,6 +38,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "distance_maps": "inference.probe",
         "evaluate": "evaluation.scoring",
         "explore": "widgets.explorer",
+        "film": "data.sample_video",
         "load_model": "model.checkpoint",
         "make_clip": "data.synthetic",
         "paint": "widgets.painter",

@@ -18,6 +18,7 @@ from feelvos_lab.ablation.record import write_record
 from feelvos_lab.config import Config, configure
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.davis import read_davis
+from feelvos_lab.data.sample_video import film
 from feelvos_lab.errors import LabError
 from feelvos_lab.figures.save import _made_with, save_figure
 from feelvos_lab.model.checkpoint import (
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "begin",
     "device",
+    "film",
     "load",
     "published",
     "real_clip",

@@ -68,14 +68,14 @@ def test_the_readmes_python_runs_as_it_stands(tmp_path: Path, monkeypatch: pytes
     exec(block, scope)
     assert len(scope["masks"]) == len(scope["clip"]) and scope["masks"][0].shape == scope["clip"].frames[0].shape[1:]
     assert scope["maps"].global_map.shape == scope["maps"].local_map.shape
-    assert all(f"fl.{name}" in text or name in ("LabError", "make_clip") for name in scope["fl"].__all__)
+    assert all(f"fl.{name}" in text or name in ("LabError", "film", "make_clip") for name in scope["fl"].__all__)
 
 
 def test_a_face_lists_its_names_and_refuses_others() -> None:
     import feelvos_lab as fl
     from feelvos_lab import data
 
-    assert len(fl.__all__) == 12 and set(fl.__all__) <= set(dir(fl))
+    assert len(fl.__all__) == 13 and set(fl.__all__) <= set(dir(fl))
     assert fl.make_clip is data.make_clip
     with pytest.raises(AttributeError, match="module 'feelvos_lab' has no attribute 'make_klip'"):
         _ = fl.make_klip

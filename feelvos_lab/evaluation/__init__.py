@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "contour_accuracy": "metrics",
         "copy_first_mask": "scoring",
+        "drawn_scores": "metrics",
         "evaluate": "scoring",
         "frame_scores": "metrics",
         "region_similarity": "metrics",

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from feelvos_lab.data.clip import Clip
+from feelvos_lab.data.frames import GivenMasks
 from feelvos_lab.errors import LabError
 from feelvos_lab.files.atomic import complete_file
 
@@ -119,6 +120,41 @@ def frame_scores(predicted: Iterable[ArrayLike], clip: Clip) -> list[dict[str, A
     for frame, labels in enumerate(predicted):
         count += 1
         if 0 < frame < len(clip) - 1:
+            rows += _one_frame(_array(labels), _array(clip.masks[frame]), clip, frame)
+    if count != len(clip):
+        raise LabError(f"clip {clip.name!r} has {len(clip)} frames, got {count} predicted masks")
+    return rows
+
+
+def drawn_scores(predicted: Iterable[ArrayLike], clip: Clip) -> list[dict[str, Any]]:
+    """J and F in those frames of a clip whose masks were drawn, where the others have none, as in `film`.
+
+    Args:
+        predicted: T masks (H, W) of object ids, frame 0 included; a generator is consumed frame by frame.
+        clip: with masks of some frames; each must show all objects that have entered by then.
+
+    Returns: rows as of `frame_scores`, also of the last frame; none for the frame that gives an object.
+
+    Raises:
+        LabError: masks of all frames or of the first one alone, or predictions that do not fit the clip.
+
+    Example:
+        >>> from feelvos_lab import film
+        >>> from feelvos_lab.evaluation import drawn_scores
+        >>> clip = film("bunny")
+        >>> still = drawn_scores([clip.masks[0]] * len(clip), clip)  # the first mask, copied
+        >>> [f"frame {row['frame']}: {row['J']:.1f}" for row in still if row["object"] == 1]
+        ['frame 8: 0.6', 'frame 16: 0.6', 'frame 24: 0.5', 'frame 32: 0.3', 'frame 40: 0.3']
+    """
+    if not isinstance(clip.masks, GivenMasks):
+        raise LabError(
+            f"clip {clip.name!r} has {len(clip.masks)} masks for {len(clip)} frames, drawn_scores needs masks of some "
+            "frames: use frame_scores where all have one"
+        )
+    rows, count = [], 0
+    for frame, labels in enumerate(predicted):
+        count += 1
+        if frame in clip.masks.paths:
             rows += _one_frame(_array(labels), _array(clip.masks[frame]), clip, frame)
     if count != len(clip):
         raise LabError(f"clip {clip.name!r} has {len(clip)} frames, got {count} predicted masks")
