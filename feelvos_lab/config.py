@@ -125,11 +125,11 @@ class DataConfig:
     test_height: Natural = 480  # the network sees tested frames downscaled to this height; 0: as they are
     scored_height: Natural = 0  # masks are predicted and scored at this height; 0: as published
     clips: Natural = 0  # training clips; 0: all
-    test_clips: Natural = 0  # clips scored; 0: all; with scenes "factors" the scenes, each scored in 19 variants
-    scenes: Literal["mixed", "factors"] = "mixed"  # shapes scored: mixed difficulties, or one swept at a time
+    test_clips: Natural = 0  # clips scored; 0: all; with scenes "factors" the scenes, each scored in all variants
+    scenes: Literal["mixed", "factors"] = "mixed"  # clips scored: as they are, or one difficulty swept at a time
     hold_out: Natural = 0  # the last so many train sequences of a published set are the validation split
     in_memory: bool = False  # decoded training frames are kept in memory
-    frames: Natural = 0  # frames of a synthetic clip
+    frames: Natural = 0  # of a synthetic clip; of DAVIS-2016 with scenes "factors", scored at most; 0: all
     max_step: Count = 1  # largest distance in frames between previous and query frame
     jitter: Share = 0.0  # strength of the colour jitter in training
     scale: Annotated[Number, Field(ge=1)] = 1.3  # training crops are enlarged by a factor in [1, scale]

@@ -1,7 +1,8 @@
 """When a cue helps: the baseline minus each row on the clips of one difficulty and level, as numbers and as text.
 
 The clips of a scene differ in one difficulty alone (`data/difficulty_sweep.py`). So besides what a cue is worth at a
-level, the change of that worth from the base to the level is measured, paired by seed, scene and object.
+level, the change of that worth from the base to the level is measured, paired by seed, scene and object: of the
+objects that the base has.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Cell:
     level: int  # 0: the base
     score: float  # of the baseline on these clips, in percent
     worth: Difference  # the baseline minus the row
-    change: Difference | None  # worth here minus worth on the base; None for the base, or if its clips were not scored
+    change: Difference | None  # worth here minus worth on the base, of its objects; None if there is none to compare
 
     @property
     def place(self) -> tuple[str, str, int]:
@@ -66,7 +67,8 @@ def factor_cells(scores: pd.DataFrame, *, variants: Sequence[str], baseline: str
         for key in (key for key in _PLACES if key in ours):
             change = None
             if key != (BASE, 0) and (BASE, 0) in gaps:
-                change = difference(gaps[key], gaps[BASE, 0], "difference")
+                there = gaps[BASE, 0]  # objects pasted in since then have nothing there to be paired with
+                change = difference(gaps[key][gaps[key]["object"].isin(there["object"])], there, "difference")
             worth = difference(ours[key], theirs[key], column)
             cells.append(Cell(variant, *key, float(ours[key][column].mean()), worth, change))
     return cells
@@ -138,6 +140,8 @@ def factors_section(results: Results) -> list[str]:
     if not cells:
         return [*title, missing]
     n = cells[0].worth.estimate
+    counts = [cell.worth.estimate.objects for cell in cells]
+    objects = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else str(max(counts))
     by_chance = f"Of {len(cells)} cells about {round(len(cells) / 20)} would look decided by chance alone; the claims"
     units = "; ".join(f"{f.name}, {f.unit}" for f in FACTORS if f.name in {cell.factor for cell in cells})
     parts = [
@@ -146,7 +150,7 @@ def factors_section(results: Results) -> list[str]:
         "difficulty and level:",
         "above 0 what the row lacks helps there, below 0 it hurts. Bold is decided; all else is undecided, since the",
         "interval reaches 0, or that of the seeds' means where seeds spread more than scenes. Each cell is over",
-        f"{n.clips} scenes with {n.objects} objects in all, {n.seeds} seed{'s' if n.seeds > 1 else ''}.",
+        f"{n.clips} scenes with {objects} objects in all, {n.seeds} seed{'s' if n.seeds > 1 else ''}.",
         *([by_chance, "above were written before the runs."] if n.seeds > 1 else []),
         "",
         f"![What each cue is worth as one difficulty grows]({FACTORS_PNG})",

@@ -23,7 +23,7 @@ from feelvos_lab.ablation.results import Results
 from feelvos_lab.ablation.runs import METRIC_NAMES
 from feelvos_lab.ablation.statistics import paired_difference
 from feelvos_lab.ablation.tables import interval_text, signed
-from feelvos_lab.data.difficulty_sweep import BASE, FACTORS, Factor, cells_a_frame
+from feelvos_lab.data.difficulty_sweep import BASE, FACTORS, PASTED, Factor, cells_a_frame
 from feelvos_lab.figures import style
 
 _CLIP = {"color": "#c4c4c4"}
@@ -253,7 +253,7 @@ def _draw_panel(
     """The base and some factors next to each other, the baseline's scores above the rows; one unit is one cell."""
     by_place = {cell.place: cell for cell in cells}
     columns = {(BASE, 0): 0.0}  # each level's left edge
-    headings = [(0.0, BASE, "easy")]
+    headings = [(0.0, BASE, "one object" if set(factors) <= set(PASTED) else "easy")]
     start = 1 + GAP
     for factor in factors:
         headings.append((start, factor.name.replace("-", " "), factor.unit))

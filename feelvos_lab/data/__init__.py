@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "load_clips": "datasets",
         "make_clip": "synthetic",
         "make_clips": "synthetic",
+        "paste_objects": "composite",
         "read_clip": "readers",
         "read_davis": "davis",
         "read_youtube_vos": "youtube_vos",

@@ -8,6 +8,7 @@ from typing import Literal
 
 from feelvos_lab.config import DataConfig
 from feelvos_lab.data.clip import Clip
+from feelvos_lab.data.composite import make_pasted_clips
 from feelvos_lab.data.davis import read_davis
 from feelvos_lab.data.synthetic import make_clips, make_factor_clips
 from feelvos_lab.data.youtube_vos import read_youtube_vos
@@ -15,12 +16,15 @@ from feelvos_lab.errors import LabError
 
 SPLITS = ("train", "validation", "test")
 
+_PASTED = ("davis-2016", "factors")  # data and scenes of real video with objects pasted in
+
 
 def load_clips(config: DataConfig, *, split: str, seed: int = 0) -> list[Clip]:
     """The clips of a split: "train", "validation" or "test".
 
     Synthetic clips: the splits have disjoint seeds, and `seed` changes the training clips only. With `scenes`
-    "factors", validation and test clips sweep one difficulty at a time.
+    "factors", validation and test clips sweep one difficulty at a time; those of DAVIS-2016 the number of objects, by
+    pasting (`make_pasted_clips`).
     DAVIS: "test" is the published val list, "validation" the last `hold_out` sequences of the train list, "train" the
     others. YouTube-VOS: the same, but without "test", since the masks of its valid list are not published.
     A mixture: the clips of its sets, one set after the other; "test" is that of DAVIS.
@@ -63,8 +67,10 @@ def load_sets(config: DataConfig, *, split: str, seed: int = 0) -> list[list[Cli
 def _load(config: DataConfig, *, split: str, seed: int) -> list[Clip]:
     """The clips of one data set."""
     count = config.clips if split == "train" else config.test_clips
-    if config.scenes != "mixed" and config.data != "shapes":
-        raise LabError(f"scenes {config.scenes!r} are of synthetic clips, data 'shapes', got data {config.data!r}")
+    if config.scenes != "mixed" and config.data != "shapes" and (config.data, config.scenes) != _PASTED:
+        raise LabError(
+            f"scenes {config.scenes!r} are of data 'shapes', or if 'factors' of 'davis-2016', got data {config.data!r}"
+        )
     if config.data == "shapes":
         size = {"height": config.height, "width": config.width, "frames": config.frames}
         if config.scenes == "factors" and split != "train":
@@ -84,7 +90,10 @@ def _load(config: DataConfig, *, split: str, seed: int) -> list[Clip]:
                 f"hold_out must leave a train sequence of {config.data}, which has {len(listed)}, got {config.hold_out}"
             )
         clips = listed[:cut] if split == "train" else listed[cut:]
-    return clips[:count] if count else clips
+    clips = clips[:count] if count else clips
+    if (config.data, config.scenes) == _PASTED and split != "train":
+        return make_pasted_clips(clips, frames=config.frames)
+    return clips
 
 
 def _require_root(config: DataConfig) -> None:

@@ -1,7 +1,8 @@
-"""The difficulties of synthetic clips, and the levels at which one at a time is swept.
+"""The difficulties of clips, and the levels at which one at a time is swept.
 
-`synthetic.make_factor_clips` makes the clips of the sweep and names each after its factor, level and scene, so that a
-table of scores can be read by clip name. Levels are counted from 1; the base, which all scenes share, has level 0.
+`synthetic.make_factor_clips` and, from real video, `composite.make_pasted_clips` make the clips of the sweep and name
+each after its factor, level and scene, so that a table of scores can be read by clip name. Levels are counted from 1;
+the base, which all scenes share, has level 0.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ STRIDE = 4  # pixels per cell of the matching grid
 
 BASE_DIFFICULTY = {"speed": 0.2, "drift": 0.1, "scaling": 0.3, "camera": 0.3, "noise": 0.2}  # Difficulty; others: 0
 
-_NAME = re.compile(r"(?P<factor>[a-z]+(?:-[a-z]+)*?)(?:-(?P<level>[1-9]))?-scene-(?P<scene>[0-9]+)")
+_NAME = re.compile(r"(?P<factor>[a-z]+(?:-[a-z]+)*?)(?:-(?P<level>[1-9]))?-scene-(?P<scene>[\w-]+)")
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ class Factor:
     """A difficulty that is swept while all others stay at the base."""
 
     name: str
-    setting: str  # the field of `Difficulty`
-    levels: tuple[float, ...]  # of that field, ascending
+    setting: str  # the field of `Difficulty`; of `PASTED`, the argument of `paste_objects`
+    levels: tuple[float, ...]  # ascending: of that field; of `PASTED`, the objects in a clip
     unit: str  # of the numbers on its axis
     shown: Callable[[float, int], float]  # (value of a level, frame's shorter side in pixels) → number on its axis
     decimals: int = 0
@@ -88,7 +89,7 @@ class Place(NamedTuple):
 
     factor: str  # a factor's name, or "base"
     level: int  # from 1; 0: the base
-    scene: int
+    scene: str  # a number, or the name of a sequence
 
 
 def cells_a_frame(speed: float, side: int) -> float:
@@ -100,7 +101,11 @@ def _percent(value: float, side: int) -> float:
     return 100 * value
 
 
-FACTORS = (
+def _count(value: float, side: int) -> float:
+    return value
+
+
+SYNTHETIC = (
     Factor("near-lookalikes", "near_lookalikes", (0.33, 0.67, 1.0), "% of objects with a near double", _percent),
     Factor("far-lookalikes", "far_lookalikes", (0.33, 0.67, 1.0), "% of objects with a far double", _percent),
     Factor("speed", "speed", (1.0, 2.0, 4.0), "cells of stride 4 a frame", cells_a_frame, 1),
@@ -108,6 +113,13 @@ FACTORS = (
     Factor("occlusion", "occlusion", (0.33, 0.67, 1.0), "width of the bar, % of the side", lambda v, s: 4 + 32 * v),
     Factor("reentry", "reentry", (0.33, 0.67, 1.0), "% of objects that leave and return", _percent),
 )
+
+PASTED = (  # into real video
+    Factor("objects", "objects", (2.0, 4.0), "objects, of other clips", _count),
+    Factor("alike", "look_alike", (2.0, 4.0), "objects, all look alike", _count),
+)
+
+FACTORS = (*SYNTHETIC, *PASTED)
 
 FACTOR_NAMES = tuple(factor.name for factor in FACTORS)
 
@@ -123,7 +135,7 @@ def place_of(name: str) -> Place | None:
     match = _NAME.fullmatch(name)
     if match is None:
         return None
-    place = Place(match["factor"], int(match["level"] or 0), int(match["scene"]))
+    place = Place(match["factor"], int(match["level"] or 0), match["scene"])
     levels = {factor.name: len(factor.levels) for factor in FACTORS}
     known = place.level == 0 if place.factor == BASE else 1 <= place.level <= levels.get(place.factor, 0)
     return place if known else None

@@ -15,7 +15,7 @@ from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.difficulty_sweep import (
     BASE,
     BASE_DIFFICULTY,
-    FACTORS,
+    SYNTHETIC,
     Difficulty,
     Place,
     clip_name,
@@ -68,14 +68,14 @@ def make_factor_clips(split: str, *, scenes: int, height: int, width: int, frame
     if split not in ("validation", "test"):
         raise LabError(f"scenes that sweep one difficulty are for validation and test, got split {split!r}")
     places = [(BASE, 0, {})]
-    places += [(f.name, level, {f.setting: v}) for f in FACTORS for level, v in enumerate(f.levels, start=1)]
+    places += [(f.name, level, {f.setting: v}) for f in SYNTHETIC for level, v in enumerate(f.levels, start=1)]
     settings = {"height": height, "width": width, "frames": frames, "objects": 2, "paired": True}
     clips = []
     for factor, level, swept in places:
         difficulty = Difficulty(**{**BASE_DIFFICULTY, **swept})
         for scene in range(scenes):
             clip = make_clip(_SPLIT_SEEDS[split] + _SWEPT + scene, difficulty=difficulty, **settings)
-            clips.append(replace(clip, name=clip_name(Place(factor, level, scene))))
+            clips.append(replace(clip, name=clip_name(Place(factor, level, str(scene)))))
     return clips
 
 

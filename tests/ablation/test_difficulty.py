@@ -15,10 +15,10 @@ from feelvos_lab.ablation.report import write_factors
 from feelvos_lab.ablation.results import Results
 from feelvos_lab.ablation.spec import Claim, load_spec
 from feelvos_lab.ablation.statistics import difference
-from feelvos_lab.data.difficulty_sweep import BASE, FACTORS, Place, clip_name
+from feelvos_lab.data.difficulty_sweep import BASE, PASTED, SYNTHETIC, Place, clip_name
 from feelvos_lab.errors import LabError
 
-PLACES = [(BASE, 0), *((f.name, level) for f in FACTORS for level in range(1, len(f.levels) + 1))]
+PLACES = [(BASE, 0), *((f.name, level) for f in SYNTHETIC for level in range(1, len(f.levels) + 1))]
 SWEPT = SPEC.replace("radius: 1", "radius: 1, scenes: factors").replace("full: {paper: 1}", "full: {scenes: factors}")
 SWEPT = SWEPT.replace("previous_mask: false", "previous_mask: false, scenes: factors")
 SHARED = 3.0  # points that `narrow` loses everywhere
@@ -41,7 +41,9 @@ def scores(*, seeds: int = 3, scenes: int = 4, variants: tuple[str, ...] = ("ful
                     for o in (1, 2):
                         wiggle = 0.1 * ((seed + 2 * scene + o) % 3 - 1) * (variant != "full")
                         value = 70 + 5 * scene + o - worth(variant, factor, level) + wiggle
-                        rows.append((variant, seed, clip_name(Place(factor, level, scene)), o, value, value, value))
+                        rows.append(
+                            (variant, seed, clip_name(Place(factor, level, str(scene))), o, value, value, value)
+                        )
     return pd.DataFrame(rows, columns=["variant", "seed", "clip", "object", "J", "F", "JF"])
 
 
@@ -95,6 +97,39 @@ def test_one_seed_decides_nothing_and_is_marked(tmp_path: Path) -> None:
     assert {cell.worth.verdict for cell in cells_of(table).values()} == {"undecided"}
     text = "\n".join(factors_section(published(tmp_path, table)))
     assert "**" not in text and "-8.0 [" in text and "]† |" in text and "† one seed" in text
+
+
+def crowds() -> pd.DataFrame:
+    """One object on the base, more at each level; what `narrow` lacks is worth 2 points more for each further one."""
+    rows = []
+    for variant in ("full", "narrow"):
+        for factor, level, count in [(BASE, 0, 1), *((f.name, i, n) for f in PASTED for i, n in ((1, 2), (2, 4)))]:
+            for seed in range(3):
+                for scene, o in ((s, o) for s in ("cows", "dog", "goat") for o in range(1, count + 1)):
+                    lost = (variant == "narrow") * (5 + 2 * (count - 1) + 10 * (o > 1) + 0.1 * seed)
+                    name = clip_name(Place(factor, level, scene))
+                    rows.append((variant, seed, name, o, *[80 - lost] * 3))
+    return pd.DataFrame(rows, columns=["variant", "seed", "clip", "object", "J", "F", "JF"])
+
+
+def test_a_change_is_that_of_the_objects_which_the_base_has(tmp_path: Path) -> None:
+    """Objects that are pasted in count in a cell's worth, but cannot be compared with a base without them."""
+    cells = {c.place: c for c in factor_cells(crowds(), variants=["full", "narrow"], baseline="full", column="JF")}
+    four = cells["narrow", "alike", 2]
+    assert four.worth.estimate.mean == pytest.approx(5 + 6 + 10 * 3 / 4 + 0.1)
+    assert four.change.estimate.mean == pytest.approx(6)
+    assert (four.worth.estimate.objects, four.change.estimate.objects) == (12, 3)
+    text = "\n".join(factors_section(published(tmp_path, crowds())))
+    assert "3 scenes with 3 to 12 objects in all, 3 seeds." in text
+    assert "| alike      | 2 (4) |" in text
+
+
+def test_the_heat_map_of_pasted_objects_shows_how_many_a_clip_has() -> None:
+    figure = drawn(crowds())
+    words = [text.get_text() for text in figure.axes[0].texts]
+    assert words.count("2") == words.count("4") == 2 and "objects" in words and "alike" in words
+    assert "one object" in words and "easy" not in words
+    assert "easy" in [text.get_text() for text in drawn(scores()).axes[0].texts]
 
 
 def test_rows_that_share_no_seed_are_named_and_without_any_nothing_is_drawn(tmp_path: Path) -> None:

@@ -13,7 +13,16 @@ from feelvos_lab.config import configure
 from feelvos_lab.data import synthetic
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.datasets import load_clips
-from feelvos_lab.data.difficulty_sweep import BASE, FACTORS, Difficulty, Place, cells_a_frame, clip_name, place_of
+from feelvos_lab.data.difficulty_sweep import (
+    BASE,
+    FACTORS,
+    SYNTHETIC,
+    Difficulty,
+    Place,
+    cells_a_frame,
+    clip_name,
+    place_of,
+)
 from feelvos_lab.data.synthetic import make_clip, make_clips, make_factor_clips
 from feelvos_lab.errors import LabError
 
@@ -51,18 +60,18 @@ def _everything() -> Clip:
 
 
 def test_every_scene_is_there_at_the_base_and_at_each_level_of_each_factor(clips: dict[str, Clip]) -> None:
-    wanted = {Place(BASE, 0, s) for s in range(SCENES)}
-    wanted |= {Place(f.name, i, s) for f in FACTORS for i in range(1, len(f.levels) + 1) for s in range(SCENES)}
+    wanted = {Place(BASE, 0, str(s)) for s in range(SCENES)}
+    wanted |= {Place(f.name, i, str(s)) for f in SYNTHETIC for i in range(1, len(f.levels) + 1) for s in range(SCENES)}
     assert len(clips) == len(wanted) == 19 * SCENES
     assert {place_of(name) for name in clips} == wanted
     assert all(clip.object_ids == (1, 2) for clip in clips.values())
 
 
-@pytest.mark.parametrize("factor", FACTORS, ids=lambda factor: factor.name)
+@pytest.mark.parametrize("factor", SYNTHETIC, ids=lambda factor: factor.name)
 def test_one_scenes_clips_differ_in_nothing_but_the_factor(clips: dict[str, Clip], factor) -> None:
     """Where a level draws neither an object, a double nor the bar, its pixels are the base's, noise and all."""
     for scene, level in itertools.product(range(SCENES), range(1, 4)):
-        base, swept = clips[f"base-scene-{scene}"], clips[clip_name(Place(factor.name, level, scene))]
+        base, swept = clips[f"base-scene-{scene}"], clips[clip_name(Place(factor.name, level, str(scene)))]
         change = (base.frames != swept.frames).any(1)  # (T, H, W)
         ground = (base.masks == 0) & (swept.masks == 0)
         if factor.name in ("near-lookalikes", "far-lookalikes"):
@@ -78,10 +87,10 @@ def test_one_scenes_clips_differ_in_nothing_but_the_factor(clips: dict[str, Clip
             assert torch.equal(base.frames[0], swept.frames[0])
 
 
-@pytest.mark.parametrize("factor", FACTORS, ids=lambda factor: factor.name)
+@pytest.mark.parametrize("factor", SYNTHETIC, ids=lambda factor: factor.name)
 def test_the_highest_level_differs_from_the_base_in_every_scene(clips: dict[str, Clip], factor) -> None:
     for scene in range(SCENES):
-        base, swept = clips[f"base-scene-{scene}"], clips[clip_name(Place(factor.name, 3, scene))]
+        base, swept = clips[f"base-scene-{scene}"], clips[clip_name(Place(factor.name, 3, str(scene)))]
         assert not torch.equal(base.frames, swept.frames)
 
 
@@ -138,8 +147,8 @@ def test_the_default_keeps_every_digest() -> None:
 
 
 def test_scenes_that_cannot_be_swept_are_refused(tmp_path) -> None:
-    with pytest.raises(LabError, match="scenes 'factors' are of synthetic clips"):
-        load_clips(configure("real", scenes="factors", root=str(tmp_path)).data, split="test")
+    with pytest.raises(LabError, match="scenes 'factors' are of data 'shapes'"):
+        load_clips(configure("real", data="davis-2017", scenes="factors", root=str(tmp_path)).data, split="test")
     with pytest.raises(LabError, match="for validation and test, got split 'train'"):
         make_factor_clips("train", scenes=1, **SMALL)
 
@@ -149,6 +158,15 @@ def test_scenes_that_cannot_be_swept_are_refused(tmp_path) -> None:
 )
 def test_a_name_that_is_none_of_the_sweep_has_no_place(name: str) -> None:
     assert place_of(name) is None
+
+
+def test_a_name_says_its_place_for_a_numbered_scene_and_for_a_sequence() -> None:
+    for factor in FACTORS:
+        for level in range(1, len(factor.levels) + 1):
+            for scene in ("0", "17", "bmx-trees", "00ab12", "my_dog"):
+                place = Place(factor.name, level, scene)
+                assert place_of(clip_name(place)) == place
+    assert place_of("base-scene-car-turn") == Place(BASE, 0, "car-turn")
 
 
 def test_the_axis_of_speed_tells_the_cells_that_an_object_moves() -> None:
@@ -163,7 +181,7 @@ def test_the_axis_of_speed_tells_the_cells_that_an_object_moves() -> None:
 def test_the_experiment_scores_the_sweep_and_speed_reaches_beyond_the_window() -> None:
     spec = load_spec(PROJECT / "experiments" / "factors.yml")
     data, radius = spec.variants[0].config.data, spec.variants[0].config.model.radius
-    speed = next(f for f in FACTORS if f.name == "speed")
+    speed = next(f for f in SYNTHETIC if f.name == "speed")
     cells = [speed.shown(level, min(data.height, data.width)) for level in speed.levels]
     assert cells[0] < radius < cells[1] < cells[2]
     assert {v.config.data.scenes for v in spec.variants} == {"factors"}
