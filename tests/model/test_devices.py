@@ -5,7 +5,8 @@ Each law holds on a fake device (`fake_device.py`), which every machine has, and
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -16,6 +17,7 @@ import pandas as pd
 import pytest
 import torch
 from fake_device import THERE, Elsewhere, tf32_convolutions
+from gpu_searches import searches_for_gpus
 from lesson_runs import LESSONS, QUICK, run_here, solve
 from torch import Tensor
 
@@ -45,6 +47,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 MAPS = {"lazy": 2e-6, "cuda": 1e-5}
 ANSWERS = {"lazy": 1e-5, "cuda": 1e-4}
 TF32_GRADIENTS = 0.3  # of the gradients' norm; 0.12 on an H200: its convolutions have factors of 10 bits by default
+Searches = Callable[[], AbstractContextManager[None]]
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
 
@@ -87,20 +90,23 @@ def test_the_pretended_device_mixes_with_nothing() -> None:
             b.numpy()
 
 
+@pytest.mark.parametrize("searches", [nullcontext, searches_for_gpus], ids=["for CPUs", "for GPUs"])
 @pytest.mark.parametrize(
     ("h", "w", "dim", "num_objects", "radius"), [(5, 7, 3, 2, 1), (17, 40, 8, 3, 4), (60, 64, 70, 4, 15)]
 )
 def test_maps_and_their_gradients(
-    device: torch.device, h: int, w: int, dim: int, num_objects: int, radius: int
+    device: torch.device, h: int, w: int, dim: int, num_objects: int, radius: int, searches: Searches
 ) -> None:
+    """On a GPU the second kind of searches is the only one; the CPU, and the fake device, have either."""
     generator = torch.Generator().manual_seed(h)
     query, reference = (torch.randn(dim, h, w, generator=generator) / dim**0.5 for _ in range(2))
     labels = torch.randint(-1, num_objects, (h, w), generator=generator)
     found = []
     for place in (torch.device("cpu"), device):
         q, r = (e.clone().to(place).requires_grad_() for e in (query, reference))
-        near = global_matching(q, r, labels.to(place), num_objects=num_objects)
-        around = local_matching(q, r, labels.to(place), num_objects=num_objects, radius=radius)
+        with searches():
+            near = global_matching(q, r, labels.to(place), num_objects=num_objects)
+            around = local_matching(q, r, labels.to(place), num_objects=num_objects, radius=radius)
         (near.square().sum() + around.square().sum()).backward()
         assert near.device == around.device == q.grad.device == place
         found.append((near, around, q.grad, r.grad))

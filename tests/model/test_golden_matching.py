@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from gpu_searches import NEEDS_TRITON, interpreted, searches_for_gpus
 from torch import Tensor
 
 from feelvos_lab.model.matching import maps, naive
-from feelvos_lab.model.matching.slice_search import nearest_in_slices
 
 HERE = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("FEELVOS_SHARED", HERE.parent.parent / "shared"))
@@ -21,11 +23,11 @@ LOCAL = sorted(path.stem for path in GOLDEN.glob("local_*.npz"))
 TOLERANCE = {"global_g_large_distances": 1e-4}  # the official sum itself is off by 9e-5 there
 
 
-@pytest.fixture(params=["search for CPUs", "search for GPUs"], autouse=True)
-def search(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both searches behind the global map, here on the CPU."""
-    if request.param == "search for GPUs":
-        monkeypatch.setattr(maps, "nearest_anywhere", nearest_in_slices)
+@pytest.fixture(params=[nullcontext, searches_for_gpus], ids=["for CPUs", "for GPUs"], autouse=True)
+def searches(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The searches behind the maps, here on the CPU."""
+    with request.param():
+        yield
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
@@ -97,6 +99,16 @@ def test_squared_distances_are_the_official_ones(name: str) -> None:
         expected = torch.where(raw > 1e19, torch.inf, raw)
         atol = 1e-3 if name in TOLERANCE else 3e-5
         torch.testing.assert_close(match.sq_distance, expected, rtol=1e-6, atol=atol)
+
+
+@NEEDS_TRITON
+@pytest.mark.slow
+@pytest.mark.parametrize("searches", [nullcontext], indirect=True)
+def test_the_kernel_in_triton_finds_the_official_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    with interpreted() as search:
+        monkeypatch.setattr(maps, "nearest_anywhere", search)
+        for name in GLOBAL:
+            _check_global(GOLDEN / f"{name}.npz", maps)
 
 
 @pytest.mark.shared

@@ -1,12 +1,16 @@
-"""Laws of the distance maps: what must hold for any embeddings, labels and radius."""
+"""Laws of the distance maps: what must hold for any embeddings, labels and radius, with the searches for CPUs and GPUs.
+
+Types of numbers, layouts and wrong input: `test_matching_inputs.py`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 
 import pytest
 import torch
+from gpu_searches import searches_for_gpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Generator, Tensor
@@ -21,10 +25,19 @@ from feelvos_lab.model.matching import (
     nearest_global,
     nearest_local,
     sample_reference,
+    slice_search,
+    window_search,
 )
 from feelvos_lab.model.matching import maps as fast
 
 ANY_SEED = st.integers(0, 2**16)
+
+
+@pytest.fixture(params=[nullcontext, searches_for_gpus], ids=["for CPUs", "for GPUs"], scope="module", autouse=True)
+def searches(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every law with the searches for CPUs, then with those for GPUs, here on the CPU."""
+    with request.param():
+        yield
 
 
 def _frames(
@@ -114,6 +127,10 @@ def test_blocks_of_any_size_give_the_same_maps(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(global_search, "_TOGETHER", block)
     monkeypatch.setattr(global_search, "_GROUPS", 3 * tile)
     monkeypatch.setattr(global_search, "_PRODUCTS", {"cpu": 37 * tile})
+    monkeypatch.setattr(slice_search, "_LEAST_QUERIES", tile)
+    monkeypatch.setattr(slice_search, "_MOST_BYTES", 37 * tile)
+    monkeypatch.setattr(window_search, "_BLOCK", block)
+    monkeypatch.setattr(window_search, "_TILE", tile)
     monkeypatch.setattr(fast, "_CHUNK", {"cpu": 11 * tile})
     ours = _both_maps(query, reference, labels, num_objects=4, radius=6)
     torch.testing.assert_close(ours, torch.stack(expected), rtol=0, atol=1e-12)
@@ -320,75 +337,6 @@ def test_gradients_reach_one_side_alone() -> None:
         _both_maps(query, reference, labels, num_objects=3).sum().backward()
         assert side.grad.abs().sum() > 0
         side.requires_grad_(False)
-
-
-# inputs
-
-
-def test_inputs_are_not_written_to() -> None:
-    query, reference, labels = _frames(14, size=(34, 35))
-    copies = query.clone(), reference.clone(), labels.clone()
-    query.requires_grad_()
-    _both_maps(query, reference, labels, num_objects=3).sum().backward()
-    for given_, copy in zip((query.detach(), reference, labels), copies, strict=True):
-        assert torch.equal(given_, copy)
-
-
-def test_the_layout_in_memory_does_not_matter() -> None:
-    query, reference, labels = _frames(15, dim=6, size=(34, 35))
-    expected = _both_maps(query, reference, labels, num_objects=3)
-    channels_last = [t.permute(1, 2, 0).contiguous().permute(2, 0, 1) for t in (query, reference)]
-    strided = labels.repeat_interleave(2, 1)[:, ::2]
-    assert not (channels_last[0].is_contiguous() or strided.is_contiguous())
-    ours = _both_maps(*channels_last, strided, num_objects=3)
-    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-6)
-
-
-def test_the_kind_of_number_is_kept() -> None:
-    for dtype in (torch.float32, torch.float64):
-        maps = _both_maps(*_frames(16, dtype=dtype), num_objects=3)
-        assert maps.dtype == dtype
-
-
-_Q, _R, _L = torch.zeros(3, 4, 5), torch.zeros(3, 4, 5), torch.zeros(4, 5, dtype=torch.int64)
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ({"query": torch.zeros(4, 5)}, "expected query embeddings D×h×w, got 4×5"),
-        ({"query": torch.zeros(2, 4, 5)}, "expected reference embeddings 2×h×w or 2×N, got 3×4×5"),
-        ({"query": torch.zeros(3, 0, 5)}, "expected query embeddings D×h×w, got 3×0×5"),
-        ({"reference": torch.zeros(3)}, "expected reference embeddings 3×h×w or 3×N, got 3"),
-        ({"reference": torch.zeros(3, 5, 4)}, "expected labels 5×4, one a reference pixel, got 4×5"),
-        ({"labels": _L[:2]}, "expected labels 4×5, one a reference pixel, got 2×5"),
-        ({"labels": _L.float()}, "expected integer labels, got torch.float32"),
-        ({"labels": _L.bool()}, "expected integer labels, got torch.bool"),
-        ({"query": _Q.bfloat16()}, "both float32 or both float64, got torch.bfloat16 and torch.float32"),
-        ({"reference": _R.double()}, "both float32 or both float64, got torch.float32 and torch.float64"),
-        ({"query": _Q / 0}, "expected query embeddings of finite norm, got one of nan"),
-        ({"reference": _R + torch.inf}, "expected reference embeddings of finite norm, got one of inf"),
-        ({"num_objects": 0}, "expected num_objects of at least 1, got 0"),
-        ({"num_objects": 2.0}, "expected num_objects of at least 1, got 2.0"),
-    ],
-)
-def test_wrong_input_is_refused_in_one_sentence(change: dict[str, Any], sentence: str) -> None:
-    good = {"query": _Q, "reference": _R, "labels": _L, "num_objects": 2}
-    for match in (global_matching, lambda *tensors, **rest: local_matching(*tensors, **rest, radius=1)):
-        given_ = {**good, **change}
-        with pytest.raises(LabError) as caught:
-            match(given_.pop("query"), given_.pop("reference"), given_.pop("labels"), **given_)
-        assert sentence in str(caught.value)
-        assert "\n" not in str(caught.value)
-
-
-def test_a_window_needs_a_radius_and_two_frames_of_one_size() -> None:
-    with pytest.raises(LabError, match="expected a radius that is an integer of at least 0, got -1"):
-        local_matching(_Q, _R, _L, num_objects=2, radius=-1)
-    with pytest.raises(LabError, match="expected a previous frame 3×4×5 like the query, got 3×5×4"):
-        local_matching(_Q, _R.mT, _L.mT, num_objects=2, radius=1)
-    with pytest.raises(LabError, match="expected embeddings N×D and M×D, got 2×3 and 2×4"):
-        fast.pairwise_sq_dist(torch.zeros(2, 3), torch.zeros(2, 4))
 
 
 # training's sample of the reference

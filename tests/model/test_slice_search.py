@@ -1,13 +1,17 @@
-"""The global search for GPUs finds what the one for CPUs finds; here both run on the CPU."""
+"""The global search for GPUs finds what the one for CPUs finds, in few operations; here both run on the CPU.
+
+The laws of `test_matching.py` and the official numbers of `test_golden_matching.py` hold for it too.
+"""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from launches import Launches
 from torch import Generator, Tensor
 
-from feelvos_lab.model.matching import maps, nearest_global
-from feelvos_lab.model.matching.slice_search import nearest_in_slices
+from feelvos_lab.model.matching import slice_search
+from feelvos_lab.model.matching.slice_search import free_block_bytes, nearest_in_slices
 
 
 def frames(seed: int, *, pixels: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
@@ -19,28 +23,21 @@ def frames(seed: int, *, pixels: int, dtype: torch.dtype) -> tuple[Tensor, Tenso
     return query, reference, labels.where(labels != 2, 0)
 
 
-def sq_distances(query: Tensor, reference: Tensor, labels: Tensor, num_objects: int, monkeypatch) -> Tensor:
-    """Of the match in use and of the search for GPUs: (2, K, h, w)."""
-    found = [nearest_global(query, reference, labels, num_objects=num_objects).sq_distance]
-    with monkeypatch.context() as patch:
-        patch.setattr(maps, "nearest_anywhere", nearest_in_slices)
-        found.append(nearest_global(query, reference, labels, num_objects=num_objects).sq_distance)
-    return torch.stack(found)
-
-
 @pytest.mark.parametrize("pixels", [1, 40, 700])
 @pytest.mark.parametrize("num_objects", [1, 4, 7])
-@pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-12), (torch.float32, 1e-4)], ids=str)
-def test_it_finds_a_pixel_as_near(pixels: int, num_objects: int, dtype: torch.dtype, bound: float, monkeypatch) -> None:
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_it_finds_the_nearest_pixels(pixels: int, num_objects: int, dtype: torch.dtype) -> None:
     query, reference, labels = frames(pixels, pixels=pixels, dtype=dtype)
-    cpu, gpu = sq_distances(query, reference, labels, num_objects, monkeypatch)
-    torch.testing.assert_close(gpu, cpu, rtol=bound, atol=bound)
-    assert torch.equal(gpu.isinf(), cpu.isinf())
+    table = torch.cdist(query.flatten(1).t(), reference.t(), compute_mode="donot_use_mm_for_euclid_dist")  # (M, N)
+    for o, found in enumerate(nearest_in_slices(query, reference, labels, num_objects)):
+        of_object = table.masked_fill(labels != o, torch.inf)
+        expected = of_object.argmin(1).where(of_object.amin(1).isfinite(), -1)
+        assert torch.equal(found.flatten(), expected)
 
 
 @pytest.mark.parametrize("block_bytes", [1, 300_000, 2**20])
 def test_blocks_of_any_size_find_the_same_pixels(block_bytes: int, monkeypatch) -> None:
-    monkeypatch.setattr("feelvos_lab.model.matching.slice_search._LEAST_QUERIES", 5)
+    monkeypatch.setattr(slice_search, "_LEAST_QUERIES", 5)
     query, reference, labels = frames(3, pixels=300, dtype=torch.float64)
     whole = nearest_in_slices(query, reference, labels, 5)
     assert torch.equal(nearest_in_slices(query, reference, labels, 5, block_bytes=block_bytes), whole)
@@ -53,21 +50,31 @@ def test_nothing_is_nearest_where_every_pixel_is_ignored() -> None:
     assert (nearest_in_slices(query, reference, torch.full((9,), -1), 3) == -1).all()
 
 
-@pytest.mark.parametrize(("name", "tf32"), [("allow_tf32", True), ("fp32_precision", "tf32")])
-def test_it_multiplies_in_float32_and_the_callers_setting_stays(name: str, tf32: object, monkeypatch) -> None:
-    setting = torch.backends.cuda.matmul
-    if not hasattr(setting, name):
-        pytest.skip("this torch has the older setting alone")
-    seen, multiply = [], torch.addmm
-    monkeypatch.setattr(torch, "addmm", lambda *a, **k: (seen.append(_exact(setting)), multiply(*a, **k))[1])
-    before = getattr(setting, name)
-    setattr(setting, name, tf32)
-    try:
-        nearest_in_slices(*frames(1, pixels=20, dtype=torch.float32), 3)
-        assert seen == [True] and getattr(setting, name) == tf32
-    finally:
-        setattr(setting, name, before)
+@pytest.mark.parametrize("num_objects", [1, 2, 10])
+def test_a_block_costs_one_launch_and_one_for_each_object(num_objects: int, monkeypatch) -> None:
+    monkeypatch.setattr(slice_search, "_LEAST_QUERIES", 1)
+    query, reference, _ = frames(4, pixels=200, dtype=torch.float32)
+    labels = torch.arange(200) % num_objects
+    counted = []
+    for blocks in (1, 3):
+        queries = -(-11 * 13 // blocks)
+        with Launches() as launches:
+            nearest_in_slices(query, reference, labels, num_objects, block_bytes=queries * 200 * 4)
+        counted.append(launches.total)
+        assert launches.waits == 1
+    assert counted[1] - counted[0] == 2 * (1 + num_objects)
+    assert counted[0] <= 16 + 3 * num_objects
 
 
-def _exact(setting) -> bool:
-    return setting.fp32_precision == "ieee" if hasattr(setting, "fp32_precision") else not setting.allow_tf32
+def test_a_block_takes_a_quarter_of_what_is_free_on_the_gpu(monkeypatch) -> None:
+    device = torch.device("cuda", 0)
+    gigabyte = 2**30
+    reserved = {"unreserved": gigabyte}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (reserved["unreserved"], 8 * gigabyte))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 2 * gigabyte)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 2 * gigabyte - 2**26)
+    assert free_block_bytes(device) == (gigabyte + 2**26) // 4
+    reserved["unreserved"] = 0  # all is reserved by torch, and a part of it is free
+    assert free_block_bytes(device) == 2**24
+    reserved["unreserved"] = 6 * gigabyte
+    assert free_block_bytes(device) == free_block_bytes(torch.device("cpu")) == 2**29

@@ -64,6 +64,16 @@ MUTATIONS = (
         ".to(query.dtype)  #",
         ("model/devices",),
     ),
+    Mutation(
+        "no-window-on-a-gpu", "model/matching/window_search.py", "table[near[0], near[1]] = 0", "table[:] = 0", MATCHING
+    ),
+    Mutation(
+        "objects-share-references-on-a-gpu",
+        "model/matching/slice_search.py",
+        "kept[first : first + size][nearest]",
+        "kept[nearest]",
+        MATCHING,
+    ),
     # The network
     Mutation("objects-do-not-compete", "model/head.py", "return logits.softmax(0)", "return logits.sigmoid()", MODEL),
     Mutation("objects-swap-clips", "model/head.py", "parts[0][owner]", "parts[0][owner.flip(0)]", MODEL),
@@ -194,8 +204,8 @@ MUTATIONS = (
     Mutation(
         "gradients-unclipped",
         "training/optimizer.py",
-        "clip_grad_norm_(parameters, settings.clip_norm)",
-        "clip_grad_norm_(parameters, 1e9)",
+        "clip_each(model.parameters(), settings.clip_norm)",
+        "clip_each(model.parameters(), 1e9)",
         TRAIN,
     ),
     Mutation(

@@ -6,7 +6,7 @@ m queries of a tile, A blocks of S pixels.
 A tile of queries is compared with all pixels up to `radius` beyond its border, by one matrix product. To products
 outside the window of a query infinity is added, by one mask for all tiles. Longer vectors and blocks of one label are
 as in `global_search.py`. A tile is small, so that few of its products lie outside a window; several are computed at
-once, as many as fit into the cache, since calls have an overhead.
+once, as many as fit into the cache, since calls have an overhead. `window_search.py` does the same for a GPU.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def nearest_around(query: Tensor, previous: Tensor, labels: Tensor, num_objects:
     tile = _tile(radius)
     height, width = min(tile, h), min(tile, w)
     reach_y, reach_x = min(radius, h - 1), min(radius, w - 1)  # of the window, beyond the tile's border
-    outside = _outside(height, width, radius, reach_y, reach_x).to(query)  # (P, m)
+    outside = outside_of_windows(height, width, radius, reach_y, reach_x).to(query)  # (P, m)
     places, m = outside.shape
     rows, mean = lengthened_reference(previous.reshape(d, h * w))  # (N, D+1)
     q = query.reshape(d, h * w)
@@ -87,12 +87,15 @@ def _pixels(top: Tensor, left: Tensor, rows: range, columns: range, height: int,
     return pixels.flatten(1), inside.flatten(1)
 
 
-def _outside(height: int, width: int, radius: int, reach_y: int, reach_x: int) -> Tensor:
+def outside_of_windows(
+    height: int, width: int, radius: int, reach_y: int, reach_x: int, *, device: torch.device | str = "cpu"
+) -> Tensor:
     """Infinity where a place lies outside the window of a query of its tile, else 0: (P, m)."""
 
     def too_far(size: int, reach: int) -> Tensor:
-        far = (torch.arange(-reach, size + reach)[:, None] - torch.arange(size)).abs() > radius
-        return torch.zeros(far.shape).masked_fill_(far, torch.inf)
+        place, query = torch.arange(-reach, size + reach, device=device), torch.arange(size, device=device)
+        far = (place[:, None] - query).abs() > radius
+        return torch.zeros(far.shape, device=device).masked_fill_(far, torch.inf)
 
     either = too_far(height, reach_y)[:, None, :, None] + too_far(width, reach_x)[:, None, :]
     return either.reshape(-1, height * width)

@@ -8,11 +8,18 @@ The equations are those of FEELVOS (Voigtlaender et al., CVPR 2019), §3; `naive
 The smallest distance is found in two steps. `global_search.py` and `local_search.py` find, without gradient, *which*
 reference pixel is the nearest. The distance to that one pixel is then computed again, with gradient, as a plain sum of
 squares. So the gradients are exact, and memory grows with the number of pixels, not with its square, nor with D·K.
+
+On a GPU the searches are those of `slice_search.py` and `window_search.py`: few large operations instead of many small
+ones. The environment variable FEELVOS_SEARCH=triton replaces the first of them by one kernel in Triton
+(`triton_search.py`). None of the three has been timed on a GPU by a command of this project;
+`python experiments/benchmarks/gpu.py` does it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import os
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -21,9 +28,15 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from feelvos_lab.errors import LabError, shape_text
 from feelvos_lab.model.grid import stride4_size
+from feelvos_lab.model.matching.exact_products import exact_products
 from feelvos_lab.model.matching.global_search import nearest_anywhere
 from feelvos_lab.model.matching.local_search import nearest_around
 from feelvos_lab.model.matching.slice_search import nearest_in_slices
+from feelvos_lab.model.matching.window_search import nearest_in_windows
+
+VARIABLE = "FEELVOS_SEARCH"  # of the environment: the global search on a GPU, "slices" or "triton"
+
+_KINDS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 _CHUNK = {"cpu": 2**19, "cuda": 2**26}  # numbers in memory at once while distances are computed
 
@@ -122,10 +135,12 @@ def nearest_global(query: Tensor, reference: Tensor, labels: Tensor, *, num_obje
 
     Shapes: embeddings (D, h, w) and (D, h', w'), int64 labels (h', w') → `Match` of (K, h, w). The reference may also
     be a list of pixels: (D, N) with labels (N,). Labels other than 0 … K − 1 are ignored. Gradients reach the query and
-    the reference. Of equally near pixels any may be chosen.
+    the reference. Of equally near pixels any may be chosen. float16 and bfloat16 embeddings are compared in float32,
+    and the distances are float32; gradients have the type of the embeddings.
 
     Raises:
-        LabError: shapes or devices that do not fit, embeddings that are not finite float32 or float64, K < 1.
+        LabError: shapes or devices that do not fit, embeddings that are not finite or not floating point, K < 1;
+            on a GPU what `global_search_for` raises.
 
     Example:
         >>> import torch
@@ -136,10 +151,10 @@ def nearest_global(query: Tensor, reference: Tensor, labels: Tensor, *, num_obje
         (tensor([[1, 2]]), tensor([[1., 1.]]))
     """
     _check(query, reference, labels, num_objects)
+    query, reference = _widened(query), _widened(reference)
     reference, labels = reference.reshape(len(reference), -1), labels.reshape(-1)  # (D, N), (N,)
-    with torch.no_grad():
-        search = nearest_in_slices if query.device.type == "cuda" else nearest_anywhere
-        index = search(query, reference, labels, num_objects)
+    with torch.no_grad(), exact_products(query.device):
+        index = global_search_for(query.device)(query, reference, labels, num_objects)
     return _match(query, reference, index)
 
 
@@ -148,6 +163,7 @@ def nearest_local(query: Tensor, previous: Tensor, labels: Tensor, *, num_object
 
     Shapes: embeddings (D, h, w) and (D, h, w), int64 labels (h, w), radius ≥ 0 in grid cells → `Match` of (K, h, w).
     Labels other than 0 … K − 1 are ignored. Gradients reach both frames. Of equally near pixels any may be chosen.
+    float16 and bfloat16 embeddings as in `nearest_global`.
 
     Example:
         >>> import torch
@@ -164,9 +180,35 @@ def nearest_local(query: Tensor, previous: Tensor, labels: Tensor, *, num_object
         )
     if isinstance(radius, bool) or not isinstance(radius, int) or radius < 0:
         raise LabError(f"expected a radius that is an integer of at least 0, got {radius!r}")
-    with torch.no_grad():
-        index = nearest_around(query, previous, labels, num_objects, radius)
+    query, previous = _widened(query), _widened(previous)
+    search = nearest_in_windows if query.device.type == "cuda" else nearest_around
+    with torch.no_grad(), exact_products(query.device):
+        index = search(query, previous, labels, num_objects, radius)
     return _match(query, previous.reshape(len(previous), -1), index)
+
+
+def global_search_for(device: torch.device) -> Callable[[Tensor, Tensor, Tensor, int], Tensor]:
+    """The search behind the global map on a device: (D, h, w), (D, N), (N,), K → (K, h, w) indices, -1 where none.
+
+    On a CPU `nearest_anywhere`. On a GPU `nearest_in_slices`, or `nearest_by_triton` where the environment variable
+    FEELVOS_SEARCH is "triton". The latter needs less memory; which one is faster is unmeasured, so plain torch is the
+    default until `python experiments/benchmarks/gpu.py` has been run.
+
+    Raises:
+        LabError: on a GPU, FEELVOS_SEARCH is neither "slices" nor "triton", or Triton is missing.
+    """
+    if device.type != "cuda":
+        return nearest_anywhere
+    name = os.environ.get(VARIABLE, "slices")
+    if name == "slices":
+        return nearest_in_slices
+    if name != "triton":
+        raise LabError(f'expected {VARIABLE} to be "slices" or "triton", got {name!r}')
+    try:
+        from feelvos_lab.model.matching.triton_search import nearest_by_triton  # imports triton, which may be missing
+    except ImportError as error:
+        raise LabError(f"expected a torch that comes with Triton for {VARIABLE}=triton, got {error}") from error
+    return nearest_by_triton
 
 
 def matching_memory(size: tuple[int, int], *, references: int | None = None) -> int:
@@ -215,6 +257,11 @@ def sample_reference(labels: Tensor, *, max_per_object: int, generator: Generato
     first = (sizes.cumsum(0) - sizes).repeat_interleave(sizes)  # start of the group of each pixel
     kept = torch.arange(len(flat), device=flat.device) - first < max_per_object
     return shuffled[order[kept & (grouped >= 0)]].sort().values
+
+
+def _widened(embeddings: Tensor) -> Tensor:
+    """float16 and bfloat16 as float32, with gradient; other types as they are."""
+    return embeddings.float() if embeddings.dtype in (torch.float16, torch.bfloat16) else embeddings
 
 
 def _match(query: Tensor, reference: Tensor, index: Tensor) -> Match:
@@ -274,8 +321,9 @@ def _check(query: Tensor, reference: Tensor, labels: Tensor, num_objects: int) -
         raise LabError(
             f"expected labels {shape_text(reference[0].shape)}, one a reference pixel, got {shape_text(labels.shape)}"
         )
-    if query.dtype not in (torch.float32, torch.float64) or reference.dtype != query.dtype:
-        raise LabError(f"expected embeddings both float32 or both float64, got {query.dtype} and {reference.dtype}")
+    if query.dtype not in _KINDS or reference.dtype != query.dtype:
+        kinds = "float16, bfloat16, float32 or float64"
+        raise LabError(f"expected two embeddings of one type, {kinds}, got {query.dtype} and {reference.dtype}")
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise LabError(f"expected integer labels, got {labels.dtype}")
     if isinstance(num_objects, bool) or not isinstance(num_objects, int) or num_objects < 1:
@@ -284,6 +332,7 @@ def _check(query: Tensor, reference: Tensor, labels: Tensor, num_objects: int) -
     if len(set(devices)) > 1:
         raise LabError(f"expected query, reference and labels on one device, got {', '.join(devices)}")
     for name, embeddings in (("query", query), ("reference", reference)):
-        norm = torch.linalg.vector_norm(embeddings.detach())  # not finite as soon as one number is not
-        if not norm.isfinite():
-            raise LabError(f"expected {name} embeddings of finite norm, got one of {norm.item()}")
+        kind = torch.promote_types(embeddings.dtype, torch.float32)
+        norm = torch.linalg.vector_norm(embeddings.detach(), dtype=kind).item()  # not finite if one number is not
+        if not math.isfinite(norm):
+            raise LabError(f"expected {name} embeddings of finite norm, got one of {norm}")

@@ -6,13 +6,12 @@ of a block.
 `global_search.py` keeps intermediate results in the cache of a CPU, at the price of thousands of small operations; on a
 GPU each is a kernel launch, and the launches take longer than the arithmetic. Here the references are sorted by label,
 each block of queries is multiplied with all of them at once, and the minimum of an object is the `argmin` of its slice:
-1 + 2 K launches a block. The law is the same, so the tests run both on the CPU.
+1 + K launches a block. The law is the same, so the tests run both on the CPU and count the operations there.
+
+How long it takes on a GPU is unmeasured: `python experiments/benchmarks/gpu.py` prints it.
 """
 
 from __future__ import annotations
-
-import contextlib
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -27,8 +26,7 @@ def nearest_in_slices(
     """The index of the nearest reference with each label: (D, h, w), (D, N), (N,) → (K, h, w), -1 where none.
 
     Args:
-        block_bytes: of the table of products held at once; by default a quarter of the device's free memory, at most
-            512 MiB.
+        block_bytes: of the table of products held at once; None: `free_block_bytes`.
     """
     d, h, w = query.shape
     owner = labels.where((labels >= 0) & (labels < num_objects), num_objects)
@@ -42,36 +40,29 @@ def nearest_in_slices(
     rows = reference.index_select(1, kept) - mean  # (D, N')
     norms = rows.square().sum(0)  # (N',)
     queries = (query.reshape(d, h * w) - mean).t()  # (M, D)
-    step = max(_LEAST_QUERIES, (block_bytes or _block_bytes(query)) // (len(kept) * query.element_size()))
-    with _without_tf32():
-        for start in range(0, h * w, step):
-            # ‖q‖² is the same for all references, so ‖r‖² − 2 q·r has its minimum at the same pixel
-            products = torch.addmm(norms, queries[start : start + step], rows, alpha=-2)  # (m, N')
-            first = 0
-            for k, size in enumerate(sizes):
-                if size:
-                    nearest = products[:, first : first + size].argmin(1)  # (m,)
-                    index[k, start : start + step] = kept[nearest + first]
-                first += size
+    block_bytes = block_bytes or free_block_bytes(query.device)
+    step = max(_LEAST_QUERIES, block_bytes // (len(kept) * query.element_size()))
+    for start in range(0, h * w, step):
+        # ‖q‖² is the same for all references, so ‖r‖² − 2 q·r has its minimum at the same pixel
+        products = torch.addmm(norms, queries[start : start + step], rows, alpha=-2)  # (m, N')
+        for nearest, of_object in zip(index, products.split(sizes, 1), strict=True):
+            if of_object.shape[1]:
+                torch.argmin(of_object, 1, out=nearest[start : start + step])
+    first = 0
+    for nearest, size in zip(index, sizes, strict=True):
+        if size:
+            nearest.copy_(kept[first : first + size][nearest])
+        first += size
     return index.view(num_objects, h, w)
 
 
-def _block_bytes(query: Tensor) -> int:
-    if query.device.type != "cuda":
+def free_block_bytes(device: torch.device) -> int:
+    """Bytes to use for intermediate results at once: a quarter of a GPU's free memory, at most 512 MiB.
+
+    Memory that torch has reserved and not given to a tensor is free too.
+    """
+    if device.type != "cuda":
         return _MOST_BYTES
-    free, _ = torch.cuda.mem_get_info(query.device)
-    return min(_MOST_BYTES, free // 4)
-
-
-@contextlib.contextmanager
-def _without_tf32() -> Iterator[None]:
-    """Products in float32, whatever the caller's settings: TF32 rounds so much that another pixel may seem nearer."""
-    setting = torch.backends.cuda.matmul
-    # torch 2.9 renamed the setting, and raises where a caller mixes the two names
-    name, exact = ("fp32_precision", "ieee") if hasattr(setting, "fp32_precision") else ("allow_tf32", False)
-    before = getattr(setting, name)
-    setattr(setting, name, exact)
-    try:
-        yield
-    finally:
-        setattr(setting, name, before)
+    unreserved, _ = torch.cuda.mem_get_info(device)
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return min(_MOST_BYTES, (unreserved + unused) // 4)
