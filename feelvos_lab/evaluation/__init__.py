@@ -10,6 +10,8 @@ __getattr__, __dir__, __all__ = lazy_names(
         "drawn_scores": "metrics",
         "evaluate": "scoring",
         "frame_scores": "metrics",
+        "mean_over_time": "over_time",
         "region_similarity": "metrics",
+        "scores_over_time": "over_time",
     },
 )
