@@ -3,26 +3,35 @@
     python experiments/benchmarks/gpu.py [--runs 20] [--presets real,full] [--device cuda]
 
 Prints three tables: the maps at 480p (grid 120×214, 100 dimensions, float32) in milliseconds, kernel launches and MB
-beyond inputs; a frame by stages; a training step by stages. Times are medians, with the device synchronised before and
-after each call. `--device cpu --grid 12 16` runs the same code without a GPU, to see that it works.
+beyond inputs; a frame by stages, and a frame of `segment` with its files read and written in turns with the network,
+read ahead of it, written behind it, and both; a training step by stages. Times are medians, with the device
+synchronised before and after each call. `--device cpu --grid 12 16` runs the same code without a GPU, to see that it
+works; the files are then always read and written in turns.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from unittest.mock import patch
 
 import torch
-from inference import CASES, INFERENCE, TRAINING, head, inference_laps, line, training_laps
+from inference import CASES, INFERENCE, TRAINING, filmed, head, inference_laps, line, training_laps
 from matching import DIM, HEIGHT, WIDTH, frames
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from feelvos_lab.config import configure
+from feelvos_lab.config import Config, configure
+from feelvos_lab.inference import output, propagation
+from feelvos_lab.inference.output import segment
+from feelvos_lab.inference.overlap import write_behind
+from feelvos_lab.model.build import build_model
 from feelvos_lab.model.matching import global_matching, local_matching, nearest_global
 
 OBJECTS = (2, 4, 10)
@@ -91,6 +100,29 @@ def map_table(device: torch.device, grid: tuple[int, int], runs: int) -> list[st
     return lines
 
 
+def overlap_lines(
+    config: Config, size: tuple[int, int], *, height: int, frames: int, device: torch.device
+) -> list[str]:
+    """Milliseconds a frame of `segment`, without its movie: medians of three clips each, after one that warms up."""
+    torch.manual_seed(0)
+    model = build_model(config.model).eval().to(device)
+    lines = []
+    with filmed(*size, frames) as (clip, folder):
+        for ahead, behind in ((False, False), (True, False), (False, True), (True, True)):
+            with ExitStack() as patched:
+                if not ahead:
+                    patched.enter_context(patch.object(propagation, "read_ahead", map))
+                if not behind:
+                    patched.enter_context(patch.object(output, "write_behind", lambda *, on: write_behind(on=False)))
+                outs = (folder / f"{ahead}{behind}{n}" for n in itertools.count())
+                took = milliseconds(
+                    lambda outs=outs: segment(clip, None, next(outs), model=model, height=height, movie="none"), 3
+                )
+            name = " and ".join(["read ahead"] * ahead + ["written behind"] * behind) or "in turns"
+            lines.append(f"  {name:32}{1000 * frames / took:8.2f} fps{took / frames:9.1f} ms")
+    return lines
+
+
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--runs", type=int, default=20)
@@ -114,6 +146,8 @@ def main() -> int:
             size, height = CASES["480p"] if chosen.device == "cuda" else ((48, 64), 48)
             laps = inference_laps(configure(preset), size, height=height, frames=chosen.runs + 2, device=device)
             print(line(f"{preset} {size[0]}p", laps, INFERENCE), flush=True)
+            lines = overlap_lines(configure(preset), size, height=height, frames=chosen.runs + 2, device=device)
+            print("\n".join(lines), flush=True)
     if chosen.only in (None, "steps"):
         print("\n" + head("steps/s", TRAINING))
         for preset in presets:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -27,7 +28,7 @@ class VideoFrames:
     """A video file as frames: `frames[t]` decodes up to frame t, uint8 RGB (3, H, W).
 
     Frames are rotated upright as the file's metadata says. Reading in order decodes each frame once and keeps one in
-    memory; reading an earlier frame decodes again from the start.
+    memory; reading an earlier frame decodes again from the start. Threads may share it.
 
     Raises:
         LabError: PyAV is missing, or the file is missing, truncated, damaged, too large or holds no video.
@@ -36,6 +37,7 @@ class VideoFrames:
     def __init__(self, path: Path | str) -> None:
         self._av = _pyav("reading a video file")
         self.path = Path(path)
+        self._decoding = Lock()
         self._length = sum(1 for _ in self._decoded())  # the count in the container's header is often wrong
         if not self._length:
             raise LabError(f"{path} holds no video frame")
@@ -48,13 +50,14 @@ class VideoFrames:
         if not -self._length <= index < self._length:
             raise IndexError(f"frame {index} of {self._length}")
         index %= self._length
-        if index < self._position:
-            self._rewind()
-        while self._position < index:
-            self._frame = self._next()
-            self._position += 1
-        pixels = torch.from_numpy(self._frame.to_ndarray(format="rgb24"))  # (H, W, 3)
-        upright = pixels.rot90(self._frame.rotation // 90)  # counterclockwise; (H, W, 3), sides swapped at 90° and 270°
+        with self._decoding:  # one position and one converter of pixels for all threads
+            if index < self._position:
+                self._rewind()
+            while self._position < index:
+                self._frame = self._next()
+                self._position += 1
+            pixels, rotation = torch.from_numpy(self._frame.to_ndarray(format="rgb24")), self._frame.rotation
+        upright = pixels.rot90(rotation // 90)  # counterclockwise; (H, W, 3), sides swapped at 90° and 270°
         return upright.permute(2, 0, 1).contiguous()  # (3, H, W)
 
     def _rewind(self) -> None:

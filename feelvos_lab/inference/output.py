@@ -14,6 +14,7 @@ from feelvos_lab.data.images import overlay, write_distance, write_mask
 from feelvos_lab.data.readers import frame_names, read_clip
 from feelvos_lab.data.video import open_movie, require_writer
 from feelvos_lab.files.atomic import complete_folder, refuse_occupied
+from feelvos_lab.inference.overlap import write_behind
 from feelvos_lab.inference.propagation import Prediction, propagate
 from feelvos_lab.model.checkpoint import device, load_checkpoint, shipped_path
 from feelvos_lab.model.feelvos import Feelvos
@@ -35,7 +36,8 @@ def segment(
 ) -> Path:
     """Carry given masks through a video, and write one indexed PNG per frame and a movie of the masks over the frames.
 
-    On a terminal a progress bar is shown. Every mask is written before the next frame is read.
+    On a terminal a progress bar is shown. On the CPU every mask is written before the next frame is read; on a GPU one
+    thread reads frames ahead of the network and another writes behind it, each up to `overlap.DEPTH` frames.
 
     Args:
         video: a video file, a folder of numbered frames, or a `Clip`, which brings its own masks.
@@ -64,29 +66,42 @@ def segment(
         path = shipped_path(model) if model in PRESETS else Path(model)
         model, config = load_checkpoint(path, device=device())
         height = config.data.test_height if height is None else height
+    on_gpu = next(model.parameters()).device.type != "cpu"
     with complete_folder(out) as folder:
         predictions = propagate(fold_batch_norms(model), clip, feedback=feedback, height=height or 0)
         counted = tqdm(predictions, total=len(clip), unit="frame", disable=None)  # None: only on a terminal
-        write_segmentation(counted, clip, folder, movie=movie, cues=cues)
+        write_segmentation(counted, clip, folder, movie=movie, cues=cues, behind=on_gpu)
     return Path(out)
 
 
 def write_segmentation(
-    predictions: Iterable[Prediction], clip: Clip, folder: Path | str, *, movie: Movie = "mp4", cues: bool = False
+    predictions: Iterable[Prediction],
+    clip: Clip,
+    folder: Path | str,
+    *,
+    movie: Movie = "mp4",
+    cues: bool = False,
+    behind: bool = False,
 ) -> int:
     """Write each frame's mask as soon as it is predicted, and the movie along with it; nothing is kept in memory.
 
-    The masks are named like the frames' files, or `00000.png`, … if the frames have none. The folder must exist. Other
-    arguments: see `segment`. Returns the number of frames written.
+    The masks are named like the frames' files, or `00000.png`, … if the frames have none. The folder must exist. With
+    `behind` a thread writes, up to `overlap.DEPTH` frames behind the predictions; its error is raised after the next
+    one. Other arguments: see `segment`. Returns the number of frames written.
     """
     folder, names, count = Path(folder), frame_names(clip), 0
-    with open_movie(folder / f"overlay.{movie}", kind=movie) as append:
+
+    def write(prediction: Prediction) -> None:
+        write_mask(folder / f"{names[prediction.frame]}.png", prediction.labels)
+        if cues:
+            write_cues(prediction, clip, folder / "cues", name=names[prediction.frame])
+        if movie != "none":
+            image = clip.frames[prediction.frame] if prediction.image is None else prediction.image
+            append(overlay(image, prediction.labels))
+
+    with open_movie(folder / f"overlay.{movie}", kind=movie) as append, write_behind(on=behind) as later:
         for prediction in predictions:
-            write_mask(folder / f"{names[prediction.frame]}.png", prediction.labels)
-            if cues:
-                write_cues(prediction, clip, folder / "cues", name=names[prediction.frame])
-            if movie != "none":
-                append(overlay(clip.frames[prediction.frame], prediction.labels))
+            later(write, prediction if cues else prediction._replace(cues=None, references=None))
             count += 1
     return count
 

@@ -14,6 +14,7 @@ from torchvision.transforms import v2
 
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.errors import LabError
+from feelvos_lab.inference.overlap import read_ahead
 from feelvos_lab.model.feelvos import Cues, Feelvos, Labelled, label_frame
 from feelvos_lab.model.grid import resize_bilinear, resize_labels
 from feelvos_lab.model.head import combine_objects, winners
@@ -41,6 +42,7 @@ class Prediction(NamedTuple):
     probabilities: Tensor  # (K, H, W) in [0, 1], sums to 1 over K; channels as in `Clip.channel`
     cues: Cues | None  # None up to the first frame whose mask is given
     references: tuple[Labelled, Labelled] | None = None  # first, previous; objects in the order in which they enter
+    image: Tensor | None = None  # (3, H, W) uint8, the frame itself
 
 
 @torch.inference_mode()
@@ -51,6 +53,7 @@ def propagate(
 
     Only the previous frame and the frames whose masks give objects are kept, so memory does not grow with the length
     of the clip. With `adapt_margin`, confident pixels are added to the first frame's, at most one frame's worth.
+    For a model on a GPU a thread reads `clip.frames` in order, up to `overlap.DEPTH` frames ahead.
 
     An object takes part from the frame that gives it (`Clip.starts`), and its global map is the distance to that
     frame. A later mask only counts for the objects that it gives; elsewhere the prediction stays. The background is
@@ -87,8 +90,16 @@ def propagate(
     first: Labelled | None = None
     sure: Confident | None = None
     size: tuple[int, int] | None = None
-    for t in range(len(clip)):
+
+    def read(t: int) -> tuple[Tensor, Tensor]:
+        """Frame t as the clip has it (3, H, W), and as the network takes it, (1, 3, H', W')."""
         frame = clip.frames[t]
+        image = _network_input(frame, height)[None]
+        return frame, image.pin_memory() if device.type == "cuda" else image  # pinned: copied while the CPU goes on
+
+    # On the CPU the network uses every core, and a thread that reads would only take one from it.
+    frames = (map if device.type == "cpu" else read_ahead)(read, range(len(clip)))
+    for t, (frame, image) in enumerate(frames):
         size = size or tuple(frame.shape[-2:])
         if tuple(frame.shape[-2:]) != size:
             raise LabError(
@@ -97,16 +108,16 @@ def propagate(
         new = clip.given_in(t)
         if first is None and not new:
             empty = torch.zeros(size, dtype=torch.int64)
-            yield Prediction(t, empty, _one_hot(empty, len(ids)), None)
+            yield Prediction(t, empty, _one_hot(empty, len(ids)), None, image=frame)
             continue
-        encoded = model.encode(_network_input(frame, height)[None].to(device))
+        encoded = model.encode(image.to(device, non_blocking=True))
         features, embeddings = encoded.features[0], encoded.embeddings[0]  # (C, h, w), (D, h, w)
         known = 1 + sum(clip.start_of(i) <= t for i in entering)  # K' from here on
         if first is None:
             mask = clip.masks[t]
             given = _channel_of(mask, ids[:known])  # (H, W)
             first = previous = label_frame(embeddings, given.to(device), num_objects=known)
-            yield Prediction(t, mask.clone(), _one_hot(given, len(ids))[channels], None)
+            yield Prediction(t, mask.clone(), _one_hot(given, len(ids))[channels], None, image=frame)
             continue
         references = joined(first, sure), previous
         cues = model.cues(features, embeddings, *references)
@@ -130,7 +141,7 @@ def propagate(
         else:
             previous = label_frame(embeddings, labels, num_objects=known)
         probabilities = _spread(probabilities.cpu(), channels, 0.0)  # (K, H, W)
-        yield Prediction(t, ids[labels.cpu()], probabilities, _all_objects(cues, channels), references)
+        yield Prediction(t, ids[labels.cpu()], probabilities, _all_objects(cues, channels), references, frame)
 
 
 def decide(logits: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:

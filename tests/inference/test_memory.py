@@ -38,6 +38,11 @@ def _peak(frames: int, folder: Path, *options: str) -> int:
     return int(done.stdout)
 
 
+def test_ten_times_the_frames_take_the_same_memory_where_they_are_read_ahead_and_written_behind(tmp_path: Path) -> None:
+    short = _peak(30, tmp_path / "short", "ahead")
+    assert abs(_peak(300, tmp_path / "long", "ahead") - short) < SLACK
+
+
 def test_ten_times_the_frames_take_the_same_memory(tmp_path: Path) -> None:
     ballast = b"1" * 1_500_000_000  # what this process holds is no matter of the other one's
     short = _peak(30, tmp_path / "short")
