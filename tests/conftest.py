@@ -28,7 +28,7 @@ SLOW = frozenset(
         "figures": ("distance_maps", "make_distance_maps"),
         "files": ("lock",),
         "inference": ("memory", "probe"),
-        "lessons": ("cost", "exercises", "lesson_08", "lesson_claims", "lessons", "notebooks"),
+        "lessons": ("cost", "exercises", "lesson_08", "lesson_11", "lesson_claims", "lessons", "notebooks"),
         "robustness": ("full_disk", "fuzz", "killed", "soak"),
         "tf_import": ("convert",),
         "training": ("distributed", "numbers", "tensorboard"),

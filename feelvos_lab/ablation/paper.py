@@ -198,6 +198,39 @@ DESIGN_GOALS = (
     GoalRow("feelvos", "FEELVOS", all_four=True, fine_tunes=False, seen=True),
 )
 
+# Where the values of preset full come from: the paper (§3 and §4, all seen), or the official code where the paper gives
+# none. Its other settings are this project's: off in preset full, or without influence on the result.
+GIVEN_BY = {
+    "paper": (
+        *("backbone", "decoder_dim", "embedding_dim", "radius", "head_layers", "head_kernel", "head_dim"),
+        *("data", "height", "width", "steps", "batch_size", "optimizer", "learning_rate", "momentum"),
+        *("hard_fraction", "reference_pixels", "unroll", "mask_damage"),
+    ),
+    "official code": (
+        *("deepest_stride", "context_dim", "context_rates", "image_pooling", "context_dropout", "low_level_dim"),
+        *("norm_momentum", "freeze_norm", "embedding_relu", "feedback", "scale", "test_height", "hard_anneal_steps"),
+        *("poly_power", "weight_decay", "decay_depthwise", "decay_in_gradient", "clip_norm", "clip_by"),
+        *("bias_gradient", "clips_summed"),
+    ),
+}
+
+PAPER_DATA = "davis-2017+youtube-vos"  # the setting `data` of the paper's main result
+
+
+@dataclass(frozen=True)
+class Fact:
+    """How the paper's network was trained, in a respect that is no setting."""
+
+    label: str
+    text: str
+
+
+TRAINED_WITH = (  # seen
+    Fact("training videos", "60 of DAVIS-2017 and 3,471 of YouTube-VOS"),
+    Fact("first weights", "trained on ImageNet and COCO"),
+    Fact("computed on", "16 GPUs, 3 clips on each"),
+)
+
 TABLES = {t.key: t for t in (ABLATION, DAVIS_2017_VAL, DAVIS_2017_TEST_DEV, DAVIS_2016_VAL, YOUTUBE_OBJECTS)}
 
 
