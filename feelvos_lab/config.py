@@ -126,7 +126,9 @@ class DataConfig:
     scored_height: Natural = 0  # masks are predicted and scored at this height; 0: as published
     clips: Natural = 0  # training clips; 0: all
     test_clips: Natural = 0  # clips scored; 0: all; with scenes "factors" the scenes, each scored in all variants
-    scenes: Literal["mixed", "factors"] = "mixed"  # clips scored: as they are, or one difficulty swept at a time
+    # "factors": the clips scored sweep one difficulty at a time; "calibrated": synthetic clips, those of training too,
+    # move as real video does; "mixed": clips as they are
+    scenes: Literal["mixed", "calibrated", "factors"] = "mixed"
     hold_out: Natural = 0  # the last so many train sequences of a published set are the validation split
     in_memory: bool = False  # decoded training frames are kept in memory
     frames: Natural = 0  # of a synthetic clip; of DAVIS-2016 with scenes "factors", scored at most; 0: all

@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "load_clips": "datasets",
         "make_clip": "synthetic",
         "make_clips": "synthetic",
+        "motion_quantiles": "motion",
         "paste_objects": "composite",
         "read_clip": "readers",
         "read_davis": "davis",

@@ -23,7 +23,8 @@ def load_clips(config: DataConfig, *, split: str, seed: int = 0) -> list[Clip]:
     """The clips of a split: "train", "validation" or "test".
 
     Synthetic clips: the splits have disjoint seeds, and `seed` changes the training clips only. With `scenes`
-    "factors", validation and test clips sweep one difficulty at a time; those of DAVIS-2016 the number of objects, by
+    "calibrated" the clips of all splits move and change as real video does (see `calibrated.py`); with "factors",
+    validation and test clips sweep one difficulty at a time; those of DAVIS-2016 the number of objects, by
     pasting (`make_pasted_clips`).
     DAVIS: "test" is the published val list, "validation" the last `hold_out` sequences of the train list, "train" the
     others. YouTube-VOS: the same, but without "test", since the masks of its valid list are not published.
@@ -75,7 +76,8 @@ def _load(config: DataConfig, *, split: str, seed: int) -> list[Clip]:
         size = {"height": config.height, "width": config.width, "frames": config.frames}
         if config.scenes == "factors" and split != "train":
             return make_factor_clips(split, scenes=count, **size)
-        return make_clips(split, count=count, seed=seed, **size)
+        scenes = "calibrated" if config.scenes == "calibrated" else "mixed"
+        return make_clips(split, count=count, seed=seed, scenes=scenes, **size)
     _require_root(config)
     height = config.height if split == "train" else config.scored_height
     if split == "test":

@@ -7,10 +7,12 @@ one and keep the rest (`make_factor_clips`). Lengths in this file are in units o
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import torch
 
+from feelvos_lab.data.calibrated import draw_calibrated
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.difficulty_sweep import (
     BASE,
@@ -30,12 +32,23 @@ _SPLIT_SEEDS = {"train": 0, "validation": 1_000_000_000, "test": 2_000_000_000} 
 _SWEPT = 500_000_000  # offset of the seeds of `make_factor_clips` in each split
 
 
-def make_clips(split: str, *, count: int, seed: int = 0, height: int, width: int, frames: int) -> list[Clip]:
+def make_clips(
+    split: str,
+    *,
+    count: int,
+    seed: int = 0,
+    height: int,
+    width: int,
+    frames: int,
+    scenes: Literal["mixed", "calibrated"] = "mixed",
+) -> list[Clip]:
     """`count` clips of mixed difficulty; different splits never share a clip.
 
     Args:
         split: "train", "validation" or "test".
         seed: selects the training clips; validation and test clips do not depend on it.
+        scenes: "mixed" is the mix of `draw_difficulty`, of the shipped checkpoint `reduced`; "calibrated" that
+            of `draw_calibrated`, whose objects move and change as in real video. The names of its clips say so.
 
     Example:
         >>> import torch
@@ -49,8 +62,16 @@ def make_clips(split: str, *, count: int, seed: int = 0, height: int, width: int
     """
     if split not in _SPLIT_SEEDS:
         raise LabError(f"split must be one of {', '.join(_SPLIT_SEEDS)}, got {split!r}")
+    if scenes not in ("mixed", "calibrated"):
+        raise LabError(f"scenes must be 'mixed' or 'calibrated', got {scenes!r}")
     first = _SPLIT_SEEDS[split] + (100_000 * seed if split == "train" else 0)
-    return [make_clip(first + i, height=height, width=width, frames=frames) for i in range(count)]
+    clips = []
+    for number in range(first, first + count):
+        # a stream of its own: the difficulty must not depend on what the scene draws from the same seed
+        difficulty = draw_calibrated(np.random.default_rng([number, 1])) if scenes == "calibrated" else None
+        clip = make_clip(number, height=height, width=width, frames=frames, difficulty=difficulty)
+        clips.append(clip if difficulty is None else replace(clip, name=f"calibrated-{number}"))
+    return clips
 
 
 def make_factor_clips(split: str, *, scenes: int, height: int, width: int, frames: int) -> list[Clip]:
@@ -156,8 +177,17 @@ class _Texture:
 class _Sprite:
     """A deforming, textured blob that moves along a path."""
 
-    def __init__(self, rng: np.random.Generator, path: np.ndarray, size: float, texture: _Texture, growth: float):
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        path: np.ndarray,
+        size: float,
+        texture: _Texture,
+        growth: float,
+        deformation: float,
+    ):
         self.path, self.size, self.texture, self.growth = path, size, texture, growth  # path: (T, 2), y before x
+        self.deformation = deformation
         self.lobes = rng.normal(0, 1, (3, 2)) * np.array([0.16, 0.1, 0.06])[:, None]
         self.sway = rng.uniform(0.15, 0.5, 3)
         self.aspect = rng.uniform(0.7, 1.4)
@@ -181,7 +211,7 @@ class _Sprite:
         theta = np.arctan2(v, u)
         edge = np.ones_like(u)
         for k, (a, b) in enumerate(self.lobes, start=2):
-            swing = np.sin(self.sway[k - 2] * t)
+            swing = (1 + 5 * self.deformation) * np.sin((1 + 2 * self.deformation) * self.sway[k - 2] * t)
             edge += (a + 0.5 * b * swing) * np.cos(k * theta) + (b + 0.5 * a * swing) * np.sin(k * theta)
         inside[box] = u**2 + v**2 < edge.clip(0.3, 1.6) ** 2
         colours = self.texture.paint(u * 0.2, v * 0.2, drift)
@@ -233,7 +263,7 @@ class _Scene:
             path = self._leave_and_return(path, aside)
         size = rng.uniform(0.13, 0.22) / (1 + 0.15 * (self.objects - 1))
         growth = 2.5 ** (difficulty.scaling * rng.choice([-0.7, 1.0]))
-        return _Sprite(rng, path, size, _Texture(rng), growth)
+        return _Sprite(rng, path, size, _Texture(rng), growth, difficulty.deformation)
 
     def _bounce(self, centre: np.ndarray, velocity: np.ndarray) -> np.ndarray:
         """A straight path (T, 2), reflected at the frame's edges."""
@@ -261,14 +291,15 @@ class _Scene:
             if self.rng.uniform() < self.difficulty.near_lookalikes:
                 angle = rng.uniform(0, 2 * np.pi) + rng.normal(0, 0.03) * np.arange(self.frames)
                 offset = np.stack([np.sin(angle), np.cos(angle)], axis=1) * sprite.size * rng.uniform(2.0, 2.6)
-                doubles.append(_Sprite(rng, sprite.path + offset, sprite.size, sprite.texture, sprite.growth))
+                like = (sprite.size, sprite.texture, sprite.growth, sprite.deformation)
+                doubles.append(_Sprite(rng, sprite.path + offset, *like))
             rng = self._aside()
             if self.rng.uniform() < self.difficulty.far_lookalikes:
                 start = rng.uniform(0, 1, 2) * self.extent
                 path = self._bounce(start, rng.normal(0, 0.02, 2))
                 enters = max(1, self.frames // 5)
                 path[:enters, 1] = self.extent[1] * 3  # outside the first frames
-                doubles.append(_Sprite(rng, path, sprite.size, sprite.texture, 1.0))
+                doubles.append(_Sprite(rng, path, sprite.size, sprite.texture, 1.0, sprite.deformation))
         return doubles
 
     def render(self, t: int) -> tuple[np.ndarray, np.ndarray]:
