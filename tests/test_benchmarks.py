@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import runpy
 import subprocess
@@ -29,6 +30,18 @@ def test_the_one_for_gpus_prints_its_three_tables_and_says_where_there_is_none()
     stages = [line for line in printed.splitlines() if line.startswith("smoke")]
     assert len(stages) == 2 and all(" nan" not in line for line in stages)
     assert run("gpu.py").startswith("no GPU: nothing is measured")
+
+
+def test_the_one_for_maps_on_a_gpu_has_each_search_and_says_what_differs_and_what_is_missing() -> None:
+    printed = run("gpu_maps.py", "--device", "cpu", "--grid", "12", "16", "--runs", "2").splitlines()
+    for row in ("  search in slices", "  local search in windows", "  local search for CPUs"):
+        assert sum(line.startswith(row) for line in printed) == 3
+    compared = [line for line in printed if "find different pixels for" in line]
+    assert len(compared) == 6 and all(" for 0 of " in line for line in compared)
+    for package in ("pykeops", "faiss"):
+        assert (f"{package} is not installed" in printed) == (importlib.util.find_spec(package) is None)
+    assert printed[-1] == "Triton and FAISS need a GPU"
+    assert run("gpu_maps.py").startswith("no GPU: nothing is measured")
 
 
 @pytest.mark.parametrize("path", sorted(BENCHMARKS.glob("*.py")), ids=lambda path: path.name)

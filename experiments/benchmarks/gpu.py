@@ -2,11 +2,11 @@
 
     python experiments/benchmarks/gpu.py [--runs 20] [--presets real,full] [--device cuda]
 
-Prints three tables: the maps at 480p (grid 120×214, 100 dimensions, float32) in milliseconds, kernel launches and MB
-beyond inputs; a frame by stages, and a frame of `segment` with its files read and written in turns with the network,
-read ahead of it, written behind it, and both; a training step by stages. Times are medians, with the device
-synchronised before and after each call. `--device cpu --grid 12 16` runs the same code without a GPU, to see that it
-works; the files are then always read and written in turns.
+Prints three tables: the maps and the searches behind them (`gpu_maps.py`); a frame by stages, and a frame of `segment`
+with its files read and written in turns with the network, read ahead of it, written behind it, and both; a training
+step by stages. Times are medians, with the device synchronised before and after each call.
+`--device cpu --grid 12 16` runs the same code without a GPU, to see that it works; the files are then always read and
+written in turns.
 """
 
 from __future__ import annotations
@@ -14,90 +14,20 @@ from __future__ import annotations
 import argparse
 import itertools
 import platform
-import statistics
 import sys
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from unittest.mock import patch
 
 import torch
+from gpu_maps import map_table, milliseconds
 from inference import CASES, INFERENCE, TRAINING, filmed, head, inference_laps, line, training_laps
-from matching import DIM, HEIGHT, WIDTH, frames
-from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
+from matching import HEIGHT, WIDTH
 
 from feelvos_lab.config import Config, configure
 from feelvos_lab.inference import output, propagation
 from feelvos_lab.inference.output import segment
 from feelvos_lab.inference.overlap import write_behind
 from feelvos_lab.model.build import build_model
-from feelvos_lab.model.matching import global_matching, local_matching, nearest_global
-
-OBJECTS = (2, 4, 10)
-
-
-def wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
-def milliseconds(function: Callable[[], object], runs: int) -> float:
-    """The median of some calls, after two that warm up."""
-    took = []
-    for _ in range(runs + 2):
-        wait()
-        began = time.perf_counter()
-        function()
-        wait()
-        took.append(1000 * (time.perf_counter() - began))
-    return statistics.median(took[2:])
-
-
-def launches(function: Callable[[], object]) -> int:
-    """Kernels that one call launches on the GPU; 0 without one."""
-    if not torch.cuda.is_available():
-        return 0
-    with profile(activities=[ProfilerActivity.CUDA]) as profiled:
-        function()
-        wait()
-    return sum(event.device_type == torch.autograd.DeviceType.CUDA for event in profiled.events())
-
-
-def extra_megabytes(function: Callable[[], object]) -> float:
-    """Device memory that a call needs beyond what was allocated before it; 0 without a GPU."""
-    if not torch.cuda.is_available():
-        return 0.0
-    wait()
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    function()
-    wait()
-    return (torch.cuda.max_memory_allocated() - before) / 2**20
-
-
-def map_table(device: torch.device, grid: tuple[int, int], runs: int) -> list[str]:
-    """The maps next to the bare float32 product of query and reference embeddings."""
-    lines = [f"{'':28}{'K':>4}{'ms':>9}{'÷ product':>11}{'launches':>10}{'MB':>8}"]
-    for k in OBJECTS:
-        query, reference, labels = (t.to(device) for t in frames(*grid, DIM, num_objects=k))
-        q, r = query.flatten(1).t().contiguous(), reference.flatten(1)  # (M, D), (D, N)
-        table = torch.empty(len(q), r.shape[1], device=device)
-        cases: dict[str, Callable[[], Tensor]] = {
-            "product (M×D)·(D×N)": lambda q=q, r=r, table=table: torch.mm(q, r, out=table),
-            "global map": lambda a=(query, reference, labels), k=k: global_matching(*a, num_objects=k),
-            "nearest pixels, global": lambda a=(query, reference, labels), k=k: nearest_global(*a, num_objects=k).index,
-            "local map, radius 15": lambda a=(query, reference, labels), k=k: local_matching(
-                *a, num_objects=k, radius=15
-            ),
-        }
-        product = None
-        for name, case in cases.items():
-            took = milliseconds(case, runs)
-            product = product or took
-            cells = f"{k:>4}{took:>9.2f}{took / product:>11.2f}{launches(case):>10}{extra_megabytes(case):>8.0f}"
-            lines.append(f"{name:28}{cells}")
-    return lines
 
 
 def overlap_lines(
