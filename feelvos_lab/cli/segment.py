@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from feelvos_lab.cli.options import Checkpoint, Height, Out, open_model
+from feelvos_lab.cli.options import Checkpoint, Height, open_model
+from feelvos_lab.errors import LabError
+
+if TYPE_CHECKING:
+    from feelvos_lab.data.clip import Clip
+
+
+SAMPLE_OUT = Path("bunny-masks")
 
 
 def segment(
-    video: Annotated[Path, typer.Argument(help="A video, or a folder of numbered jpg or png frames.")],
+    video: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A video, or a folder of numbered jpg or png frames. Without it and --mask: the sample video, into "
+            f"the folder {SAMPLE_OUT}."
+        ),
+    ] = None,
     mask: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             help="The first frame's mask, an indexed PNG. For objects that enter later: a folder of masks named like "
             "the frames, or several --mask FRAME=FILE."
         ),
-    ],
-    out: Out,
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results; must be new or empty.")] = None,
     checkpoint: Checkpoint = None,
     feedback: Annotated[
         Literal["soft", "hard"] | None,
@@ -33,16 +46,24 @@ def segment(
 ) -> None:
     """Propagate given masks through a video: one indexed PNG a frame, and an overlay video.
 
-    An object starts in the first mask that contains it; later masks of the same object are ignored.
+    An object starts in the first mask that contains it; later masks of the same object are ignored. Without a video
+    and a mask, the sample video is segmented: a clip of Big Buck Bunny with three objects. Needs the extra video.
     """
     from feelvos_lab.data.readers import frame_names, read_clip
+    from feelvos_lab.data.sample_video import film
     from feelvos_lab.data.video import require_writer
     from feelvos_lab.files.atomic import refuse_occupied
     from feelvos_lab.inference.output import segment as segment_clip
 
+    sample = video is None and not mask
+    if not sample:
+        out = _checked(video, mask, out)
+    out = out or SAMPLE_OUT
     refuse_occupied(out)
     require_writer(overlay)
-    clip = read_clip(video, mask)
+    if sample:
+        print("no video given: the sample video is segmented, an excerpt of Big Buck Bunny (Blender Foundation)")
+    clip = film() if sample else read_clip(video, mask)
     model, config, source = open_model(checkpoint)
     scaled = config.data.test_height if height is None else height
     print(f"{clip.name}: {len(clip)} frames, objects {', '.join(map(str, clip.object_ids))}; model: {source}")
@@ -50,3 +71,29 @@ def segment(
         print(f"given in frame {frame_names(clip)[t]}: {', '.join(map(str, clip.given_in(t)))}")
     segment_clip(clip, None, out, model=model, height=scaled, feedback=feedback, movie=overlay, cues=cues)
     print(f"{len(clip)} masks{'' if overlay == 'none' else f' and overlay.{overlay}'} are in {out}")
+    if sample:
+        print(_overlap(clip, out))
+
+
+def _checked(video: Path | None, mask: list[str] | None, out: Path | None) -> Path:
+    """The output folder; LabError where a video, its mask or the folder is missing."""
+    if video is None:
+        raise LabError(f"--mask {mask[0]} needs a video: expected feelvos-lab segment VIDEO --mask {mask[0]} --out DIR")
+    if not mask:
+        raise LabError(f"video {video} needs --mask FILE, the mask of its first frame")
+    if out is None:
+        raise LabError(f"video {video} needs --out DIR, a new or empty folder for the results")
+    return out
+
+
+def _overlap(clip: Clip, folder: Path) -> str:
+    """The mean J over objects in each drawn frame, in a line."""
+    from feelvos_lab.data.images import read_mask
+    from feelvos_lab.evaluation.metrics import drawn_scores
+
+    rows = drawn_scores((read_mask(folder / f"{t:05d}.png") for t in range(len(clip))), clip)
+    by_frame: dict[int, list[float]] = {}
+    for row in rows:
+        by_frame.setdefault(row["frame"], []).append(row["J"])
+    means = ", ".join(f"{100 * sum(values) / len(values):.1f} in frame {t}" for t, values in by_frame.items())
+    return f"overlap J with the drawn masks, mean of {len(clip.object_ids)} objects in %: {means}"

@@ -87,7 +87,12 @@ def test_the_room_is_good_before_it_is_spoilt(room: Path) -> None:
     [
         ("train", "Missing option '--out': see feelvos-lab train --help"),
         ("train --out", "Option '--out' requires an argument: see feelvos-lab"),
-        ("segment TMP/video", "Missing option '--mask': see feelvos-lab segment --help"),
+        ("segment TMP/video", "video TMP/video needs --mask FILE, the mask of its first frame"),
+        (
+            "segment --mask TMP/mask.png --out TMP/out",
+            "--mask TMP/mask.png needs a video: expected feelvos-lab segment",
+        ),
+        ("segment TMP/video --mask TMP/mask.png", "video TMP/video needs --out DIR, a new or empty folder"),
         ("trian", "No such command 'trian'"),
         ("train --out TMP/out --seed two", "Invalid value for '--seed': "),
         ("evaluate --data cifar --out TMP/out", "Invalid value for '--data': "),
@@ -141,7 +146,7 @@ def test_no_write_permission(room: Path, refused: Callable[..., str], monkeypatc
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_with_one_line_and_leaves_nothing_half_written(room: Path) -> None:
+def test_ctrl_c_ends_with_one_line_and_keeps_the_training_as_of_its_last_step(room: Path) -> None:
     out = room / "out"
     command = [
         sys.executable,
@@ -160,13 +165,17 @@ def test_ctrl_c_ends_with_one_line_and_leaves_nothing_half_written(room: Path) -
     try:
         assert training.stdout is not None and "step 20/" in training.stdout.readline()
         training.send_signal(signal.SIGINT)
-        _, told = training.communicate(timeout=200)
+        printed, told = training.communicate(timeout=200)
     finally:
         training.kill()
         training.wait()
     assert told == "feelvos-lab: interrupted\n"
     assert training.returncode == 130
-    assert not out.exists()
+    assert [path.name for path in out.iterdir()] == ["state.safetensors"]
+    with safe_open(out / "state.safetensors", framework="pt") as state:
+        step = int(state.metadata()["step"])
+    assert step >= 20 and step % 200  # not one of the steps at which it is saved anyway
+    assert printed.splitlines()[-1].endswith(f"state.safetensors keeps the training as of step {step}, to resume from")
 
 
 def test_the_tools_for_notebooks_end_in_one_sentence_too(room: Path) -> None:

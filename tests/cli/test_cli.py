@@ -130,6 +130,21 @@ def test_segment_writes_what_propagate_says_under_the_names_of_the_frames(
             assert image.mode == "P"
 
 
+def test_segment_without_arguments_tries_the_sample_video_and_says_so(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = ("--checkpoint", checkpoint, "--height", 60, "--overlay", "none")
+    assert _run("segment", *small) == 0
+    said, clip_line, written, scores = capsys.readouterr().out.splitlines()
+    assert "no video given" in said and "Big Buck Bunny" in said
+    assert clip_line.startswith("bunny: 41 frames, objects 1, 2, 3") and written == "41 masks are in bunny-masks"
+    assert all(f"in frame {t}" in scores for t in (8, 16, 24, 32, 40))
+    assert len(list((tmp_path / "bunny-masks").glob("*.png"))) == 41
+    assert _run("segment", *small) == 2  # the folder is not empty now
+    assert "bunny-masks" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_segment_shows_its_progress_on_a_terminal_alone(
     terminal: bool, clip: Clip, tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
