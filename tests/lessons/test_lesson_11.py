@@ -135,6 +135,8 @@ def test_on_davis_it_trains_scores_at_the_published_size_and_shows_the_worst_cli
     small = {"steps": 4, "height": 32, "width": 48, "batch_size": 2, "test_height": 96}
     scope, printed = execute(tmp_path, preset=preset, data="davis-2016", data_root=str(root), cpu=True, **small)
     assert not scope["banner"] and scope["config"].preset == preset
+    assert "changed: {'data': 'davis-2016', 'steps': 4, 'height': 32, 'width': 48," in printed["chosen"]
+    assert re.search(r"these steps: foretold \d+ s, took \d+ s", printed["train"])
     assert scope["foreseen"].left == 1 and [row["step"] for row in scope["logged"]] == [1, 2, 3, 4]
     row = scope["score_rows"]["this run"]
     assert (row["trained on"], row["seen at"], row["scored at"]) == ("davis-2016", "96 rows", "480 rows")
