@@ -226,7 +226,7 @@ def _failure(error: BaseException) -> bytes:
 
     reason = f"{type(error).__name__}: {_first_line(error)}"
     if isinstance(error, KilledWorker):
-        reason = "every worker that tried this run died (out of memory?)"
+        reason = "every worker that tried this run died (out of memory? fewer workers on a computer take less)"
     return json.dumps({"error": reason}).encode()
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import fmean
 
 from feelvos_lab.ablation.dask_cluster import connected, run_there
-from feelvos_lab.ablation.local_runs import run_here
+from feelvos_lab.ablation.local_runs import run_here, visible_gpus
 from feelvos_lab.ablation.results import seeds_there
 from feelvos_lab.ablation.runs import METRIC_NAMES, PlannedRun, count_states, plan, with_state
 from feelvos_lab.ablation.spec import Spec
@@ -72,7 +72,8 @@ def run(
     A failed run is reported and does not stop the others. An interrupt ends the running ones and keeps the finished.
 
     Args:
-        workers: runs at a time; by default 2 on two cores or more. The cores are divided among them.
+        workers: runs at a time; by default 2 on two cores or more. The cores are divided among them, and so are the
+            GPUs of CUDA_VISIBLE_DEVICES, by default all; one GPU is shared.
         scheduler: the address of a dask scheduler, such as tcp://127.0.0.1:8786; its workers make the runs.
         deterministic: each run has one thread and gives the same bits each time; runs that are ok are kept.
         seeds: instead of the file's.
@@ -106,10 +107,13 @@ def run(
             if deterministic:
                 from feelvos_lab.deterministic import VARIABLES as variables  # imports torch: seconds
 
-            workers = min(workers, len(todo))
+            # Not from how few runs are left: the number of threads changes a score, and rows are compared by pairs.
             threads = 1 if deterministic else max(1, cores // workers)
-            where = f"{workers} at a time, {threads} thread(s) each"
-            make = partial(run_here, workers=workers, threads=threads, variables=variables)
+            workers = min(workers, len(todo))
+            gpus = visible_gpus()
+            place = {0: "", 1: ", on one GPU"}.get(len(gpus), f", spread over {len(gpus)} GPUs")
+            where = f"{workers} at a time, {threads} thread(s) each{place}"
+            make = partial(run_here, workers=workers, threads=threads, variables=variables, gpus=gpus)
         else:
             client = stack.enter_context(connected(scheduler))
             workers = sum(client.nthreads().values())

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,21 +32,43 @@ LOG = "log.txt"
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
+GPUS = "CUDA_VISIBLE_DEVICES"
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that torch sees here, each as a value of CUDA_VISIBLE_DEVICES."""
+    import torch  # seconds
+
+    count, named = torch.cuda.device_count(), os.environ.get(GPUS)
+    return [str(n) for n in range(count)] if named is None else [name.strip() for name in named.split(",")[:count]]
+
 
 def run_here(
-    todo: Sequence[PlannedRun], spec: Spec, *, workers: int, threads: int, variables: Mapping[str, str]
+    todo: Sequence[PlannedRun],
+    spec: Spec,
+    *,
+    workers: int,
+    threads: int,
+    variables: Mapping[str, str],
+    gpus: Sequence[str] = (),
 ) -> Iterator[tuple[PlannedRun, float]]:
     """Make the runs, `workers` at a time with `threads` threads each; yield each with its seconds when it has ended.
 
-    `variables` are set in each run's environment. Closing the iterator stops the running ones. LabError if a run's
-    folder cannot be written, as on a full disk, or another process still works there.
+    `variables` are set in each run's environment. Where there are several `gpus`, each run is given the one that the
+    fewest runs use, the first of these. Closing the iterator stops the running ones. LabError if a run's folder cannot
+    be written, as on a full disk, or another process still works there.
     """
     variables = {**dict.fromkeys(THREADS, str(threads)), **variables}
     queue, running = list(todo), dict[subprocess.Popen[bytes], tuple[PlannedRun, float]]()
+    used: dict[str, str] = {}  # the GPU of each run by name
     try:
         while queue or running:
             while queue and len(running) < workers:
                 planned = queue.pop(0)
+                if len(gpus) > 1:
+                    busy = Counter(used[other.name] for other, _ in running.values())
+                    used[planned.name] = min(gpus, key=busy.__getitem__)
+                    variables[GPUS] = used[planned.name]
                 running[_begin(planned, spec, variables)] = (planned, time.monotonic())
             time.sleep(0.05)
             for process in [process for process in running if process.poll() is not None]:
@@ -114,7 +137,8 @@ def start(folder: Path, variables: Mapping[str, str], *, held: int | None = None
         return subprocess.Popen(
             [sys.executable, "-m", "feelvos_lab.ablation.worker", str(folder), *map(str, [os.getpid(), *passed])],
             pass_fds=passed,
-            env={**os.environ, **variables},
+            # Threads that wait by spinning take the cores from the other runs; read when torch is loaded.
+            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **variables},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -138,7 +162,7 @@ def end(process: subprocess.Popen[bytes]) -> bool:
 def conclude(folder: Path, code: int) -> None:
     """After the process has ended: write to `failed.json` why there is no record, if it did not do so itself."""
     if code < 0:
-        hint = " (out of memory?)" if -code == signal.SIGKILL else ""
+        hint = " (out of memory? fewer runs at a time (--workers) take less)" if -code == signal.SIGKILL else ""
         reason = f"the process was ended by {signal.Signals(-code).name}{hint}"
     elif code > 0:
         reason = f"the process ended with code {code}, see {LOG}"

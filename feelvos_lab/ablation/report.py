@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import os
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -161,11 +163,16 @@ def _report(results: Results) -> str:
         *_given_networks(results),
         f"- code: {', '.join(commits)}",
         f"- versions: {versions}",
-        f"- machine: {records[0]['device']}, {records[0]['threads']} thread(s) a run",
+        f"- machine: {_found(records, 'device')}, {_found(records, 'threads')} thread(s) a run",
         f"- {len(records)} runs, {total / 60:.1f} min of training and testing, at most {peak} MB each",
         f"- each run's lab-book page: `{pages}/<row>-s<seed>-…/notebook.ipynb`",
     ]
     return "\n".join(parts) + "\n"
+
+
+def _found(records: Sequence[Mapping[str, Any]], key: str) -> str:
+    """What the records hold under the key, such as `2`, or `1 or 2` where they differ."""
+    return " or ".join(map(str, sorted({record[key] for record in records}, key=str)))
 
 
 def _command(results: Results) -> str:

@@ -187,7 +187,8 @@ def _copied(results: Results) -> list[str]:
 def _mixtures(results: Results) -> list[str]:
     """A warning for whatever differs between runs that are shown in one table."""
     made = {f"versions of {name}": [r["versions"].get(name) for r in results.records] for name in ("torch", "python")}
-    made |= {key: [record[key] for record in results.records] for key in ("device", "threads")}
+    made |= {"devices": [r["device"] for r in results.records]}
+    made |= {"numbers of threads, which alone can change a score": [r["threads"] for r in results.records]}
     return [
         f"Mind: these runs were made with different {what}: {', '.join(values)}."
         for what, found in made.items()

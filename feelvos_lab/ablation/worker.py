@@ -28,6 +28,10 @@ PLAN, NOTEBOOK, FAILURE = "plan.json", "notebook.ipynb", "failed.json"
 
 UNFINISHED = ".run.lock"  # locked while the run is made; left behind where its processes were killed
 
+_LESS_MEMORY = (
+    "fewer runs at a time (--workers) share it, and a smaller batch_size or height in the experiment's file takes less"
+)
+
 
 def check_injection(parameters: dict[str, Any]) -> None:
     """Raise LabError where papermill would inject another value, such as text for a tuple."""
@@ -50,7 +54,10 @@ def execute(folder: Path, *, held: int | None = None) -> None:
     check_injection(planned["parameters"])
     # Sockets in a folder, since parallel kernels that pick TCP ports at the same moment collide ("Address already in
     # use"); a short path, since a socket's may have 107 characters.
-    with tempfile.TemporaryDirectory(prefix="feelvos-") as sockets:
+    with tempfile.TemporaryDirectory(prefix="feelvos-", ignore_cleanup_errors=True) as sockets:
+        # Start-up files of the user would run in the kernel, and could change what is measured.
+        os.environ["IPYTHONDIR"] = f"{sockets}/ipython"
+        os.environ.pop("PYTHONSTARTUP", None)
 
         class SocketKernelManager(AsyncKernelManager):
             def __init__(self, **settings: Any) -> None:
@@ -99,7 +106,10 @@ def main(folder: Path, parent: int, held: int | None = None) -> int:
             execute(folder, held=held)
     except papermill.PapermillExecutionError as error:
         message = next((line for line in str(error.evalue).splitlines() if line.strip()), "")
-        failure = f"{error.ename}: {message}".removeprefix("LabError: ")
+        if error.ename == "OutOfMemoryError" or "CUDA error: out of memory" in message:
+            failure = f"the GPU is out of memory: {_LESS_MEMORY}"
+        else:
+            failure = f"{error.ename}: {message}".removeprefix("LabError: ")
     except LabError as error:
         failure = str(error)
     if failure is not None:

@@ -54,7 +54,14 @@ def plan(spec: Spec, seeds: Seeds = None, networks: Networks = None, root: Root 
 @ablate_app.command("run")
 def run_(
     spec: Spec,
-    workers: Annotated[int | None, typer.Option(min=1, help="Runs in parallel. Default: 2 on two cores.")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Runs in parallel. They divide the cores, and the GPUs of CUDA_VISIBLE_DEVICES; one GPU is shared. "
+            "Default: 2 on two cores.",
+        ),
+    ] = None,
     scheduler: Annotated[
         str | None,
         typer.Option(help="Address of a dask scheduler, such as tcp://127.0.0.1:8786, whose workers execute the runs."),
@@ -99,12 +106,17 @@ def scheduler(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free port.")] = 8786,
     dashboard: Annotated[int, typer.Option(min=0, max=65535, help="Port of the dashboard; 0: a free port.")] = 8787,
 ) -> None:
-    """Run a dask scheduler for `ablate run --scheduler`, by default reachable from this computer only."""
+    """Run a dask scheduler for `ablate run --scheduler`, by default reachable from this computer only.
+
+    Start a worker for each run at a time: on a computer with several GPUs one for each, with its number in
+    CUDA_VISIBLE_DEVICES.
+    """
     from feelvos_lab.ablation.dask_cluster import is_this_computer, open_scheduler
 
     if not is_this_computer(host):
         print(f"anyone who reaches {host}:{port} can run code as you: dask has no password")
     print(f"workers: dask worker tcp://{host}:{port} --host ADDRESS --nthreads 1 --no-dashboard")
+    print("with several GPUs, one worker for each: put CUDA_VISIBLE_DEVICES=0, 1, … before the command")
     if status := open_scheduler(host=host, port=port, dashboard=dashboard):
         raise typer.Exit(status)
 

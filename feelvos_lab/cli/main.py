@@ -5,6 +5,7 @@ Commands import torch and pandas in their bodies, so that `--help` answers at on
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -168,6 +169,8 @@ def cost(
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; an error is one line on stderr (see `report_errors`), with `--debug` a traceback."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    # Threads that wait by spinning take the cores from other processes; read when torch is loaded, and inherited.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, _exit_on_signal)
     with report_errors(debug=DEBUG in arguments):
         try:

@@ -11,10 +11,11 @@ import pytest
 from standin_experiment import EFFECT, SPEC, record_by_hand, write_spec
 
 from feelvos_lab.ablation import report, runs, tables
-from feelvos_lab.ablation.record import write_record
+from feelvos_lab.ablation.record import RECORD, write_record
 from feelvos_lab.ablation.results import read_published, read_results
 from feelvos_lab.ablation.spec import load_spec, parse_seeds
 from feelvos_lab.errors import LabError
+from feelvos_lab.files.atomic import read_json, write_json
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -138,6 +139,22 @@ def test_runs_of_different_versions_are_told_apart(tmp_path, monkeypatch):
     record_by_hand(tmp_path, spec, leave_out=("full", "blind"))
     text = tables.table_text(read_results(spec, root=tmp_path))
     assert "Mind: these runs were made with different versions of torch" in text
+
+
+def test_runs_with_different_numbers_of_threads_are_told_apart(tmp_path):
+    """Also runs that an earlier sweep made and this one kept."""
+    spec = load_spec(write_spec(tmp_path))
+    record_by_hand(tmp_path, spec)
+    results = read_results(spec, root=tmp_path)
+    own = results.records[0]["threads"]
+    assert "Mind" not in tables.table_text(results)
+    path = results.runs[1].folder / RECORD
+    write_json(path, read_json(path) | {"threads": own + 3})
+    results = read_results(spec, root=tmp_path)
+    expected = f"Mind: these runs were made with different numbers of threads, which alone can change a score: {own}, "
+    assert f"\n{expected}{own + 3}.\n" in tables.table_text(results) + "\n"
+    page = (report.write_report(results) / report.PAGE).read_text()
+    assert f"- {expected}" in page and f"{own} or {own + 3} thread(s) a run" in page
 
 
 @pytest.mark.parametrize("bad", [{"JF": 1.5}, {"J": float("nan")}])

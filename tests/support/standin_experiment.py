@@ -25,7 +25,7 @@ radius: int | None = None  # as the preset, where None
 previous_mask: bool | None = None  # as the preset, where None
 learning_rate: float | None = None  # as the preset, where None
 context_rates: list[int] | None = None  # as the preset, where None
-trouble: str = ""  # "raise", "kill", "disobey" or "silent"
+trouble: str = ""  # "raise", "memory", "kill", "disobey" or "silent"
 pause: float = 0.0  # seconds
 """
 
@@ -40,6 +40,10 @@ config = configure(preset, **given)
 time.sleep(pause)
 if trouble == "raise":
     raise ValueError("the loss is nan\\nsecond line")
+if trouble == "memory":
+    class OutOfMemoryError(RuntimeError):  # as torch's
+        pass
+    raise OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\\nSee the documentation")
 if trouble == "kill":
     os.kill(os.getppid(), 9)
     time.sleep(30)
