@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from feelvos_lab.config import TrainConfig
 from feelvos_lab.errors import LabError
@@ -38,16 +40,28 @@ def update(model: nn.Module, optimizer: torch.optim.Optimizer, settings: TrainCo
     Raises LabError for a gradient whose norm is not finite; the weights are unchanged.
     """
     if settings.decay_in_gradient:
-        for weight in decayed_weights(model, settings):
-            if weight.grad is not None:
-                weight.grad.add_(weight.detach(), alpha=settings.weight_decay)
+        decayed = [p for p in decayed_weights(model, settings) if p.grad is not None]
+        torch._foreach_add_([p.grad for p in decayed], [p.detach() for p in decayed], alpha=settings.weight_decay)
     if settings.bias_gradient != 1.0:
         scale_bias_gradients(model, settings.bias_gradient)
-    together = [[p] for p in model.parameters()] if settings.clip_by == "tensor" else [list(model.parameters())]
-    norms = [torch.nn.utils.clip_grad_norm_(parameters, settings.clip_norm) for parameters in together]
-    if infinite := [norm.item() for norm in norms if not norm.isfinite()]:
-        raise LabError(f"the gradient's norm must be finite, got {infinite[0]}")
+    if settings.clip_by == "tensor":
+        norms = clip_each(model.parameters(), settings.clip_norm)
+    else:
+        norms = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm).view(1)
+    if not norms.isfinite().all():  # the only wait for a GPU in an update
+        raise LabError(f"the gradient's norm must be finite, got {norms[~norms.isfinite()][0].item()}")
     optimizer.step()
+
+
+def clip_each(parameters: Iterable[nn.Parameter], limit: float) -> Tensor:
+    """Scale down each gradient whose norm is above `limit`, as `clip_grad_norm_` does for each parameter by itself.
+
+    Returns their norms before. For all in a few calls: on a GPU 300 calls that are waited for took as long as the rest.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norms = torch.stack(torch._foreach_norm(gradients))
+    torch._foreach_mul_(gradients, (limit / (norms + 1e-6)).clamp(max=1.0).unbind())
+    return norms
 
 
 def set_training(model: nn.Module, settings: TrainConfig) -> None:
