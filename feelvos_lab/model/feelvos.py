@@ -22,6 +22,8 @@ from feelvos_lab.model.matching import global_matching, local_matching
 
 SKIP_START = {"global_map": -4.0, "local_map": -4.0, "previous_mask": 2.0}  # initial weights of the head's skip sum
 
+OBJECTS = 4  # see `padding`
+
 
 class Encoded(NamedTuple):
     """What the network computes from frames alone, without masks."""
@@ -122,17 +124,29 @@ class Feelvos(nn.Module):
         stacked = [c.stacked() for c in cues]  # B × (K_b, M, h, w)
         counts = [len(maps) for maps in stacked]
         owner = torch.repeat_interleave(torch.tensor(counts)).to(cues[0].features.device)  # (O,)
+        extra = padding(len(owner), owner.device) if self.training else 0
+        if extra:  # empty objects of the first clip: their logits are cut off, so they add nothing to any gradient
+            stacked.append(stacked[0].new_zeros(extra, *stacked[0].shape[1:]))
+            owner = F.pad(owner, (0, extra))
         features = torch.stack([c.features for c in cues])  # (B, C, h, w)
         # all objects of all clips in one call, although each clip has its own number of them
         features, maps = (x.contiguous(memory_format=torch.channels_last) for x in (features, torch.cat(stacked)))
         logits = self.head(features, maps, owner)  # maps (O, M, h, w)
-        return list(logits.split(counts))
+        return list(logits.split([*counts, extra])[: len(counts)])
 
     def forward(self, images: Tensor, first: Labelled, previous: Labelled) -> tuple[Tensor, Cues]:
         """One frame (3, H, W) in [0, 1] of one clip → logits (K, h, w) and its `Cues`."""
         encoded = self.encode(images[None])
         cues = self.cues(encoded.features[0], encoded.embeddings[0], first, previous)
         return self.segment([cues])[0], cues
+
+
+def padding(objects: int, device: torch.device) -> int:
+    """The number of empty objects to add in training: on a GPU as many as make a multiple of `OBJECTS`, else none.
+
+    A GPU plans a convolution for each new number of objects, and in training that number differs from step to step.
+    """
+    return -objects % OBJECTS if device.type == "cuda" else 0
 
 
 def label_frame(embeddings: Tensor, labels: Tensor, *, num_objects: int) -> Labelled:
