@@ -27,6 +27,14 @@ def train(
         bool, typer.Option("--trunk-only", help="Take only the backbone from it, as the official training does.")
     ] = False,
     save_every: Annotated[int, typer.Option(min=1, help="Steps between saved states to resume from.")] = 200,
+    loaders: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Processes that draw the samples ahead; by default 0 on a CPU and up to 4 on a GPU.",
+            show_default=False,
+        ),
+    ] = None,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write TensorBoard curves to tensorboard/ in the folder.")
     ] = False,
@@ -37,7 +45,7 @@ def train(
 ) -> None:
     """Train a model: writes model.safetensors, its card model.json, and history.csv.
 
-    The same command resumes an interrupted training. For several processes or GPUs:
+    Ctrl-C saves the training after its present step, and the same command resumes it. For several processes or GPUs:
     `torchrun --nproc-per-node N -m feelvos_lab train`, with the same options.
     """
     import pandas as pd
@@ -47,6 +55,7 @@ def train(
     from feelvos_lab.files.atomic import writable_folder, write_text
     from feelvos_lab.model.checkpoint import device, save_checkpoint, write_card
     from feelvos_lab.training.distributed import process_group
+    from feelvos_lab.training.loaders import default_loaders
     from feelvos_lab.training.loop import train as run_training
 
     with process_group() as share, repeating(deterministic):
@@ -60,12 +69,13 @@ def train(
                 config,
                 seed=seed,
                 folder=out,
-                device=device(),
+                device=(place := device()),
                 progress=print,
                 start=initialise_from,
                 start_part="trunk" if trunk_only else "all",
                 save_every=save_every,
                 curves=out / "tensorboard" if tensorboard else None,
+                loaders=default_loaders(place) if loaders is None else loaders,
             )
             if not writes:
                 return

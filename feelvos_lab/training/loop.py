@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
+import statistics
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -29,6 +32,8 @@ from feelvos_lab.model.build import build_model
 from feelvos_lab.model.checkpoint import initialise
 from feelvos_lab.model.feelvos import Feelvos
 from feelvos_lab.training import distributed
+from feelvos_lab.training.interrupt import postponed_ctrl_c
+from feelvos_lab.training.loaders import drawn_batches
 from feelvos_lab.training.losses import batch_loss, kept_fraction
 from feelvos_lab.training.optimizer import make_optimizer, poly_rate, set_training, update
 from feelvos_lab.training.samples import StepBatch, StepSampler
@@ -57,8 +62,12 @@ def train(
     start: Path | None = None,
     start_part: Literal["trunk", "all"] = "all",
     curves: Path | None = None,
+    loaders: int = 0,
 ) -> Trained:
     """Train a model. The same configuration, seed and number of threads give the same weights.
+
+    With a folder, the first Ctrl-C ends the training after the present step, saves its state, and raises
+    KeyboardInterrupt; the second one does so at once. (Several processes of `torchrun` end at once.)
 
     Args:
         clips: training clips; None loads those that the configuration names.
@@ -68,10 +77,11 @@ def train(
         start: a checkpoint, or an imported part of a network, with the initial weights, of which `initialise` takes
             `start_part`; None: random ones. A training that resumes takes its weights from its state instead.
         curves: a folder for the logged rows as TensorBoard events; None writes none.
+        loaders: draw the samples in this many other processes (see `drawn_batches`); 0: in this one.
 
     Raises:
         LabError: settings, clips, `start` or a state that do not fit; another process that trains in `folder`; a loss,
-            gradient or weight that is not finite. The last saved state stays, to resume from.
+            gradient or weight that is not finite; a loader that ended. The last saved state stays, to resume from.
 
     Example:
         >>> from feelvos_lab.config import configure
@@ -122,13 +132,20 @@ def train(
             until_trained.callback(delattr, model.backbone, "forward")  # the trained model is not compiled
         loss_of = distributed.averaging(_Loss(model, config))
         losses: list[float] = []  # since the last logged row
+        took: deque[float] = deque(maxlen=50)  # seconds of the last steps
         last = config.train.steps if stop_after is None else min(config.train.steps, stop_after)
+        interrupted = until_trained.enter_context(postponed_ctrl_c(folder is not None and share.of == 1))
+        # a batch depends on seed and step alone, so a resumed training sees the same samples
+        batches = until_trained.enter_context(
+            drawn_batches(sampler, range(first, last), loaders=loaders, device=device)
+        )
         for step in range(first, last):
-            batch = sampler[step]  # depends on seed and step alone, so a resumed training sees the same samples
-            sampler.seed_model(step)  # and the same dropout
+            step_began = time.perf_counter()
+            batch = next(batches)
+            batch.seed_model()  # a resumed training has the same dropout
             try:
                 loss = _step(loss_of, optimizer, batch, config=config, step=step, device=device)
-                due = (step + 1) % save_every == 0 or step + 1 == last
+                due = (step + 1) % save_every == 0 or step + 1 == last or interrupted()
                 if due:
                     _require_finite(model)  # before the last good state is overwritten
             except LabError as error:
@@ -136,6 +153,7 @@ def train(
                 kept = f"; {state.path} keeps the training as of step {saved}" if state.path and saved else ""
                 raise LabError(f"{error} at step {step} of seed {seed}, on clips {names or 'unnamed'}{kept}") from error
             losses.append(distributed.mean_over_processes(loss, device=device))
+            took.append(time.perf_counter() - step_began)
             if (step + 1) % log_every == 0 or step + 1 == config.train.steps:
                 row = {
                     "step": step + 1,
@@ -148,10 +166,16 @@ def train(
                 draw_curves({**row, **mined})
                 losses = []
                 if progress:
-                    progress(f"step {row['step']}/{config.train.steps}  loss {row['loss']:.3f}  {row['seconds']:.0f} s")
+                    left = _time_text(statistics.median(took) * (config.train.steps - step - 1))
+                    done = f"step {row['step']}/{config.train.steps}  loss {row['loss']:.3f}  {row['seconds']:.0f} s"
+                    progress(done if row["step"] == config.train.steps else f"{done}, {left} left")
             if share.rank == 0 and due:
                 state.save(model, optimizer, step + 1, history)
                 saved = step + 1
+            if due and interrupted():  # between the two, too: then the next step ends the training
+                if progress:
+                    progress(f"interrupted: {state.path} keeps the training as of step {saved}, to resume from")
+                raise KeyboardInterrupt
         distributed.agree_on(last, device=device)  # no process leaves before the state is written
     return Trained(model.eval(), history)
 
@@ -161,6 +185,14 @@ def require_compiler() -> None:
     name = os.environ.get("CXX") or {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
     if shutil.which(name) is None:
         raise LabError(f"compile needs a C++ compiler, found no {name}: install one, or set compile to false")
+
+
+def _time_text(seconds: float) -> str:
+    """A duration in the unit that suits it: 40 s, 12 min, 3 h 20 min."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def _count_by_layer(names: list[str]) -> str:
@@ -231,12 +263,14 @@ def _step(
     total = 0.0
     # the graph of one part is in memory at a time; each loss is divided by all clips, so the gradients add up
     for start in range(0, clips, size):
-        part = StepBatch(batch.samples[start : start + size], batch.rngs[start : start + size])
+        chosen = slice(start, start + size)
+        part = batch._replace(samples=batch.samples[chosen], rngs=batch.rngs[chosen])
         with distributed.without_sync(loss_of, while_=start + size < clips):  # processes average the sum, once
             loss = loss_of(part, keep=keep, clips=clips, device=device)
-            if not torch.isfinite(loss):
-                raise LabError(f"the loss must be finite, got {loss.item()}")
             loss.backward()
-        total += loss.item()
+        value = loss.item()  # waits for a GPU, which by now has the backward pass to compute
+        if not math.isfinite(value):
+            raise LabError(f"the loss must be finite, got {value}")
+        total += value
     update(loss_of, optimizer, settings)
     return total

@@ -82,14 +82,16 @@ def batch_loss(
         return _triplets(model, samples, config=config, rngs=rngs, device=device) / share * settings.clips_summed
     lead = samples[0].frames.shape[0] - 2 - settings.unroll  # R
     features, embeddings = _encode(model, samples, lead=lead, precision=settings.precision, device=device)
+    targets = [_sent(sample.labels, device) for sample in samples]  # B × (2 + R + U, H, W)
     firsts, previous = [], []
     for b, sample in enumerate(samples):
-        reference = label_frame(embeddings[b, 0], sample.labels[0].to(device), num_objects=sample.num_objects)
+        reference = label_frame(embeddings[b, 0], targets[b][0], num_objects=sample.num_objects)
         firsts.append(_subsample(reference, limit=settings.reference_pixels, rng=rngs[b]))
-        labels = sample.labels[1]
+        labels = targets[b][1]
         if rngs[b].uniform() < settings.mask_damage:
-            labels = damage_labels(labels, num_objects=sample.num_objects, rng=rngs[b])
-        previous.append(label_frame(embeddings[b, 1], labels.to(device), num_objects=sample.num_objects))
+            damaged = damage_labels(sample.labels[1], num_objects=sample.num_objects, rng=rngs[b])
+            labels = damaged.to(device)
+        previous.append(label_frame(embeddings[b, 1], labels, num_objects=sample.num_objects))
     total = torch.zeros((), device=device)
     # in time order, since each frame needs the prediction of the one before; the samples of a frame go together
     for u in range(2, len(samples[0].frames)):
@@ -100,7 +102,7 @@ def batch_loss(
                 segmented = model.segment(cues)
         logits = [one.float() for one in segmented]  # B × (K, h, w); the loss is float32 in any precision
         for b, sample in enumerate(samples):
-            target = sample.labels[u].to(device)
+            target = targets[b][u]
             full = resize_bilinear(logits[b][None], tuple(target.shape))[0]  # (K, H, W)
             if learned:
                 total = total + hard_pixel_loss(full, target, keep=keep)
@@ -116,7 +118,7 @@ def _encode(
     model: Feelvos, samples: list[Sample], *, lead: int, precision: str, device: str | torch.device
 ) -> tuple[Tensor, Tensor]:
     """Features and embeddings (B, 2 + R + U, …) of all frames; frames 1 … R are encoded without gradient."""
-    frames = torch.stack([s.frames for s in samples]).to(device)  # (B, 2 + R + U, 3, H, W)
+    frames = torch.stack([_sent(s.frames, device) for s in samples])  # (B, 2 + R + U, 3, H, W)
     learned = frames[:, [0, *range(1 + lead, frames.shape[1])]]  # (B, 1 + 1 + U, 3, H, W)
     with _precision(precision, device=device):
         encoded = model.encode(learned.flatten(0, 1))
@@ -127,6 +129,11 @@ def _encode(
             parts = (x.float().unflatten(0, (len(samples), -1)) for x in before)
             whole = [torch.cat([x[:, :1], part, x[:, 1:]], dim=1) for x, part in zip(whole, parts, strict=True)]
     return whole[0], whole[1]
+
+
+def _sent(tensor: Tensor, device: str | torch.device) -> Tensor:
+    """A tensor on `device`; a GPU fetches it from pinned memory while this process goes on."""
+    return tensor.to(device, non_blocking=torch.device(device).type == "cuda")
 
 
 def _precision(name: str, *, device: str | torch.device) -> AbstractContextManager[None]:
@@ -144,15 +151,15 @@ def _triplets(
 ) -> Tensor:
     """Sum of PML's loss: anchors from each query frame, the pool from the reference and previous frames, true masks."""
     settings = config.train
-    images = torch.cat([s.frames for s in samples]).to(device)  # (B·(2 + U), 3, H, W)
+    images = torch.cat([_sent(s.frames, device) for s in samples])  # (B·(2 + U), 3, H, W)
     with _precision(settings.precision, device=device):
         encoded = model.encode(images)
     embeddings = encoded.embeddings.float().unflatten(0, (len(samples), -1))  # (B, 2 + U, D, h, w)
     total = torch.zeros((), device=device)
     for b, sample in enumerate(samples):
         frames = [
-            label_frame(e, labels.to(device), num_objects=sample.num_objects)
-            for e, labels in zip(embeddings[b], sample.labels, strict=True)
+            label_frame(e, labels, num_objects=sample.num_objects)
+            for e, labels in zip(embeddings[b], _sent(sample.labels, device), strict=True)
         ]
         pool = torch.stack([f.embeddings for f in frames[:2]], 1).flatten(1)  # (D, 2·h·w)
         pool_labels = torch.stack([f.labels for f in frames[:2]]).flatten()  # (2·h·w,)

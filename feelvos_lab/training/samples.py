@@ -226,10 +226,17 @@ class Rank(NamedTuple):
 
 
 class StepBatch(NamedTuple):
-    """The samples of one process in a step, and for each its generator, for further draws such as mask damage."""
+    """The samples of one process in a step, and the generators for further draws of that step."""
 
     samples: list[Sample]
-    rngs: list[np.random.Generator]
+    rngs: list[np.random.Generator]  # of each sample, for its mask damage and reference pixels
+    seed: int  # of the model's own draws (dropout)
+    torch_state: Tensor  # of torch's generator on the CPU when they begin
+
+    def seed_model(self) -> None:
+        """Let the model's own draws begin as in an undisturbed training, whichever process drew the samples."""
+        torch.manual_seed(self.seed)  # a GPU's generator too
+        torch.set_rng_state(self.torch_state)
 
 
 class StepSampler:
@@ -256,19 +263,17 @@ class StepSampler:
         lead = int(np.random.default_rng([self.seed, step, 0, 2]).integers(self.config.train.rollout + 1))
         if self.config.train.draws == "batch":
             rng = np.random.default_rng([self.seed, step])
-            torch.manual_seed(int(rng.integers(2**31)))
-            return StepBatch([self._draw(rng, lead) for _ in self.own], [rng] * len(self.own))
+            torch.manual_seed(seed := int(rng.integers(2**31)))
+            samples = [self._draw(rng, lead) for _ in self.own]
+            return StepBatch(samples, [rng] * len(self.own), seed, torch.get_rng_state())  # the model's draws go on
         rngs = [np.random.default_rng([self.seed, step, 1 + number]) for number in self.own]
         samples = []
         for rng in rngs:
             torch.manual_seed(int(rng.integers(2**31)))
             samples.append(self._draw(rng, lead))
-        return StepBatch(samples, rngs)
-
-    def seed_model(self, step: int) -> None:
-        """Seed the model's own draws (dropout) of a step, differently in each process; with "batch" they continue."""
-        if self.config.train.draws == "clip":
-            torch.manual_seed(int(np.random.default_rng([self.seed, step, self.own.start, 1]).integers(2**31)))
+        own = np.random.default_rng([self.seed, step, self.own.start, 1])  # the model's draws differ in each process
+        torch.manual_seed(seed := int(own.integers(2**31)))
+        return StepBatch(samples, rngs, seed, torch.get_rng_state())
 
     def _draw(self, rng: np.random.Generator, lead: int) -> Sample:
         clips = self.sets[int(rng.integers(len(self.sets)))] if len(self.sets) > 1 else self.sets[0]
