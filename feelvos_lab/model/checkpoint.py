@@ -82,14 +82,24 @@ def load_checkpoint(path: Path, *, device: str | torch.device = "cpu") -> tuple[
 def load_trained(path: Path, config: Config, *, device: str | torch.device = "cpu") -> Feelvos:
     """`load_checkpoint`, for a network that must have been trained with the settings of `config`.
 
-    Settings that cannot change weights, `NOT_TRAINED`, may differ. LabError names the first other one that does.
+    Settings that cannot change weights, as `NOT_TRAINED`, may differ. LabError names the first other one that does.
     """
     model, stored = load_checkpoint(path, device=device)
-    wanted = config.flat()
-    for name, value in stored.flat().items():
-        if name not in NOT_TRAINED and value != wanted[name]:
+    wanted = _trained(config)
+    for name, value in _trained(stored).items():
+        if value != wanted[name]:
             raise LabError(f"{path} was trained with {name} = {value!r}, expected {wanted[name]!r}")
     return model
+
+
+def _trained(config: Config) -> dict[str, Any]:
+    """The settings that can change weights."""
+    settings = {name: value for name, value in config.flat().items() if name not in NOT_TRAINED}
+    if config.data.scenes == "factors":  # only clips that are scored
+        settings["scenes"] = "mixed"
+    if config.data.data != "shapes":  # of a published set only scored clips are cut
+        settings["frames"] = 0
+    return settings
 
 
 def save_checkpoint(path: Path, model: Feelvos, config: Config, **notes: str) -> None:

@@ -18,6 +18,7 @@ from feelvos_lab.config import configure
 from feelvos_lab.data.davis import read_davis
 from feelvos_lab.errors import LabError
 from feelvos_lab.evaluation import evaluate
+from feelvos_lab.model.build import build_model
 from feelvos_lab.model.checkpoint import load_trained, save_checkpoint, sha256
 from feelvos_lab.model.feelvos import Feelvos
 
@@ -87,3 +88,14 @@ def test_a_data_set_that_is_missing_or_not_needed_is_told_before_any_run(experim
     with pytest.raises(LabError, match="its rows use synthetic clips, which have no folder"):
         run(smoke, root=experiment.parent / "elsewhere", data_root=davis)
     assert not (experiment.parent / "elsewhere").exists()
+
+
+def test_settings_that_say_what_is_scored_may_differ_from_those_of_the_training(tmp_path: Path) -> None:
+    for data, other in (("shapes", {}), ("davis-2016", {"frames": 4})):
+        trained = configure("smoke", data=data)
+        path = tmp_path / f"{data}.safetensors"
+        save_checkpoint(path, build_model(trained.model), trained)
+        load_trained(path, configure("smoke", data=data, scenes="factors", **other))
+    for setting, said in (({"scenes": "calibrated"}, "scenes = 'mixed'"), ({"frames": 4}, "frames = 6")):
+        with pytest.raises(LabError, match=f"was trained with {said}"):
+            load_trained(tmp_path / "shapes.safetensors", configure("smoke", data="shapes", **setting))
