@@ -34,6 +34,19 @@ def _exact() -> bool:
     return SETTING.fp32_precision == "ieee" if hasattr(SETTING, "fp32_precision") else not SETTING.allow_tf32
 
 
+def test_a_lower_precision_for_all_products_is_off_in_the_block_and_on_again_after_it() -> None:
+    a, b = torch.randn(2, 300, 300, generator=Generator().manual_seed(0)).unbind()
+    exact, before = a @ b, torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        rounded = a @ b
+        with exact_products(a.device):
+            assert torch.equal(a @ b, exact) and _exact()
+        assert torch.equal(a @ b, rounded) and torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 @pytest.mark.parametrize("searches", [nullcontext, searches_for_gpus], ids=["for CPUs", "for GPUs"])
 def test_autocast_changes_no_neighbour(searches) -> None:
     generator = Generator().manual_seed(0)
