@@ -1,7 +1,8 @@
 """Distance maps: each pixel's distance to the nearest reference pixel of each object (Eqs. 1 to 4).
 
-`maps` computes them; `global_search` and `local_search` find the nearest pixels. `naive` (loops) and `dense` (whole
-tables) compute the same and are the test oracles.
+`maps` computes them; `global_search` and `local_search` find the nearest pixels on a CPU, `slice_search`,
+`window_search` and, where asked for, `triton_search` on a GPU. `naive` (loops) and `dense` (whole tables) compute the
+same and are the test oracles.
 """
 
 from feelvos_lab import lazy_names
