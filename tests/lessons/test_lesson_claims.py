@@ -8,10 +8,12 @@ import shutil
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from lesson_runs import NOTEBOOKS, run_here, solve
+from scipy.ndimage import binary_opening
 
 from feelvos_lab.ablation.results import read_published
 from feelvos_lab.config import configure
@@ -396,6 +398,27 @@ def test_a_lesson_takes_a_filmed_clip_where_the_parameter_says(tmp_path):
     assert otherwise.name == "camel" and otherwise.frames[0].shape[1] == 240
     with pytest.raises(notebooks.LabError, match="no sequence 'camle'"):
         lab.real_clip(davis, sequence="camle", otherwise=otherwise)
+
+
+@pytest.mark.shared
+def test_10_what_is_thin_is_lost_first_in_parkour_and_the_global_map_ages(tmp_path):
+    root = Path(os.environ.get("FEELVOS_SHARED", Path(__file__).parents[3] / "shared")) / "data" / "davis16"
+    if not root.is_dir():
+        pytest.skip(f"no real video in {root}: set FEELVOS_SHARED")
+    scope, printed = run_here(FULL, tmp_path, change=solve, davis_root=str(root), frames=12, frame=10)
+    assert "parkour of DAVIS-2016" in printed["film"]
+    disc = np.hypot(*np.mgrid[-4:5, -4:5]) <= 4  # 9 pixels wide: two cells
+    lost = {"thin": 0, "wide": 0}
+    seen = dict(lost)
+    for mask, labels in zip(scope["clip"].masks[1:], scope["labels"][1:], strict=True):
+        true, found = mask.numpy() == 1, labels.numpy() == 1
+        wide = binary_opening(true, disc)
+        for name, part in (("thin", true & ~wide), ("wide", wide)):
+            seen[name] += part.sum()
+            lost[name] += (part & ~found).sum()
+    assert lost["thin"] / seen["thin"] > 3 * lost["wide"] / seen["wide"]
+    ages, near = scope["curves"].values()
+    assert min(*ages, *near) > 0.1 and ages[-1] > ages[0] + 0.15 > near[-1]
 
 
 def test_without_a_folder_the_clip_that_stands_in_is_named(capsys):
