@@ -58,10 +58,11 @@ bench: $(STAMP) ## speed and memory, each against a floor measured in the same r
 # Pictures go to an ignored folder; `make figures PICTURES=experiments/results` renews the README's own.
 PICTURES ?= runs/pictures
 
-figures: $(STAMP) ## draw the README's picture again, from the first notebook, into runs/pictures
+figures: $(STAMP) ## draw the README's pictures again, from the first notebook, into runs/pictures
 	@folder=$$(mktemp -d) && $(BIN)/papermill --no-progress-bar --cwd $$folder notebooks/00_start_here.ipynb $$folder/00.ipynb >/dev/null && \
 	  mkdir -p $(PICTURES)/start_here && cp $$folder/figures/00-cue-sheet.png $(PICTURES)/start_here/ && \
-	  rm -r $$folder && echo "$(PICTURES)/start_here/00-cue-sheet.png"
+	  $(BIN)/python tests/support/few_colours.py $$folder/figures/00-real-video.png $(PICTURES)/start_here/00-real-video.png && \
+	  rm -r $$folder && ls $(PICTURES)/start_here/00-*.png
 
 screenshots: $(STAMP) ## take the README's pictures of the explorer and the painter again, into runs/pictures; needs chromium
 	@$(BIN)/python tests/support/screenshots.py $(PICTURES)/app

@@ -69,5 +69,7 @@ def test_after_a_run_of_ones_own_the_tree_is_clean_and_the_tests_that_read_resul
 
 
 def test_the_readmes_pictures_are_drawn_beside_the_published_ones(clone: Path) -> None:
-    assert make(clone, "figures").strip() == "runs/pictures/start_here/00-cue-sheet.png"
+    drawn = [f"runs/pictures/start_here/00-{name}.png" for name in ("cue-sheet", "real-video")]
+    assert make(clone, "figures").split() == drawn
+    assert all((clone / picture).stat().st_size < 400_000 for picture in drawn)
     assert git(clone, "status", "--porcelain") == ""

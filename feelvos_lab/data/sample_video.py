@@ -44,6 +44,11 @@ FILMS = {
 }
 
 
+CREDITS = {  # to be shown with pictures of a video
+    "bunny": "Video: Big Buck Bunny, © 2008 Blender Foundation, www.bigbuckbunny.org, CC BY 3.0; masks added."
+}
+
+
 def film(name: str = "bunny") -> Clip:
     """A clip of real video with drawn masks; nothing is downloaded. Needs the extra `[video]`.
 

@@ -26,6 +26,7 @@ from torch import Tensor
 from feelvos_lab.data.clip import Clip, FrameSource, check_clip
 from feelvos_lab.data.images import MAX_OBJECTS, read_mask
 from feelvos_lab.data.readers import read_frames
+from feelvos_lab.data.sample_video import FILMS, film
 from feelvos_lab.data.video import require_writer
 from feelvos_lab.errors import LabError
 from feelvos_lab.figures.painter import FrameSheet, swatch
@@ -46,7 +47,7 @@ class Painter(VBox):
     """The widget. Its handlers edit a `Painting`, run `propagate`, and save as `feelvos-lab segment` does.
 
     Args:
-        video: a clip, a folder of numbered frames, or a video file.
+        video: a clip, a folder of numbered frames, a video file, or "bunny", the sample video (see `film`).
         model: in evaluation mode.
         mask: a first mask to correct: an image file or int64 (H, W). A button starts from the clip's own mask.
         height: see `propagate`.
@@ -99,6 +100,8 @@ class Painter(VBox):
         """Open another video, with a mask to correct if one is given."""
         start = mask if isinstance(mask, Tensor) or mask is None else read_mask(mask)
         given: Tensor | None = None
+        if not isinstance(video, Clip) and str(video) in FILMS and not Path(video).exists():
+            video = film(str(video))
         if isinstance(video, Clip):
             name, frames, given = video.name, video.frames, video.masks[0]
         else:
@@ -169,7 +172,9 @@ class Painter(VBox):
         wide, narrow = Layout(width="310px"), Layout(width="190px")
         self.status = Status()
         shown = "" if isinstance(video, Clip) else str(video)
-        self.video = Text(shown, description="video", placeholder="a folder of frames, or a video file", layout=wide)
+        self.video = Text(
+            shown, description="video", placeholder="a folder of frames, a video file, or bunny", layout=wide
+        )
         first = "" if isinstance(mask, Tensor) or mask is None else str(mask)
         self.mask = Text(first, description="mask", placeholder="optional: a PNG to correct", layout=wide)
         self.open_button = self._button("open", self._open, "Read the video, and the mask if one is named")

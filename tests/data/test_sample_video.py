@@ -13,7 +13,7 @@ from feelvos_lab import lab
 from feelvos_lab.data import sample_video
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.images import VOID
-from feelvos_lab.data.sample_video import FILMS, film
+from feelvos_lab.data.sample_video import CREDITS, FILMS, film
 from feelvos_lab.errors import LabError
 from feelvos_lab.evaluation.metrics import drawn_scores
 
@@ -109,5 +109,6 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 @pytest.mark.parametrize("name", sorted(FILMS))
 def test_each_film_says_whose_it_is(name: str) -> None:
     folder = Path(sample_video.__file__).parent / "films" / name
+    assert "CC BY" in CREDITS[name]
     assert "licensed under" in (folder / "ATTRIBUTION.txt").read_text(encoding="utf-8")
     assert sum(path.stat().st_size for path in folder.iterdir()) < 20_000

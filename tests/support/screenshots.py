@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from browser import NOTEBOOKS, PATIENCE, canvas_of, open_page, opened_browser, paint, settled, voila, why_no_browser
+from few_colours import few_colours
 from PIL import Image
 
 if TYPE_CHECKING:
@@ -66,18 +67,12 @@ def main(folder: Path) -> int:
             page = open_page(browser, address, width=760)
             for name, take in (("explorer", explorer_picture), ("painter", painter_picture)):
                 path = folder / f"{name}.png"
-                _few_colours(take(page)).save(path, optimize=True)
+                few_colours(take(page)).save(path, optimize=True)
                 print(f"{path}: {path.stat().st_size} bytes")
                 if path.stat().st_size > BYTES:
                     print(f"{path} must have at most {BYTES} bytes", file=sys.stderr)
                     return 1
     return 0
-
-
-def _few_colours(picture: Image.Image) -> Image.Image:
-    """256 colours, of which rare ones get their share too: the colour bar must stay smooth."""
-    chosen = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=3)
-    return picture.quantize(256, palette=chosen, dither=Image.Dither.FLOYDSTEINBERG)
 
 
 def _shot(widget: Locator) -> Image.Image:

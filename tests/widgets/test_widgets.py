@@ -213,6 +213,14 @@ def test_a_stroke_that_leaves_the_picture_ends_there(painter: Painter) -> None:
     assert painter.painting.labels[45, 40] == 0  # nothing on the way from one to the other
 
 
+def test_the_sample_video_is_opened_by_its_name_and_brings_its_mask(painter: Painter) -> None:
+    painter.video.value = "bunny"
+    painter.open_button.click()
+    assert painter.name == "bunny" and len(painter.frames) == 41 and not painter.given.disabled
+    painter.given.click()
+    assert painter.painting.object_ids == (1, 2, 3)
+
+
 def test_an_empty_mask_is_refused_in_one_sentence_and_nothing_is_computed(painter: Painter) -> None:
     painter.propagate.click()
     assert painter.status.text == "the first mask is empty: paint at least one object, then propagate"
