@@ -39,6 +39,7 @@ SCORE_MAP = "cividis"
 WORTH_MAP = "RdBu"  # red: the cue hurts, blue: it helps; distinct for all kinds of colour vision
 FACTORS_A_PANEL = 3
 GAP = 0.3  # between factors, in cells
+NARROWEST = 5.0  # cells in a panel's width: wider ones would be empty
 HATCH = "#b4b4b4"  # of undecided cells
 PALE = 0.55  # how far undecided cells are mixed with white
 
@@ -224,7 +225,9 @@ def factors_figure(
     scale = ScalarMappable(Normalize(-most, most), matplotlib.colormaps[WORTH_MAP])
     figure = style.new_figure(width=style.PAGE, height=1.25 + len(panels) * (0.75 + 0.36 * (len(rows) + 1)))
     drawn = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    width = 1 + max(sum(len(factor.levels) + GAP for factor in panel) for panel in panels)
     for axes, panel in zip(drawn, panels, strict=True):
+        axes.set_xlim(-0.02, max(width, NARROWEST) + 0.02)
         _draw_panel(axes, cells, panel, rows=rows, baseline=baseline, scale=scale, side=side, radius=radius)
     n = cells[0].worth.estimate
     over = f"{n.clips} scenes, one seed†" if n.seeds == 1 else f"{n.clips} scenes × {n.seeds} seeds"
@@ -275,7 +278,7 @@ def _draw_panel(
                     _draw_cell(axes, cell, x, y, scale)
                 else:
                     axes.text(x + 0.5, y + 0.5, "–", **_CENTRED, color=style.QUIET)
-    axes.set(xlim=(-0.02, 1 + FACTORS_A_PANEL * (3 + GAP) + 0.02), ylim=(len(rows) + 1.02, -1.45))
+    axes.set_ylim(len(rows) + 1.02, -1.45)
     labels = [f"{name}\n{setting}" if setting else name for name, setting in rows.items()]
     axes.set_yticks([0.5, *(y + 0.5 for y in range(1, len(rows) + 1))], [f"score of {baseline}", *labels], fontsize=6.5)
     axes.tick_params(length=0)

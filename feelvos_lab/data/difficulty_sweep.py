@@ -117,8 +117,8 @@ SYNTHETIC = (
 )
 
 PASTED = (  # into real video
-    Factor("objects", "objects", (2.0, 4.0), "objects, of other clips", _count),
-    Factor("alike", "look_alike", (2.0, 4.0), "objects, all look alike", _count),
+    Factor("objects", "objects", (2.0, 4.0), "number in a clip", _count),
+    Factor("alike", "look_alike", (2.0, 4.0), "number in a clip", _count),
 )
 
 FACTORS = (*SYNTHETIC, *PASTED)

@@ -129,6 +129,7 @@ def test_the_heat_map_of_pasted_objects_shows_how_many_a_clip_has() -> None:
     words = [text.get_text() for text in figure.axes[0].texts]
     assert words.count("2") == words.count("4") == 2 and "objects" in words and "alike" in words
     assert "one object" in words and "easy" not in words
+    assert figure.axes[0].get_xlim()[1] < 6 < drawn(scores()).axes[0].get_xlim()[1]  # no empty space
     assert "easy" in [text.get_text() for text in drawn(scores()).axes[0].texts]
 
 
