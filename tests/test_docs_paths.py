@@ -27,6 +27,7 @@ WRITTEN = ("experiments/runs/", "folder/", "tensorboard/", "trained/", "work/") 
 
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
+    *(path for folder in FOLDERS[2:5] for path in sorted((ROOT / folder).rglob("README.md"))),
     *sorted((ROOT / "notebooks").glob("*.ipynb")),
     *sorted((ROOT / "feelvos_lab").rglob("*.py")),
 ]
