@@ -31,7 +31,7 @@ SLOW = frozenset(
         "lessons": ("cost", "exercises", "lesson_08", "lesson_11", "lesson_claims", "lessons", "notebooks"),
         "robustness": ("full_disk", "fuzz", "killed", "soak"),
         "tf_import": ("convert",),
-        "training": ("distributed", "loaders", "numbers", "tensorboard"),
+        "training": ("bfloat16", "distributed", "loaders", "numbers", "tensorboard"),
         "widgets": ("mask_editor", "widgets"),
     }.items()
     for name in names
