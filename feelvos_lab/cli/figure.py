@@ -16,8 +16,8 @@ def figure(
     videos: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Videos, or folders of numbered frames; shapes-SEED and doubles-SEED are synthetic clips. "
-            "Default: doubles-1000000500, the lessons' clip."
+            help="Videos, or folders of numbered frames; bunny is the sample video, shapes-SEED and "
+            "doubles-SEED are synthetic clips. Default: doubles-1000000500, the lessons' clip."
         ),
     ] = None,
     *,

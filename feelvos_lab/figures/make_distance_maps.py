@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.difficulty_sweep import Difficulty
 from feelvos_lab.data.readers import read_clip
+from feelvos_lab.data.sample_video import FILMS, film
 from feelvos_lab.data.synthetic import make_clip
 from feelvos_lab.errors import LabError, did_you_mean
 from feelvos_lab.figures import distance_maps, style
@@ -99,15 +100,16 @@ class Request:
 
 
 def find_clips(videos: Sequence[str], masks: Sequence[str] = ()) -> list[Source]:
-    """Read clips by name: a video file, a folder of frames, `shapes-SEED` or `doubles-SEED`.
+    """Read clips by name: a video file, a folder of frames, `shapes-SEED`, `doubles-SEED` or `bunny`.
 
     `shapes-7` is the synthetic clip of seed 7 with random difficulties, `doubles-7` one of two objects with a
-    look-alike each, as in the lessons; neither needs a mask. Two clips of one name raise LabError.
+    look-alike each, as in the lessons; `bunny` is the sample video (see `film`). None of them needs a mask. Two
+    clips of one name raise LabError.
 
     Args:
         masks: one for each video or folder, in order: a first mask, or a folder of masks.
     """
-    files = [video for video in videos if not is_synthetic(video)]
+    files = [video for video in videos if not (is_synthetic(video) or _is_film(video))]
     if len(masks) != len(files):
         raise LabError(
             f"each video needs the mask of its first frame, and synthetic clips need none: got {len(files)} videos and "
@@ -118,9 +120,11 @@ def find_clips(videos: Sequence[str], masks: Sequence[str] = ()) -> list[Source]
     given = iter(masks)
     sources = []
     for video in videos:
-        synthetic = is_synthetic(video)
-        mask = "" if synthetic else str(next(given))
-        sources.append(Source(_synthetic(video) if synthetic else read_clip(video, mask), str(video), mask))
+        if is_synthetic(video) or _is_film(video):
+            sources.append(Source(film(video) if _is_film(video) else _synthetic(video), str(video), ""))
+            continue
+        mask = str(next(given))
+        sources.append(Source(read_clip(video, mask), str(video), mask))
     names = [source.clip.name for source in sources]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise LabError(f"two clips are called {twice!r}, so that their figures would have the same name: make two runs")
@@ -130,6 +134,10 @@ def find_clips(videos: Sequence[str], masks: Sequence[str] = ()) -> list[Source]
 def is_synthetic(video: str) -> bool:
     """Whether the name is that of a synthetic clip and not of a file."""
     return bool(_SYNTHETIC.fullmatch(str(video))) and not Path(video).exists()
+
+
+def _is_film(video: str) -> bool:
+    return str(video) in FILMS and not Path(video).exists()
 
 
 def draw(model: Feelvos, clip: Clip, request: Request) -> Iterator[tuple[str, Figure, dict[str, Any]]]:

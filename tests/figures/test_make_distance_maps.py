@@ -153,6 +153,13 @@ def test_objects_that_enter_later_are_drawn_from_then_on(checkpoint):
     assert drawn == [[1], [1, 2]]
 
 
+def test_the_sample_video_is_found_by_its_name_and_needs_no_mask() -> None:
+    (bunny,) = make_distance_maps.find_clips(["bunny"])
+    assert (bunny.clip.name, len(bunny.clip), bunny.mask) == ("bunny", 41, "")
+    with pytest.raises(LabError, match="got 0 videos and 1 masks"):
+        make_distance_maps.find_clips(["bunny"], ["mask.png"])
+
+
 def test_synthetic_clips_have_names_and_need_no_mask(tmp_path):
     shapes, doubles = make_distance_maps.find_clips(["shapes-7", "doubles-1000000500"])
     assert torch.equal(shapes.clip.frames, make_clip(7).frames) and shapes.clip.name == "shapes-7"
