@@ -23,13 +23,28 @@ def run(*arguments: str) -> str:
     return done.stdout
 
 
-def test_the_one_for_gpus_prints_its_three_tables_and_says_where_there_is_none() -> None:
-    printed = run("gpu.py", "--device", "cpu", "--grid", "12", "16", "--runs", "2", "--presets", "smoke")
-    assert "global map" in printed and "fps" in printed and "steps/s" in printed
-    assert printed.count("local map, radius 15") == 3
-    stages = [line for line in printed.splitlines() if line.startswith("smoke")]
-    assert len(stages) == 2 and all(" nan" not in line for line in stages)
+# a table each: all three in one process took minutes where others use the cores
+ON_CPU = ("gpu.py", "--device", "cpu", "--grid", "12", "16", "--runs", "2", "--presets", "smoke", "--only")
+
+
+def test_the_one_for_gpus_says_where_there_is_none_and_prints_the_maps() -> None:
     assert run("gpu.py").startswith("no GPU: nothing is measured")
+    printed = run(*ON_CPU, "maps")
+    assert "global map" in printed and printed.count("local map, radius 15") == 3
+
+
+@pytest.mark.parametrize(
+    ("only", "rate", "rows"),
+    [
+        ("frames", "fps", ["smoke 48p", "  in turns", "  read ahead", "  written behind", "  read ahead and w"]),
+        ("steps", "steps/s", ["smoke", "  1 loader", "  no empty objects"]),
+    ],
+)
+def test_the_one_for_gpus_prints_frames_and_steps_by_stages(only: str, rate: str, rows: list[str]) -> None:
+    printed = run(*ON_CPU, only).splitlines()
+    head = next(n for n, line in enumerate(printed) if line.split()[:1] == [rate])
+    assert [line[:18].rstrip() for line in printed[head + 1 :]] == rows
+    assert not any(" nan" in line for line in printed)
 
 
 def test_the_one_for_maps_on_a_gpu_has_each_search_and_says_what_differs_and_what_is_missing() -> None:

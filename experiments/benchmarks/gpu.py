@@ -4,9 +4,12 @@
 
 Prints three tables: the maps and the searches behind them (`gpu_maps.py`); a frame by stages, and a frame of `segment`
 with its files read and written in turns with the network, read ahead of it, written behind it, and both; a training
-step by stages. Times are medians, with the device synchronised before and after each call.
+step by stages, with its samples drawn by the training itself and by 2 and 8 loaders, with the head's objects not filled
+up to a multiple, and with each gradient clipped by itself. Times are medians, with the device synchronised before and
+after each call and stage; preset full trains on 3 clips a step, as on one of the paper's GPUs. The clips of a training
+are synthetic, and so not decoded.
 `--device cpu --grid 12 16` runs the same code without a GPU, to see that it works; the files are then always read and
-written in turns.
+written in turns, one loader draws, and preset full is not trained.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import argparse
 import itertools
 import platform
 import sys
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from unittest.mock import patch
 
@@ -22,12 +26,17 @@ import torch
 from gpu_maps import map_table, milliseconds
 from inference import CASES, INFERENCE, TRAINING, filmed, head, inference_laps, line, training_laps
 from matching import HEIGHT, WIDTH
+from torch import nn
 
 from feelvos_lab.config import Config, configure
 from feelvos_lab.inference import output, propagation
 from feelvos_lab.inference.output import segment
 from feelvos_lab.inference.overlap import write_behind
+from feelvos_lab.model import feelvos
 from feelvos_lab.model.build import build_model
+from feelvos_lab.training import optimizer
+
+LOADERS = {"cuda": (2, 8), "cpu": (1,)}
 
 
 def overlap_lines(
@@ -53,10 +62,30 @@ def overlap_lines(
     return lines
 
 
+def clip_singly(parameters: Iterable[nn.Parameter], limit: float) -> torch.Tensor:
+    """As `clip_each`, but a call for each gradient and a wait for each norm."""
+    norms = [nn.utils.clip_grad_norm_([p], limit) for p in parameters if p.grad is not None]
+    return torch.tensor([norm.item() for norm in norms])
+
+
+def step_lines(preset: str, steps: int, device: torch.device) -> Iterator[str]:
+    """A training step by stages: as it is, and with one thing changed."""
+    config = configure(preset, in_memory=False, **({"batch_size": 3} if preset == "full" else {}))
+    yield line(preset, training_laps(config, steps, device=device), TRAINING)
+    for loaders in LOADERS[device.type]:
+        name = f"  {loaders} loader" + "s" * (loaders > 1)
+        yield line(name, training_laps(config, steps, device=device, loaders=loaders), TRAINING)
+    with patch.object(feelvos, "OBJECTS", 1):
+        yield line("  no empty objects", training_laps(config, steps, device=device), TRAINING)
+    if config.train.clip_by == "tensor":
+        with patch.object(optimizer, "clip_each", clip_singly):
+            yield line("  clipped singly", training_laps(config, steps, device=device), TRAINING)
+
+
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--runs", type=int, default=20)
-    options.add_argument("--presets", default="real,full", help="of the frames and, but for full, the training steps")
+    options.add_argument("--presets", default="real,full", help="of the frames and the training steps")
     options.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     options.add_argument("--grid", type=int, nargs=2, default=(HEIGHT, WIDTH), metavar=("ROWS", "COLUMNS"))
     options.add_argument("--only", choices=("maps", "frames", "steps"))
@@ -81,9 +110,9 @@ def main() -> int:
     if chosen.only in (None, "steps"):
         print("\n" + head("steps/s", TRAINING))
         for preset in presets:
-            if preset != "full":
-                laps = training_laps(configure(preset, in_memory=False), chosen.runs, device=device)
-                print(line(preset, laps, TRAINING), flush=True)
+            if preset != "full" or chosen.device == "cuda":
+                for printed in step_lines(preset, chosen.runs, device):
+                    print(printed, flush=True)
     return 0
 
 

@@ -35,6 +35,7 @@ from unittest.mock import patch
 
 import torch
 from PIL import Image
+from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from feelvos_lab.config import Config, configure
 from feelvos_lab.data.clip import Clip
@@ -67,7 +68,7 @@ ANSWER = {
     "files": ((LazyFrames, "__getitem__"), (propagation, "_network_input")),
 }
 STEP = {
-    "samples": ((StepSampler, "__getitem__"),),
+    "samples": ((StepSampler, "__getitem__"), (_BaseDataLoaderIter, "__next__")),  # drawn here, or waited for
     "loss": ((losses, "hard_pixel_loss"), (losses, "resize_bilinear")),
     "backward": ((torch.Tensor, "backward"),),
     "update": ((loop, "update"),),
@@ -148,8 +149,14 @@ def inference_laps(
     return watch.laps[2:]
 
 
-def training_laps(config: Config, steps: int, *, device: str | torch.device = "cpu") -> list[dict[str, float]]:
-    """The seconds of each step behind the first, on synthetic clips of the preset's size."""
+def training_laps(
+    config: Config, steps: int, *, device: str | torch.device = "cpu", loaders: int = 0
+) -> list[dict[str, float]]:
+    """The seconds of each step behind the first ones, on synthetic clips of the preset's size.
+
+    The first step warms up; those that `loaders` have drawn while they all started cost no waiting.
+    """
+    first = 1 + 2 * loaders  # each draws two batches ahead
     data = config.data
     clips = [make_clip(i, height=data.height, width=data.width, frames=16, objects=2) for i in range(2)]
     watch = Stopwatch()
@@ -161,8 +168,8 @@ def training_laps(config: Config, steps: int, *, device: str | torch.device = "c
             watch.lap()
 
         with patch.object(loop, "update", last):
-            loop.train(config, seed=0, clips=clips, stop_after=steps + 1, device=device)
-    return watch.laps[1:]
+            loop.train(config, seed=0, clips=clips, stop_after=steps + first, device=device, loaders=loaders)
+    return watch.laps[first:]
 
 
 def line(name: str, laps: list[dict[str, float]], columns: tuple[str, ...]) -> str:
