@@ -47,7 +47,7 @@ def test_an_import_that_leads_up_or_in_a_circle_breaks_them(file: str, line: str
 def test_the_top_level_holds_six_files_beside_the_packages() -> None:
     names = {path.name for path in PACKAGE.glob("*.py")}
     assert names == {"__init__.py", "__main__.py", "config.py", "deterministic.py", "errors.py", "lab.py"}
-    assert len(list((PACKAGE / "ablation").glob("*.py"))) - 1 <= 16  # without its face
+    assert len(list((PACKAGE / "ablation").glob("*.py"))) - 1 <= 18  # without its face
 
 
 def test_every_package_says_in_one_line_what_it_is_for() -> None:

@@ -27,8 +27,9 @@ from ipaddress import ip_address
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from feelvos_lab.ablation.fingerprint import fingerprint, own_sources
 from feelvos_lab.ablation.local_runs import conclude, end, plan_content, start
-from feelvos_lab.ablation.runs import PlannedRun, fingerprint, with_state
+from feelvos_lab.ablation.runs import PlannedRun, with_state
 from feelvos_lab.ablation.spec import Spec
 from feelvos_lab.ablation.worker import FAILURE, PLAN
 from feelvos_lab.errors import LabError, reporting
@@ -111,10 +112,15 @@ def run_there(todo: Sequence[PlannedRun], spec: Spec, *, client: Client) -> Iter
     """
     began = time.monotonic()
     text = spec.notebook.read_text(encoding="utf-8")
+    own = own_sources(spec.notebook, spec.path, spec.sources)
+    for name in own:
+        _inside(
+            name.partition(" ")[2], "the experiment needs a file that lies outside its folder, on a cluster none may"
+        )
     waiting: dict[Future, PlannedRun] = {}
     for planned in todo:
         key = f"{planned.folder.name}-{uuid.uuid4().hex[:8]}"
-        package = {"text": text, "plan": plan_content(planned, spec), "digest": planned.variant.digest}
+        package = {"text": text, "plan": plan_content(planned, spec), "digest": planned.variant.digest, "own": own}
         waiting[client.submit(make_run, package, key=key, pure=False)] = planned
     workers = _Workers(client)
     try:
@@ -176,13 +182,18 @@ def make_run(package: Mapping[str, Any]) -> tuple[dict[str, bytes], float]:
         notebook, folder = Path(place) / Path(planned["notebook"]).name, Path(place) / "run"
         notebook.write_text(package["text"], encoding="utf-8")
         parameters = {name: value for name, value in planned["parameters"].items() if name != "folder"}
-        if fingerprint(notebook, parameters, package["digest"]) != planned["fingerprint"]:
+        for name, content in package["own"].items():
+            own = Path(place) / _inside(name.partition(" ")[2], "the client sent a file that would lie elsewhere")
+            own.parent.mkdir(parents=True, exist_ok=True)
+            own.write_bytes(content)
+        if fingerprint(notebook, parameters, package["digest"], own=package["own"]) != planned["fingerprint"]:
             raise OtherSources(
                 f"the worker on {socket.gethostname()} has other sources or checkpoints than this machine: install "
                 "the same commit on both"
             )
         parameters["folder"] = str(folder)
-        write_json(folder / PLAN, {**planned, "notebook": str(notebook), "parameters": parameters})
+        imports = [place] if planned["imports"] else []
+        write_json(folder / PLAN, {**planned, "notebook": str(notebook), "parameters": parameters, "imports": imports})
         process = start(folder, {})
         try:
             while process.poll() is None:
@@ -208,9 +219,7 @@ def _keep(planned: PlannedRun, spec: Spec, files: Mapping[str, bytes]) -> None:
     with reporting(f"the folder {folder} cannot be written"):
         shutil.rmtree(new, ignore_errors=True)
         for name, content in files.items():
-            path = PurePosixPath(name)
-            if path.is_absolute() or ".." in path.parts:
-                raise LabError(f"a worker sent a file that would lie outside the run's folder: {name!r}")
+            path = _inside(name, "a worker sent a file that would lie outside the run's folder")
             (new / path).parent.mkdir(parents=True, exist_ok=True)
             (new / path).write_bytes(content)
         write_json(new / PLAN, plan_content(planned, spec))
@@ -219,6 +228,14 @@ def _keep(planned: PlannedRun, spec: Spec, files: Mapping[str, bytes]) -> None:
             os.replace(folder, old)
         os.replace(new, folder)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _inside(name: str, problem: str) -> PurePosixPath:
+    """A relative path that leads nowhere above; LabError with the problem otherwise."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise LabError(f"{problem}: {name!r}")
+    return path
 
 
 def _failure(error: BaseException) -> bytes:

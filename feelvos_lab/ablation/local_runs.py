@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from feelvos_lab.ablation.fingerprint import import_folders, own_sources
 from feelvos_lab.ablation.record import RECORD
 from feelvos_lab.ablation.runs import PlannedRun, with_state
 from feelvos_lab.ablation.spec import Spec
@@ -106,7 +107,14 @@ def plan_content(planned: PlannedRun, spec: Spec) -> dict[str, Any]:
         "notebook": str(spec.notebook),
         "parameters": {**planned.parameters, "folder": str(planned.folder.resolve())},
         "fingerprint": planned.fingerprint,
+        "experiment": os.path.relpath(spec.path.resolve(), planned.folder.resolve().parent),
+        "imports": [str(folder) for folder in import_folders(spec.notebook, spec.path)] if has_modules(spec) else [],
     }
+
+
+def has_modules(spec: Spec) -> bool:
+    """Whether the worker notebook imports modules of the experiment's own, whose folders a run then searches first."""
+    return any(name.startswith("import ") for name in own_sources(spec.notebook, spec.path))
 
 
 def clear(planned: PlannedRun) -> None:

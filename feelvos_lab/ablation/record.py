@@ -6,6 +6,7 @@ that no run writes is rejected.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from feelvos_lab.config import Config
+    from feelvos_lab.data.clip import Clip
 
 RECORD, SCHEMA = "record.json", 1
 
@@ -62,6 +64,7 @@ class _Record(BaseModel, strict=True):
     device: str
     threads: int | None
     peak_memory_mb: int = Field(ge=0)
+    files: str | None = None  # see `files_digest`
     network: str | None = None  # the SHA-256 of a network that was given; None: the run trained its own
 
     @field_validator("scores", "copied")
@@ -109,6 +112,7 @@ def write_record(
     test_seconds: float,
     copied: pd.DataFrame | None = None,
     network: str | None = None,
+    clips: Sequence[Clip] | None = None,
 ) -> Path:
     """Write a run's `record.json`: what was run, where, how long it took, and the scores per object; returns its path.
 
@@ -123,6 +127,7 @@ def write_record(
         test_seconds: wall time of inference and scoring.
         copied: the scores of copying the first mask unchanged, on the same clips.
         network: the SHA-256 of the checkpoint that was scored, where the run did not train one.
+        clips: those that were scored; the names and sizes of their files are recorded, as one checksum.
 
     Raises:
         LabError: scores without rows, without one of the columns, or outside [0, 1].
@@ -146,11 +151,24 @@ def write_record(
         "train_seconds": round(train_seconds, 2),
         "test_seconds": round(test_seconds, 2),
         "network": network,
+        "files": None if clips is None else files_digest(clips),
         **environment(),
     }
     path = Path(folder) / RECORD
     write_json(path, _checked(record, path))
     return path
+
+
+def files_digest(clips: Sequence[Clip]) -> str | None:
+    """16 hexadecimal digits of the names and sizes of the clips' frames and masks; None where they are no files.
+
+    The folder of the data set does not count, and no file is read.
+    """
+    lines = []
+    for clip in clips:
+        for source in (clip.frames, clip.masks):
+            lines += [f"{clip.name}/{path.name} {path.stat().st_size}" for path in getattr(source, "paths", ())]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16] if lines else None
 
 
 def _rows(scores: pd.DataFrame) -> list[dict[str, Any]]:

@@ -164,6 +164,9 @@ def _report(results: Results) -> str:
         f"- code: {', '.join(commits)}",
         f"- versions: {versions}",
         f"- machine: {_found(records, 'device')}, {_found(records, 'threads')} thread(s) a run",
+        "- a run is stale when its settings change, or the code of: its notebook, modules that this imports from its "
+        "folder or the experiment file's, files named under `sources`, the library. Not tracked: torch, other "
+        "packages, and the data; where torch, Python or the scored files differ between runs, a line above says so",
         f"- {len(records)} runs, {total / 60:.1f} min of training and testing, at most {peak} MB each",
         f"- each run's lab-book page: `{pages}/<row>-s<seed>-…/notebook.ipynb`",
     ]

@@ -3,44 +3,25 @@
 A run's identity is its folder, `<variant>-s<seed>-<8 hex of the configuration>`. It has one of four states: `ok`,
 `failed`, `stale` (code or notebook changed since) or `missing` (never run, running, or interrupted).
 
-A run is stale when its fingerprint differs from that of the present code. It is a hash of the configuration, the seed,
-the worker notebook's code cells up to the one tagged `record` (later cells draw, and cannot change a number), and the
-library's sources that can change a number. Sources are compared as syntax trees, so comments, docstrings and layout do
-not count.
+A run is stale when its fingerprint differs from that of the present code, see `fingerprint.py`.
 """
 
 from __future__ import annotations
 
-import ast
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+import contextlib
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import feelvos_lab
+from feelvos_lab.ablation.fingerprint import fingerprint, own_sources
 from feelvos_lab.ablation.record import RECORD, read_record
 from feelvos_lab.ablation.spec import Spec, Variant, check_seeds
 from feelvos_lab.ablation.worker import FAILURE, NOTEBOOK, PLAN, UNFINISHED
 from feelvos_lab.errors import LabError
 from feelvos_lab.files.atomic import read_json
-from feelvos_lab.files.notebooks import read_notebook, read_parameters, source, tags
-
-PACKAGE = Path(feelvos_lab.__file__).parent
-
-# Everything that training, inference and evaluation import, directly or not; a test holds the list complete.
-SOURCES = (
-    "config.py",
-    "data/**/*.py",
-    "model/**/*.py",
-    "training/**/*.py",
-    "inference/overlap.py",
-    "inference/propagation.py",
-    "evaluation/**/*.py",
-)
-HARMLESS = ("model/matching/naive.py", "model/matching/dense.py")  # the slow twins, called by tests and lessons only
+from feelvos_lab.files.notebooks import read_parameters
 
 METRIC_NAMES = {"JF": "J&F", "J": "J", "F": "F"}
 
@@ -116,14 +97,36 @@ def plan(
     check_seeds(chosen, where="seeds")
     if networks is not None and "checkpoint" not in read_parameters(spec.notebook):
         raise LabError(f"{spec.notebook.name} has no parameter 'checkpoint', so it cannot score given networks")
+    _refuse_another_file(spec, Path(root) / "runs" / spec.name)
+    own = own_sources(spec.notebook, spec.path, spec.sources)
     runs: list[PlannedRun] = []
     for seed in chosen:
         for variant in spec.variants:
             folder = Path(root) / "runs" / spec.name / f"{variant.name}-s{seed}-{variant.digest}"
             network = None if networks is None else Path(networks) / f"{variant.name}-s{seed}.safetensors"
-            mark = fingerprint(spec.notebook, {**variant.parameters, "seed": seed}, variant.digest, network)
+            mark = fingerprint(spec.notebook, {**variant.parameters, "seed": seed}, variant.digest, network, own)
             runs.append(with_state(PlannedRun(len(runs) + 1, variant, seed, folder, mark, network=network)))
     return runs
+
+
+def _refuse_another_file(spec: Spec, folder: Path) -> None:
+    """Raise LabError if the folder holds runs of another experiment file of the same name.
+
+    A file that was moved is not another one: that of the runs is gone then, or equal.
+    """
+    if not folder.is_dir():
+        return
+    mine = spec.path.resolve()
+    named = set()
+    for path in folder.glob(f"*/{PLAN}"):
+        with contextlib.suppress(LabError):  # a damaged plan is reported as the state of its run
+            if isinstance(written := read_json(path).get("experiment"), str):
+                named.add(Path(os.path.normpath(folder.resolve() / written)))
+    for other in sorted(named - {mine}):
+        if other.is_file() and not other.samefile(mine) and other.read_bytes() != mine.read_bytes():
+            raise LabError(
+                f"{folder} holds runs of {other}, not of {mine}: rename one of the two files, or give another --root"
+            )
 
 
 def count_states(runs: Sequence[PlannedRun]) -> str:
@@ -162,67 +165,3 @@ def _mismatch(planned: PlannedRun, record: dict[str, Any]) -> str:
         if record[key] != value:
             return f"the notebook recorded {key} {record[key]!r}, but {value!r} was planned"
     return ""
-
-
-def fingerprint(notebook: Path, parameters: Mapping[str, Any], digest: str, network: Path | None = None) -> str:
-    """16 hexadecimal digits that differ when the run's number could.
-
-    LabError if a parameter `start` is neither "trunk" nor "all", no checkpoint to start from is shipped, or `network`
-    does not exist.
-
-    Args:
-        notebook: the worker that will run.
-        parameters: what is injected into it, without the output folder.
-        digest: the variant's, which covers the preset's values too.
-        network: the checkpoint to score, where none is trained.
-    """
-    parts = [json.dumps(dict(parameters), sort_keys=True), digest]
-    parts += [_meaning(code) for code in worker_code(notebook)]
-    if start := parameters.get("start"):  # initial weights change a number as sources do
-        from feelvos_lab.model.checkpoint import read_card, shipped_path  # imports torch: seconds
-
-        if start not in ("trunk", "all"):
-            raise LabError(f"start must be 'trunk' or 'all', got {start!r}")
-        parts.append(read_card(shipped_path(parameters["preset"]))["sha256"])
-    if network is not None:
-        if not network.is_file():
-            raise LabError(
-                f"the network {network} is missing: one checkpoint <row>-s<seed>.safetensors a run is expected"
-            )
-        parts.append(hashlib.sha256(network.read_bytes()).hexdigest())
-    for path in number_sources():
-        stat = path.stat()
-        parts.append(f"{path.relative_to(PACKAGE)}:{_file_meaning(path, stat.st_mtime_ns, stat.st_size)}")
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-def number_sources() -> list[Path]:
-    """The library's files that can change a number, sorted."""
-    found = {path for pattern in SOURCES for path in PACKAGE.glob(pattern)}
-    return sorted(found - {PACKAGE / name for name in HARMLESS})
-
-
-def worker_code(notebook: Path) -> list[str]:
-    """The code cells that can change a number: up to the cell tagged `record`, or all where there is none."""
-    cells = [cell for cell in read_notebook(notebook)["cells"] if cell["cell_type"] == "code"]
-    last = next((i for i, cell in enumerate(cells) if "record" in tags(cell)), len(cells) - 1)
-    return [source(cell) for cell in cells[: last + 1]]
-
-
-@lru_cache(maxsize=512)
-def _file_meaning(path: Path, modified: int, size: int) -> str:
-    return hashlib.sha256(_meaning(path.read_text(encoding="utf-8")).encode()).hexdigest()
-
-
-def _meaning(code: str) -> str:
-    """The code's syntax tree without docstrings and positions; the text itself where it is not plain Python."""
-    try:
-        tree = ast.parse(code)
-    except SyntaxError:  # `%matplotlib inline` and the like
-        return code
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and ast.get_docstring(
-            node, clean=False
-        ):
-            node.body = node.body[1:]
-    return ast.dump(tree)

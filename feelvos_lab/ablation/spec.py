@@ -6,11 +6,12 @@ levels: `{better: full, worse: narrow, factor: speed, level: 3}`; its rows must 
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +26,9 @@ from feelvos_lab.files.notebooks import Parameter, read_parameters
 
 TOP_LEVEL = {"preset", "split", "seed", "folder", "checkpoint"}  # of the whole experiment, never of a variant
 
-NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+MOST_SEEDS = 1000
+
+NAME, LONGEST = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*"), 100
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Spec:
     variants: tuple[Variant, ...]
     claims: tuple[Claim, ...]
     paper_table: paper.Table | None
+    sources: tuple[Path, ...] = ()  # files that count as the worker notebook does: when one changes, runs are stale
 
     def variant(self, name: str) -> Variant:
         """The variant of that name; LabError if there is none."""
@@ -82,6 +86,7 @@ def load_spec(path: Path | str) -> Spec:
         'full > previous-global'
     """
     path = Path(path)
+    _check_name("an experiment file's name without .yml", path.stem.replace("_", "-"), place=path)
     file, where = read_file(path)
     notebook = (path.parent / file.notebook).resolve()
     parameters = _with_place(where.at("notebook"), read_parameters, notebook)
@@ -126,7 +131,28 @@ def load_spec(path: Path | str) -> Spec:
         variants=variants,
         claims=tuple(file.claims),
         paper_table=table,
+        sources=_sources(where, file.sources),
     )
+
+
+def _sources(where: Places, patterns: Sequence[str]) -> tuple[Path, ...]:
+    """The files that the patterns name, from the experiment file's folder; LabError for one that names none."""
+    folder = where.path.resolve().parent
+    found: set[Path] = set()
+    for number, pattern in enumerate(patterns):
+        files = {Path(folder, name) for name in glob.glob(pattern, root_dir=folder, recursive=True)}
+        if not (files := {path for path in files if path.is_file()}):
+            raise LabError(f"{where.at('sources', number)}: sources names {pattern!r}, but no such file is in {folder}")
+        found |= files
+    return tuple(sorted(found))
+
+
+def _check_name(what: str, name: str, *, place: Path | str) -> None:
+    """Raise LabError for a name that does not fit into the name of a folder of runs."""
+    if len(name) > LONGEST:
+        raise LabError(f"{place}: {what} must have at most {LONGEST} characters, got {len(name)}")
+    if not NAME.fullmatch(name):
+        raise LabError(f"{place}: {what} must be of a-z, 0-9 and single dashes, got {name!r}")
 
 
 def _variant(
@@ -139,8 +165,7 @@ def _variant(
     table: paper.Table | None,
 ) -> Variant:
     place = where.at("variants", name) if file.variants is not None else where.at("grid")
-    if not NAME.fullmatch(name):
-        raise LabError(f"{place}: a variant's name must be of a-z, 0-9 and single dashes, got {name!r}")
+    _check_name("a variant's name", name, place=place)
     settings = {**file.fixed, **settings}
     row = None
     if (link := settings.pop("paper", None)) is not None:
@@ -218,7 +243,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         numbers = []
     if not numbers or (len(numbers) == 1 and "," not in text and numbers[0] < 1):
         raise LabError(f"seeds must be a number of seeds such as 3, or a list such as 0,1,2, got {text!r}")
-    seeds = numbers if "," in text else list(range(numbers[0]))
+    seeds = numbers if "," in text else list(range(min(numbers[0], MOST_SEEDS + 1)))
     check_seeds(seeds, where="--seeds")
     return tuple(seeds)
 
@@ -228,6 +253,10 @@ def check_seeds(seeds: Iterable[int], *, where: str) -> None:
     seeds = list(seeds)
     if not seeds or len(set(seeds)) != len(seeds) or any(type(s) is not int or s < 0 for s in seeds):
         raise LabError(f"{where}: seeds must be distinct integers from 0 on, got {seeds}")
+    if len(seeds) > MOST_SEEDS or max(seeds) >= 2**31:
+        raise LabError(
+            f"{where}: at most {MOST_SEEDS:,} seeds below 2^31 are expected, got {len(seeds):,} up to {max(seeds):,}"
+        )
 
 
 # What `ablate new` writes. It is valid as it is.
@@ -240,6 +269,7 @@ split: validation  # try things here; `test` is for the table that is published 
 metric: JF  # JF, J or F: the score by which rows are compared
 seeds: [0, 1, 2]  # with one seed no claim is decided
 # paper_table: ablation  # a table in feelvos_lab/ablation/paper.py; a row with `paper: 1` is then shown next to it
+# sources: [my_losses.py, lib/*.py]  # your own files that count: runs are stale when one changes
 # fixed: {{steps: 300}}  # settings of all rows that differ from the preset
 baseline: full  # every other row is compared with this one, paired by seed, clip and object
 variants:  # one row each: the settings that differ from the preset
@@ -257,8 +287,7 @@ claims:
 
 def write_template(name: str, *, root: Path, notebook: Path) -> Path:
     """Write `TEMPLATE` to `root/<name>.yml`, for the worker `notebook`; LabError if the file exists already."""
-    if not NAME.fullmatch(name.replace("_", "-")):
-        raise LabError(f"an experiment's name must be of a-z, 0-9 and single dashes, got {name!r}")
+    _check_name("an experiment's name", name.replace("_", "-"), place="ablate new")
     path = root / f"{name}.yml"
     if os.path.lexists(path):
         raise LabError(f"{path} exists already: choose another name")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+import math
 import re
 from collections.abc import Hashable, Mapping
 from dataclasses import fields
@@ -24,9 +25,13 @@ from feelvos_lab.errors import LabError, did_you_mean
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST_ROWS = 1000  # of a grid
+
 MOST, DEEPEST = 10_000, 100  # values and levels in a file: a few aliases of aliases could expand beyond any memory
 
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument", "invalid_key")  # pydantic's errors for an unknown key
+
+_MERGE = "tag:yaml.org,2002:merge"  # of the key `<<`
 
 _PLAIN = {"int": int, "float": float, "bool": bool, "str": str}
 
@@ -64,6 +69,7 @@ class Written(BaseModel, extra="forbid", strict=True, frozen=True):
     preset: str | None = None
     paper_table: str | None = None
     seeds: list[int] = [0]
+    sources: list[str] = []
     fixed: dict[str, Any] = {}
     baseline: str
     variants: dict[str, dict[str, Any] | None] | None = None
@@ -147,6 +153,8 @@ def expand(written: Written, places: Places) -> dict[str, dict[str, Any]]:
     for key, values in written.grid.items():
         if not values or any(not isinstance(v, (str, int, float)) for v in values):
             raise LabError(f"{places.at('grid', key)}: grid {key} must list plain values, got {values!r}")
+    if (count := math.prod(map(len, written.grid.values()))) > MOST_ROWS:
+        raise LabError(f"{places.at('grid')}: grid must give at most {MOST_ROWS:,} rows, gives {count:,}")
     rows: dict[str, dict[str, Any]] = {}
     for chosen in itertools.product(*written.grid.values()):
         settings = dict(zip(written.grid, chosen, strict=True))
@@ -200,6 +208,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for below, _ in node.value:
+            if below.tag == _MERGE:
+                continue
             key = self.construct_object(below, deep=True)
             if not isinstance(key, Hashable):
                 raise yaml.constructor.ConstructorError(None, None, f"{key!r} cannot be a key", below.start_mark)
@@ -208,12 +218,25 @@ class _Loader(yaml.SafeLoader):
             seen.add(key)
         return super().construct_mapping(node, deep)
 
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        """A number, unless YAML 1.1 means another one by it than its reader."""
+        read = self.construct_yaml_int if node.tag.endswith(":int") else self.construct_yaml_float
+        value = read(node)
+        if ":" in node.value or re.fullmatch(r"[-+]?0[0-9_]+", node.value):
+            problem = f"{node.value} would be read as {value}; write that, or the text in quotes"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        return value
+
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)
         except (ValueError, OverflowError, KeyError, AttributeError, TypeError) as error:  # such as a date of month 13
             problem = f"{node.value!r} is no value: {error}" if isinstance(node, yaml.ScalarNode) else str(error)
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
+
+
+for _kind in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _Loader.construct_number)
 
 
 def _load(text: str) -> tuple[Any, dict[tuple[str, ...], int]]:
@@ -227,17 +250,31 @@ def _load(text: str) -> tuple[Any, dict[tuple[str, ...], int]]:
         loader.dispose()
 
 
-def _note_lines(node: yaml.Node | None, keys: tuple[str, ...], lines: dict[tuple[str, ...], int]) -> None:
-    """Record the line of each key and list item below `node`, in which each alias counts as what it stands for."""
+def _note_lines(node: yaml.Node | None, keys: tuple[str, ...], lines: dict[tuple[str, ...], int]) -> int:
+    """Record the line of each key and list item below `node`, in which each alias counts as what it stands for.
+
+    Returns how many there are. What is merged by `<<` stands at its own line, unless the node has the key itself.
+    """
+    count = 0
     if isinstance(node, yaml.MappingNode):
-        below = [(str(key.value), key, value) for key, value in node.value]
+        for merged in [value for key, value in node.value if key.tag == _MERGE]:
+            for one in reversed(merged.value) if isinstance(merged, yaml.SequenceNode) else [merged]:
+                count += 1 + _note_lines(one, keys, lines)
+                _check_count(count, one)
+        below = [(str(key.value), key, value) for key, value in node.value if key.tag != _MERGE]
     elif isinstance(node, yaml.SequenceNode):
         below = [(str(number), item, item) for number, item in enumerate(node.value)]
     else:
-        return
-    if len(keys) > DEEPEST or len(lines) > MOST:
-        problem = f"an alias cycle, more than {DEEPEST} levels or more than {MOST:,} values"
-        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        return 0
     for name, marked, value in below:
         lines[(*keys, name)] = marked.start_mark.line + 1
-        _note_lines(value, (*keys, name), lines)
+        _check_count(MOST + 1 if len(keys) > DEEPEST else 0, node)
+        count += 1 + _note_lines(value, (*keys, name), lines)
+        _check_count(count, node)
+    return count
+
+
+def _check_count(count: int, node: yaml.Node) -> None:
+    if count > MOST:
+        problem = f"an alias cycle, more than {DEEPEST} levels or more than {MOST:,} values"
+        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)

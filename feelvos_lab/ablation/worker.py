@@ -58,6 +58,9 @@ def execute(folder: Path, *, held: int | None = None) -> None:
         # Start-up files of the user would run in the kernel, and could change what is measured.
         os.environ["IPYTHONDIR"] = f"{sockets}/ipython"
         os.environ.pop("PYTHONSTARTUP", None)
+        if folders := planned.get("imports"):  # so that the modules that count are found, wherever this was started
+            others = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
+            os.environ["PYTHONPATH"] = os.pathsep.join([*folders, *others])
 
         class SocketKernelManager(AsyncKernelManager):
             def __init__(self, **settings: Any) -> None:
@@ -73,6 +76,7 @@ def execute(folder: Path, *, held: int | None = None) -> None:
             papermill_path(folder / NOTEBOOK),
             parameters=planned["parameters"],
             kernel_name="python3",
+            language="python",  # some editors write notebooks that name none
             kernel_manager_class=SocketKernelManager,
             progress_bar=False,
             start_timeout=120,

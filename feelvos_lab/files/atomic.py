@@ -61,6 +61,8 @@ def complete_folder(path: Path | str) -> Iterator[Path]:
     """
     path = Path(os.path.abspath(path))
     refuse_occupied(path)
+    if path.is_symlink():  # to an empty folder, or to none: the link stays
+        path = path.resolve()
     unfinished = path.with_name(f".{path.name}.partial")
     made = _make_parents(path)
     try:

@@ -13,9 +13,8 @@ import psutil
 import pytest
 from standin_experiment import MEASURE, SPEC, record_by_hand, write_spec, write_worker
 
-from feelvos_lab.ablation import execute, local_runs, worker
+from feelvos_lab.ablation import execute, fingerprint, local_runs, worker
 from feelvos_lab.ablation import results as reading
-from feelvos_lab.ablation import runs as fingerprint
 from feelvos_lab.ablation import runs as planning
 from feelvos_lab.ablation.execute import Sweep, sweep_lock
 from feelvos_lab.ablation.spec import load_spec

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from standin_experiment import record_by_hand, write_spec
 
+from feelvos_lab.ablation.fingerprint import PACKAGE, fingerprint, number_sources
 from feelvos_lab.ablation.record import RECORD
-from feelvos_lab.ablation.runs import PACKAGE, fingerprint, number_sources, plan, with_state
+from feelvos_lab.ablation.runs import plan, with_state
 from feelvos_lab.ablation.spec import load_spec
 from feelvos_lab.ablation.worker import PLAN
 from feelvos_lab.config import configure

@@ -70,6 +70,7 @@ def test_given_networks_are_scored_at_the_published_size_and_a_wrong_one_fails(
     full, no_first = plan(spec, root=root, networks=networks)
     assert full.state == "ok"
     assert no_first.state == "failed" and "trained with learning_rate = 0.5, expected 0.006" in no_first.reason
+    assert len(full.measured["files"]) == 16
     assert full.measured["network"] == sha256(networks / "full-s0.safetensors")
     assert full.measured["train_seconds"] == 0 and full.measured["history"]["steps"] == 0
     model = load_trained(networks / "full-s0.safetensors", spec.variant("full").config)

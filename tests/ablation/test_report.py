@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from standin_experiment import EFFECT, SPEC, record_by_hand, write_spec
 
-from feelvos_lab.ablation import report, runs, tables
+from feelvos_lab.ablation import fingerprint, report, tables
 from feelvos_lab.ablation.record import RECORD, write_record
 from feelvos_lab.ablation.results import read_published, read_results
 from feelvos_lab.ablation.spec import load_spec, parse_seeds
@@ -22,9 +22,9 @@ from feelvos_lab.files.atomic import read_json, write_json
 def own_sources(tmp_path_factory):
     """A copy of the library's sources to fingerprint: nobody edits it while these tests run."""
     package = tmp_path_factory.mktemp("sources") / "feelvos_lab"
-    shutil.copytree(runs.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(fingerprint.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "PACKAGE", package)
+        patch.setattr(fingerprint, "PACKAGE", package)
         yield
 
 

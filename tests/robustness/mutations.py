@@ -289,8 +289,8 @@ MUTATIONS = (
     ),
     Mutation(
         "code-does-not-count",
-        "ablation/runs.py",
-        "    parts += [_meaning(code) for code in worker_code(notebook)]\n",
+        "ablation/fingerprint.py",
+        "    parts += [meaning(code) for code in worker_code(notebook)]\n",
         "",
         SWEEP,
     ),
