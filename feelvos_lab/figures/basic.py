@@ -125,7 +125,7 @@ def cue_sheet(
     style.label(near_first, "A → C · Global map", f"distance to {who} in frame 0" if used else "")
     used = draw_map(near_previous, shown.cues.local_map, k, size, "distance")
     kind, where = ("Local", "nearby ") if previous_matching == "local" else ("Global", "")
-    caption = f"distance to {who} {where}in frame {frame - 1}" if used else ""
+    caption = f"distance to it {where}in frame {frame - 1}" if used else ""  # "the background" would not fit
     style.label(near_previous, f"B → C · {kind} map", caption)
     style.add_bar(figure, figure.add_subplot(grid[2, :2]), "distance")
     return figure

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import matplotlib
 import numpy as np
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from feelvos_lab.data import images as images_module
 from feelvos_lab.data.clip import Clip
@@ -201,3 +204,13 @@ def test_a_loss_that_was_logged_once_is_a_dot_and_the_note_stands_above_every_cu
     assert axes.lines[-1].get_marker() == "o" and axes.lines[-1].get_xydata().tolist() == [[12, 0.5]]
     (axes,) = basic.loss_curve([{"step": s, "loss": s / 100} for s in range(100)]).axes
     assert axes.lines[-1].get_marker() == "None" and axes.get_ylim()[1] > 1.3 * 0.99
+
+
+@pytest.mark.parametrize("object_id", [0, 3])
+def test_no_captions_of_the_cue_sheet_overlap(clip: Clip, object_id: int) -> None:
+    figure = basic.cue_sheet(clip, _predictions(clip), object_id=object_id, frame=2)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    shown = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in shown]
+    assert [(a, b) for (a, box), (b, other) in combinations(boxes, 2) if box.overlaps(other)] == []
