@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +19,10 @@ _LESS_MEMORY = (
     "crop, and CUDA_VISIBLE_DEVICES= chooses another GPU, or empty the CPU"
 )
 
+_PATHS = frozenset(  # errors of a path that was given, not of the program
+    {errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENOENT}
+)
+
 REFUSED, UNEXPECTED, INTERRUPTED = 2, 1, 130  # exit codes; 130 is the shell's for Ctrl-C
 
 
@@ -25,8 +31,12 @@ def report_errors(*, debug: bool) -> Iterator[None]:
     """Exit with one line on stderr where the block raises; with `debug` the exception passes.
 
     Exit codes: 2 for a LabError, a full disk or a full GPU, 1 for an unexpected exception, 130 for Ctrl-C. Characters
-    that the encoding of the terminal or log lacks are written as escape sequences.
+    that the encoding of the terminal or log lacks are written as escape sequences. A closed stdout or stderr (`2>&-`)
+    is replaced by the null device: otherwise the next file that is opened would get its number and what is printed.
     """
+    for name in ("stdin", "stdout", "stderr"):  # in the order of their numbers: a new file gets the lowest free one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115 stays open
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -42,6 +52,8 @@ def report_errors(*, debug: bool) -> Iterator[None]:
                 message, code = "interrupted", INTERRUPTED
             case OSError() if error.errno in DISK:  # or of `print`: stdout may be a log on that disk
                 message, code = f"the disk is at fault: {error.strerror}", REFUSED
+            case OSError() if error.errno in _PATHS and error.filename:
+                message, code = f"{_short(str(error.filename))} cannot be used: {error.strerror}", REFUSED
             case RuntimeError() if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
                 message, code = f"the GPU is out of memory: {_LESS_MEMORY}", REFUSED
             case _:
@@ -49,3 +61,7 @@ def report_errors(*, debug: bool) -> Iterator[None]:
                 message, code = f"stopped by an unexpected {what}; {DEBUG} shows the traceback", UNEXPECTED
         print(f"feelvos-lab: {' '.join(message.split())}", file=sys.stderr)
         raise SystemExit(code) from None
+
+
+def _short(path: str) -> str:
+    return path if len(path) <= 100 else f"{path[:60]}…{path[-30:]} ({len(path)} characters)"

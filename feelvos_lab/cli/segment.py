@@ -43,17 +43,25 @@ def segment(
     ] = "mp4",
     height: Height = None,
     cues: Annotated[bool, typer.Option("--cues", help="Also save the distance maps of each object.")] = False,
+    corrections: Annotated[
+        bool, typer.Option(help="Correct an object by its later masks, unless every frame has one.")
+    ] = True,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the masks of the frames before one that cannot be read.")
+    ] = False,
 ) -> None:
     """Propagate given masks through a video: one indexed PNG a frame, and an overlay video.
 
-    An object starts in the first mask that contains it; later masks of the same object are ignored. Without a video
+    An object starts in the first mask that contains it; later masks of it correct it. Without a video
     and a mask, the sample video is segmented: a clip of Big Buck Bunny with three objects. Needs the extra video.
     """
+    from feelvos_lab.data.frames import GivenMasks
     from feelvos_lab.data.readers import frame_names, read_clip
     from feelvos_lab.data.sample_video import film
     from feelvos_lab.data.video import require_writer
     from feelvos_lab.files.atomic import refuse_occupied
     from feelvos_lab.inference.output import segment as segment_clip
+    from feelvos_lab.inference.propagation import correcting_frames
 
     sample = video is None and not mask
     if not sample:
@@ -69,7 +77,23 @@ def segment(
     print(f"{clip.name}: {len(clip)} frames, objects {', '.join(map(str, clip.object_ids))}; model: {source}")
     for t in sorted(set(clip.starts) - {0}):
         print(f"given in frame {frame_names(clip)[t]}: {', '.join(map(str, clip.given_in(t)))}")
-    segment_clip(clip, None, out, model=model, height=scaled, feedback=feedback, movie=overlay, cues=cues)
+    corrections = corrections and not sample  # the sample's later masks are the truth that it is compared with
+    for t, ids in correcting_frames(clip).items() if corrections else ():
+        print(f"corrected in frame {frame_names(clip)[t]}: {', '.join(map(str, ids))}")
+    if corrections and isinstance(clip.masks, GivenMasks) and len(clip.masks.paths) == len(clip):
+        print("every frame has a mask: each object is carried from its first one, later ones correct nothing")
+    segment_clip(
+        clip,
+        None,
+        out,
+        model=model,
+        height=scaled,
+        feedback=feedback,
+        movie=overlay,
+        cues=cues,
+        corrections=corrections,
+        keep=keep,
+    )
     print(f"{len(clip)} masks{'' if overlay == 'none' else f' and overlay.{overlay}'} are in {out}")
     if sample:
         print(_overlap(clip, out))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +13,7 @@ from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.images import overlay, write_distance, write_mask
 from feelvos_lab.data.readers import frame_names, read_clip
 from feelvos_lab.data.video import open_movie, require_writer
+from feelvos_lab.errors import LabError
 from feelvos_lab.files.atomic import complete_folder, refuse_occupied
 from feelvos_lab.inference.overlap import write_behind
 from feelvos_lab.inference.propagation import Prediction, propagate
@@ -33,6 +34,8 @@ def segment(
     feedback: Literal["soft", "hard"] | None = None,
     movie: Movie = "mp4",
     cues: bool = False,
+    corrections: bool | None = None,
+    keep: bool = False,
 ) -> Path:
     """Carry given masks through a video, and write one indexed PNG per frame and a movie of the masks over the frames.
 
@@ -48,6 +51,9 @@ def segment(
         feedback: see `propagate`.
         movie: the kind of `overlay.mp4` or `overlay.gif`.
         cues: write the distance maps too, see `write_cues`.
+        corrections: see `propagate`. None: for masks read from files, and not for a `Clip`, whose masks may be the
+            truth.
+        keep: where a later frame cannot be read, keep the masks of the frames before it; the error is raised then.
 
     Raises:
         LabError: a video, mask or checkpoint that cannot be read, an occupied folder, or mp4 without PyAV.
@@ -67,11 +73,32 @@ def segment(
         model, config = load_checkpoint(path, device=device())
         height = config.data.test_height if height is None else height
     on_gpu = next(model.parameters()).device.type != "cpu"
+    corrections = not isinstance(video, Clip) if corrections is None else corrections
+    failures: list[LabError] = []
     with complete_folder(out) as folder:
-        predictions = propagate(fold_batch_norms(model), clip, feedback=feedback, height=height or 0)
+        predictions = propagate(
+            fold_batch_norms(model), clip, feedback=feedback, height=height or 0, corrections=corrections
+        )
+        if keep:
+            predictions = _until_damaged(predictions, failures)
         counted = tqdm(predictions, total=len(clip), unit="frame", disable=None)  # None: only on a terminal
-        write_segmentation(counted, clip, folder, movie=movie, cues=cues, behind=on_gpu)
+        written = write_segmentation(counted, clip, folder, movie=movie, cues=cues, behind=on_gpu)
+    if failures:
+        raise LabError(f"{failures[0]}; the masks of the {written} frames before it are in {out}") from failures[0]
     return Path(out)
+
+
+def _until_damaged(predictions: Iterable[Prediction], failures: list[LabError]) -> Iterator[Prediction]:
+    """The predictions up to a frame that cannot be read, whose error is appended; the first frame's is raised."""
+    count = 0
+    try:
+        for prediction in predictions:
+            yield prediction
+            count += 1
+    except LabError as error:
+        if not count:
+            raise
+        failures.append(error)
 
 
 def write_segmentation(

@@ -13,12 +13,16 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from feelvos_lab.data.clip import Clip
+from feelvos_lab.data.frames import GivenMasks
+from feelvos_lab.data.images import VOID, object_ids
 from feelvos_lab.errors import LabError
 from feelvos_lab.inference.overlap import read_ahead
 from feelvos_lab.model.feelvos import Cues, Feelvos, Labelled, label_frame
-from feelvos_lab.model.grid import resize_bilinear, resize_labels
+from feelvos_lab.model.grid import label_cells, resize_bilinear, resize_labels
 from feelvos_lab.model.head import combine_objects, winners
 from feelvos_lab.model.pml import Confident, confident_pixels, joined
+
+LOWEST = 4  # rows of a downscaled frame: one step of the grid
 
 
 class Prediction(NamedTuple):
@@ -47,7 +51,12 @@ class Prediction(NamedTuple):
 
 @torch.inference_mode()
 def propagate(
-    model: Feelvos, clip: Clip, *, feedback: Literal["soft", "hard"] | None = None, height: int = 0
+    model: Feelvos,
+    clip: Clip,
+    *,
+    feedback: Literal["soft", "hard"] | None = None,
+    height: int = 0,
+    corrections: bool = False,
 ) -> Iterator[Prediction]:
     """Carry the given masks through the clip; yields a `Prediction` for each frame, including the first.
 
@@ -59,7 +68,14 @@ def propagate(
     frame. A later mask only counts for the objects that it gives; elsewhere the prediction stays. The background is
     matched with the first reference frame, and with those pixels of later ones that neither the mask nor the
     prediction assigns to an object. Before an object is given, its probability is 0 and its distances are 1; before
-    any object is given, everything is background and nothing is computed.
+    any object is given, everything is background and nothing is computed. A given object that lies between the cells
+    of the stride-4 grid gets the nearest one (`label_cells`).
+
+    With `corrections`, a mask of `GivenMasks` also corrects the objects that it shows and that have entered before:
+    in its frame they are as the mask says (a pixel of theirs that it leaves to the background becomes background), the
+    next frame's previous mask is the corrected one, and their pixels join those of the first frame. An object that
+    the mask does not show is not corrected. Nothing is corrected where every frame has a mask, since these are the
+    truth to score with: see `correcting_frames`.
 
     Args:
         model: in evaluation mode; `fold_batch_norms` makes a faster equivalent copy.
@@ -67,9 +83,11 @@ def propagate(
             "hard" one-hot labels decided at full size (the official code). None: the model's own setting.
         height: taller frames are downscaled to it for the network, such as to the size of its training; predictions
             keep the clip's size. 0: never.
+        corrections: use later masks of an object, too. Leave it off for a score: they may be the truth.
 
     Raises:
-        LabError: `feedback` is unknown, or a frame has another size than the first.
+        LabError: `feedback` is unknown, a `height` of 1 to 3 where frames are taller, or a frame of another size than
+            the first.
 
     Example:
         >>> from feelvos_lab import load_model, make_clip, propagate
@@ -87,6 +105,7 @@ def propagate(
     entering = sorted(clip.object_ids, key=clip.start_of)  # channels 1, 2, … of the network, in this order
     channels = torch.tensor([0, *(1 + entering.index(i) for i in clip.object_ids)])  # (K,) the channel of each id
     ids = torch.tensor([0, *entering])  # (K,)
+    correcting = correcting_frames(clip) if corrections else {}
     first: Labelled | None = None
     sure: Confident | None = None
     size: tuple[int, int] | None = None
@@ -116,32 +135,55 @@ def propagate(
         if first is None:
             mask = clip.masks[t]
             given = _channel_of(mask, ids[:known])  # (H, W)
-            first = previous = label_frame(embeddings, given.to(device), num_objects=known)
+            small = label_cells(given.to(device), tuple(embeddings.shape[-2:]))  # (h, w)
+            first = previous = label_frame(embeddings, small, num_objects=known)
             yield Prediction(t, mask.clone(), _one_hot(given, len(ids))[channels], None, image=frame)
             continue
         references = joined(first, sure), previous
         cues = model.cues(features, embeddings, *references)
-        if model.config.adapt_margin > 0 and not new:  # a given mask is better than confident predictions
+        shown = (*new, *correcting.get(t, ()))
+        if model.config.adapt_margin > 0 and not shown:  # a given mask is better than confident predictions
             sure = confident_pixels(cues, sure, margin=model.config.adapt_margin)
         logits = model.segment([cues])[0]  # (K', h, w)
         labels, probabilities = decide(logits, size)  # (H, W), (K', H, W)
         soft = combine_objects(logits)  # (K', h, w)
-        if new:
+        if shown:
             mask = clip.masks[t]
             given = _channel_of(mask, ids[:known])  # (H, W)
-            given = torch.where(given >= known - len(new), given, 0).to(device)  # only objects that this mask gives
-            background = (labels == 0) & (mask == 0).to(device)
-            labels = torch.where(given > 0, given, labels)
+            used = torch.tensor([1 + entering.index(i) for i in shown])
+            given = torch.where(torch.isin(given, used), given, 0).to(device)  # only what this mask gives or corrects
             probabilities = _insert(probabilities, given, known)  # (K, H, W)
-            small = resize_labels(given, tuple(soft.shape[-2:]))  # (h, w)
+            small = label_cells(given, tuple(soft.shape[-2:]))  # (h, w)
             soft = _insert(soft, small, known)  # (K, h, w)
-            first = _pooled(first, embeddings, torch.where(background, 0, torch.where(given > 0, given, -1)))
+            labels = torch.where(given > 0, given, labels)
+            for i in correcting.get(t, ()):
+                k, elsewhere = 1 + entering.index(i), (mask != VOID).to(device)
+                _take_back(probabilities, k, elsewhere & (given != k))
+                _take_back(soft, k, resize_labels(elsewhere, tuple(soft.shape[-2:])) & (small != k))
+                labels = winners(probabilities)
+            background = (labels == 0) & (mask == 0).to(device)
+            cells = resize_labels(torch.where(background, 0, -1), tuple(soft.shape[-2:]))  # (h, w)
+            first = _pooled(first, embeddings, torch.where(small > 0, small, cells))
         if feedback == "soft":
             previous = Labelled(embeddings, winners(soft), soft)
         else:
-            previous = label_frame(embeddings, labels, num_objects=known)
+            cells = resize_labels(labels, tuple(soft.shape[-2:]))  # (h, w)
+            cells = torch.where(small > 0, small, cells) if shown else cells
+            previous = label_frame(embeddings, cells, num_objects=known)
         probabilities = _spread(probabilities.cpu(), channels, 0.0)  # (K, H, W)
         yield Prediction(t, ids[labels.cpu()], probabilities, _all_objects(cues, channels), references, frame)
+
+
+def correcting_frames(clip: Clip) -> dict[int, tuple[int, ...]]:
+    """The frames whose masks show objects that have entered before, with the ids of these objects.
+
+    None where the masks are no `GivenMasks`, or where every frame has one: then they are the truth, to score with.
+    """
+    if not isinstance(clip.masks, GivenMasks) or len(clip.masks.paths) == len(clip):
+        return {}
+    shown = {t: object_ids(clip.masks[t]) for t in clip.masks.paths}
+    old = {t: tuple(i for i in ids if clip.start_of(i) < t) for t, ids in shown.items()}
+    return {t: ids for t, ids in old.items() if ids}
 
 
 def decide(logits: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -170,11 +212,16 @@ def _insert(probabilities: Tensor, given: Tensor, objects: int) -> Tensor:
 
 
 def _pooled(first: Labelled, embeddings: Tensor, labels: Tensor) -> Labelled:
-    """The reference pixels so far, and those of one more frame whose label (H, W) is 0 or higher."""
-    small = resize_labels(labels, tuple(embeddings.shape[-2:])).flatten()  # (N,)
-    kept = small >= 0
+    """The reference pixels so far, and those of one more frame whose label (h, w) is 0 or higher."""
+    kept = labels.flatten() >= 0
     pixels = torch.cat([first.embeddings.flatten(1), embeddings.flatten(1)[:, kept]], dim=1)  # (D, N)
-    return Labelled(pixels, torch.cat([first.labels.flatten(), small[kept]]), first.probabilities)
+    return Labelled(pixels, torch.cat([first.labels.flatten(), labels.flatten()[kept]]), first.probabilities)
+
+
+def _take_back(probabilities: Tensor, k: int, where: Tensor) -> None:
+    """Move channel k of (K, H, W) to the background `where` (H, W); in place."""
+    probabilities[0] += probabilities[k] * where
+    probabilities[k] *= ~where
 
 
 def _spread(values: Tensor, channels: Tensor, absent: float) -> Tensor:
@@ -195,5 +242,8 @@ def _all_objects(cues: Cues, channels: Tensor) -> Cues:
 def _network_input(frame: Tensor, height: int) -> Tensor:
     """A frame (3, H, W) uint8 → float in [0, 1], downscaled if it is taller than `height`."""
     if 0 < height < frame.shape[1]:
-        frame = v2.functional.resize(frame, [height, round(frame.shape[2] * height / frame.shape[1])], antialias=True)
+        if height < LOWEST:
+            raise LabError(f"height must be 0 (frames as they are) or at least {LOWEST}, got {height}")
+        width = max(1, round(frame.shape[2] * height / frame.shape[1]))
+        frame = v2.functional.resize(frame, [height, width], antialias=True)
     return frame.float() / 255

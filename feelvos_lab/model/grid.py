@@ -45,6 +45,41 @@ def resize_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
     return labels[..., rows[:, None], columns]
 
 
+def label_cells(labels: Tensor, size: tuple[int, int]) -> Tensor:
+    """(H, W) → (*size): `resize_labels`, except that every object with pixels (id > 0) keeps a cell.
+
+    An object that no cell samples gets, among the cells nearest to its pixels, the one nearest to most of them; cells
+    that are the only one of another object are not taken, so that with very many objects one may still get none.
+    Where every object has a cell, the result is that of `resize_labels`.
+
+    Example:
+        >>> import torch
+        >>> from feelvos_lab.model.grid import label_cells, resize_labels
+        >>> labels = torch.zeros(9, 9, dtype=torch.int64)
+        >>> labels[2, 3], labels[4, 4] = 1, 2  # pixels 0, 4 and 8 are sampled
+        >>> resize_labels(labels, (3, 3)).tolist(), label_cells(labels, (3, 3)).tolist()
+        ([[0, 0, 0], [0, 2, 0], [0, 0, 0]], [[0, 1, 0], [0, 2, 0], [0, 0, 0]])
+    """
+    small = resize_labels(labels, size)
+    ids = labels[labels > 0].unique().tolist()
+    if not (lost := set(ids) - set(small.unique().tolist())):
+        return small
+    rows, columns = (
+        torch.arange(n, dtype=torch.float64) * ((cells - 1) / max(1, n - 1))
+        for n, cells in zip(labels.shape, size, strict=True)
+    )
+    cell = (rows.round().long()[:, None] * size[1] + columns.round().long()).to(labels.device)  # (H, W) the nearest
+    small = small.flatten().clone()
+    for object_id in sorted(lost):
+        votes = cell[labels == object_id].bincount(minlength=len(small))  # (h w,)
+        for taken in (small == other for other in ids):
+            if taken.sum() == 1:
+                votes = votes.where(~taken, 0)
+        if votes.any():
+            small[votes.argmax()] = object_id
+    return small.reshape(size)
+
+
 def _nearest_index(n_in: int, n_out: int, device: torch.device) -> Tensor:
     if n_out == 1:
         return torch.zeros(1, dtype=torch.int64, device=device)

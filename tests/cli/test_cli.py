@@ -251,7 +251,8 @@ def test_masks_made_elsewhere_are_scored(tmp_path: Path, capsys: pytest.CaptureF
     for t in range(5):
         Image.fromarray(clip.frames[t].permute(1, 2, 0).numpy()).save(root / f"JPEGImages/480p/toys/{t:05d}.jpg")
         write_mask(root / f"Annotations/480p/toys/{t:05d}.png", clip.masks[t])
-        write_mask(tmp_path / f"masks/toys/{t:05d}.png", clip.masks[t])
+        if 0 < t < 4:  # nothing is scored in the first and the last frame, so their masks may be missing
+            write_mask(tmp_path / f"masks/toys/{t:05d}.png", clip.masks[t])
     arguments = ("evaluate", "--data", "davis-2017", "--data-root", root, "--predictions", tmp_path / "masks")
     assert _run(*arguments, "--out", tmp_path / "out") == 0
     printed = capsys.readouterr().out
@@ -345,7 +346,8 @@ def test_segment_lets_an_object_enter_with_a_later_mask(
     monkeypatch.chdir(tmp_path)
     first, third = _later(clip, tmp_path / "masks")
     arguments = [word for mask in given for word in ("--mask", mask)]
-    assert _run("segment", "video", *arguments, "--checkpoint", checkpoint, "--overlay", "none", "--out", "out") == 0
+    arguments += ["--no-corrections", "--checkpoint", checkpoint, "--overlay", "none", "--out", "out"]
+    assert _run("segment", "video", *arguments) == 0
     assert "given in frame 00007: 2" in capsys.readouterr().out
     masks = torch.stack([first, first, third, third])
     late = Clip("late", clip.frames, masks, (1, 2), (0, 2))

@@ -1,0 +1,110 @@
+"""What `feelvos-lab segment` and `evaluate` do with masks given again, damaged frames, closed streams and bad sizes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from feelvos_lab.cli import main as cli
+from feelvos_lab.data.clip import Clip
+from feelvos_lab.data.images import read_mask, write_mask
+from feelvos_lab.data.synthetic import make_clip
+
+
+@pytest.fixture
+def clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clip:
+    """Four synthetic frames, as 00000.png … in the folder video, with their masks in the folder masks."""
+    monkeypatch.chdir(tmp_path)
+    clip = make_clip(3, height=40, width=48, frames=4, objects=2)
+    Path("video").mkdir()
+    for t in range(4):
+        Image.fromarray(clip.frames[t].permute(1, 2, 0).numpy()).save(f"video/{t:05d}.png")
+        write_mask(f"masks/{t:05d}.png", clip.masks[t])
+    return clip
+
+
+def _run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as left:
+        cli.main([str(a) for a in arguments])
+    return left.value.code
+
+
+def _segment(checkpoint: Path, *arguments: str, out: str = "out") -> int:
+    return _run("segment", "video", "--checkpoint", checkpoint, "--overlay", "none", "--out", out, *arguments)
+
+
+def test_a_later_mask_corrects_an_object_and_the_command_says_so(
+    clip: Clip, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--mask", "masks/00000.png", "--mask", "2=masks/00002.png")
+    assert _segment(checkpoint, *given) == 0
+    assert "corrected in frame 00002: 1, 2" in capsys.readouterr().out
+    assert torch.equal(read_mask("out/00002.png"), clip.masks[2])
+    assert _segment(checkpoint, *given, "--no-corrections", out="plain") == 0
+    assert "corrected" not in capsys.readouterr().out
+    assert not torch.equal(read_mask("plain/00002.png"), clip.masks[2])
+
+
+def test_masks_of_all_frames_correct_nothing(clip: Clip, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _segment(checkpoint, "--mask", "masks") == 0
+    assert "every frame has a mask" in capsys.readouterr().out
+    assert _segment(checkpoint, "--mask", "masks/00000.png", out="first") == 0
+    for t in range(4):
+        assert torch.equal(read_mask(f"out/{t:05d}.png"), read_mask(f"first/{t:05d}.png"))
+
+
+def test_what_was_written_before_a_damaged_frame_is_kept_if_asked(
+    clip: Clip, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path("video/00002.png")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 255  # whole, so that only reading it finds the damage
+    path.write_bytes(data)
+    assert _segment(checkpoint, "--mask", "masks/00000.png") == 2 and not Path("out").exists()
+    capsys.readouterr()
+    assert _segment(checkpoint, "--mask", "masks/00000.png", "--keep") == 2
+    assert "the masks of the 2 frames before it are in out" in capsys.readouterr().err
+    assert sorted(path.name for path in Path("out").iterdir()) == ["00000.png", "00001.png"]
+
+
+def test_a_closed_stderr_stops_nothing(clip: Clip, checkpoint: Path) -> None:
+    command = f"{sys.executable} -m feelvos_lab segment video --mask masks/00000.png --checkpoint {checkpoint}"
+    done = subprocess.run(f"{command} --overlay none --out out 2>&-", shell=True, capture_output=True)
+    assert done.returncode == 0
+    assert len(list(Path("out").glob("*.png"))) == 4
+
+
+def test_a_height_of_one_is_refused_in_one_sentence(
+    clip: Clip, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _segment(checkpoint, "--mask", "masks/00000.png", "--height", "1") == 2
+    assert capsys.readouterr().err == "feelvos-lab: height must be 0 (frames as they are) or at least 4, got 1\n"
+
+
+@pytest.mark.parametrize("size", [(1, 2000), (2000, 1)])
+def test_frames_one_pixel_wide_are_segmented(
+    size: tuple[int, int], checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("video").mkdir()
+    for t in range(2):
+        Image.new("RGB", size, (t, 9, 90)).save(f"video/{t}.png")
+    labels = torch.zeros(size[::-1], dtype=torch.int64)
+    labels.flatten()[500:900] = 1
+    write_mask("mask.png", labels)
+    assert _segment(checkpoint, "--mask", "mask.png", "--height", "100") == 0
+
+
+def test_a_name_that_is_too_long_is_refused_in_one_sentence(
+    clip: Clip, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = "x" * 300
+    assert _segment(checkpoint, "--mask", "masks", out=long) == 2
+    assert _segment(checkpoint, "--mask", f"{long}.png") == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert "name too long" in first and "name too long" in second and "unexpected" not in first + second
