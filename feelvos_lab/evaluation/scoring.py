@@ -62,8 +62,9 @@ def copy_first_mask(clips: list[Clip]) -> pd.DataFrame:
 def score_predictions(folder: Path | str, clips: list[Clip], *, binary: bool) -> pd.DataFrame:
     """Score indexed PNGs, `folder/<clip>/<frame>.png`; rows as those of `score_masks`.
 
-    With `binary` all ids of a mask are merged into object 1, as DAVIS-2016 is scored. A clip without a folder, or a
-    frame without a valid mask, raises LabError.
+    With `binary` all ids of a mask are merged into object 1, as DAVIS-2016 is scored. The masks of the first and the
+    last frame are not read, since nothing is scored there. A clip without a folder, or a scored frame without a valid
+    mask, raises LabError.
     """
     return _score(clips, lambda clip: _read_masks(Path(folder) / clip.name, clip, binary))
 
@@ -132,5 +133,7 @@ def _read_masks(folder: Path, clip: Clip, binary: bool) -> Iterator[Tensor]:
         raise LabError(f"no predictions for clip {clip.name!r}: the folder {folder} was expected")
     if not isinstance(clip.frames, LazyFrames):
         raise LabError(f"clip {clip.name!r} has no files, so masks made elsewhere cannot be matched to its frames")
-    for path in clip.frames.paths:
+    yield torch.empty(0)  # the first frame, which `frame_scores` only counts
+    for path in clip.frames.paths[1:-1]:
         yield read_mask(folder / f"{path.stem}.png", binary=binary, height=clip.frames.height)
+    yield torch.empty(0)
