@@ -46,6 +46,9 @@ def segment(
     corrections: Annotated[
         bool, typer.Option(help="Correct an object by its later masks, unless every frame has one.")
     ] = True,
+    both_ways: Annotated[
+        bool, typer.Option("--both-ways", help="Also carry each object to the frames before its mask.")
+    ] = False,
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep the masks of the frames before one that cannot be read.")
     ] = False,
@@ -93,6 +96,7 @@ def segment(
         cues=cues,
         corrections=corrections,
         keep=keep,
+        both_ways=both_ways,
     )
     print(f"{len(clip)} masks{'' if overlay == 'none' else f' and overlay.{overlay}'} are in {out}")
     if sample:

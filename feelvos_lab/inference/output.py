@@ -15,6 +15,7 @@ from feelvos_lab.data.readers import frame_names, read_clip
 from feelvos_lab.data.video import open_movie, require_writer
 from feelvos_lab.errors import LabError
 from feelvos_lab.files.atomic import complete_folder, refuse_occupied
+from feelvos_lab.inference.both_ways import propagate_both_ways
 from feelvos_lab.inference.overlap import write_behind
 from feelvos_lab.inference.propagation import Prediction, propagate
 from feelvos_lab.model.checkpoint import device, load_checkpoint, shipped_path
@@ -36,6 +37,7 @@ def segment(
     cues: bool = False,
     corrections: bool | None = None,
     keep: bool = False,
+    both_ways: bool = False,
 ) -> Path:
     """Carry given masks through a video, and write one indexed PNG per frame and a movie of the masks over the frames.
 
@@ -54,6 +56,7 @@ def segment(
         corrections: see `propagate`. None: for masks read from files, and not for a `Clip`, whose masks may be the
             truth.
         keep: where a later frame cannot be read, keep the masks of the frames before it; the error is raised then.
+        both_ways: also carry each object to the frames before its mask, see `propagate_both_ways`.
 
     Raises:
         LabError: a video, mask or checkpoint that cannot be read, an occupied folder, or mp4 without PyAV.
@@ -76,7 +79,7 @@ def segment(
     corrections = not isinstance(video, Clip) if corrections is None else corrections
     failures: list[LabError] = []
     with complete_folder(out) as folder:
-        predictions = propagate(
+        predictions = (propagate_both_ways if both_ways else propagate)(
             fold_batch_norms(model), clip, feedback=feedback, height=height or 0, corrections=corrections
         )
         if keep:

@@ -108,3 +108,12 @@ def test_a_name_that_is_too_long_is_refused_in_one_sentence(
     assert _segment(checkpoint, "--mask", f"{long}.png") == 2
     first, second = capsys.readouterr().err.splitlines()
     assert "name too long" in first and "name too long" in second and "unexpected" not in first + second
+
+
+def test_a_mask_of_a_later_frame_is_carried_both_ways_if_asked(clip: Clip, checkpoint: Path) -> None:
+    given = ("--mask", "2=masks/00002.png")
+    assert _segment(checkpoint, *given) == 0
+    assert _segment(checkpoint, *given, "--both-ways", out="both") == 0
+    assert not read_mask("out/00001.png").any() and read_mask("both/00001.png").any()
+    for t in (2, 3):
+        assert torch.equal(read_mask(f"out/{t:05d}.png"), read_mask(f"both/{t:05d}.png"))
