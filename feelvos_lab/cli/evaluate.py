@@ -12,13 +12,19 @@ from feelvos_lab.errors import LabError
 
 
 def evaluate(
-    data: Annotated[Literal["shapes", "davis-2016", "davis-2017", "youtube-vos"], typer.Option(help="The data set.")],
     out: Out,
+    data: Annotated[
+        Literal["shapes", "davis-2016", "davis-2017", "youtube-vos"] | None, typer.Option(help="The data set.")
+    ] = None,
     data_root: DataRoot = None,
     checkpoint: Checkpoint = None,
     predictions: Annotated[
         Path | None,
         typer.Option(help="Score these masks instead: a folder for each sequence, an indexed PNG for each frame."),
+    ] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(help="In place of --data: your own true masks, a folder of PNGs or of such folders."),
     ] = None,
     split: Annotated[
         Literal["train", "validation", "test"], typer.Option(help="test: the published val list of DAVIS.")
@@ -27,6 +33,9 @@ def evaluate(
     scored_height: Annotated[
         int, typer.Option(min=0, help="Scale frames and masks to this height for the score; 0: as published.")
     ] = 0,
+    official_names: Annotated[
+        bool, typer.Option("--official-names", help="Also write the CSV files that the official evaluation writes.")
+    ] = False,
 ) -> None:
     """Score a model or given masks, and the baseline that copies the first mask to all frames."""
     from dataclasses import replace
@@ -34,11 +43,30 @@ def evaluate(
     from feelvos_lab.config import DataConfig, configure
     from feelvos_lab.data.datasets import load_clips
     from feelvos_lab.evaluation.metrics import write_scores
-    from feelvos_lab.evaluation.scoring import benchmark_caveat, copy_first_mask, score_predictions, table
+    from feelvos_lab.evaluation.scoring import benchmark_caveat, copy_first_mask, read_truth, score_predictions, table
     from feelvos_lab.evaluation.scoring import evaluate as score_model
     from feelvos_lab.files.atomic import complete_folder, refuse_occupied
 
     refuse_occupied(out)
+    if truth:
+        extra = {"--data": data, "--data-root": data_root, "--checkpoint": checkpoint, "--height": height}
+        if given := [name for name, value in {**extra, "--scored-height": scored_height or None}.items() if value]:
+            raise LabError(f"--truth needs --predictions only, it cannot be combined with {given[0]}")
+        if not predictions:
+            raise LabError(f"--truth {truth} needs --predictions DIR, the masks to score")
+        clips = read_truth(truth)
+        flat = clips[0].frames.paths[0].parent == truth
+        print(f"{len(clips)} clips of {truth}; scored: {predictions}")
+        with complete_folder(out) as folder:
+            scores = score_predictions(predictions, clips, binary=False, flat=flat)
+            baseline = copy_first_mask(clips)
+            write_scores(scores.to_dict("records"), folder, official=official_names)
+            write_scores(baseline.to_dict("records"), folder / "copy_first_mask")
+        print(table(scores, baseline))
+        print(f"the scores are in {out}")
+        return
+    if data is None:
+        raise LabError("evaluate needs --data, a data set, or --truth DIR with --predictions DIR, your own masks")
     if predictions and (checkpoint or data == "shapes"):
         what = "a checkpoint" if checkpoint else "data shapes"
         raise LabError(f"--predictions scores given masks of a published data set, it cannot be combined with {what}")
@@ -67,7 +95,7 @@ def evaluate(
             else score_model(model, clips, height=settings.test_height, progress=print)
         )
         baseline = copy_first_mask(clips)
-        write_scores(scores.to_dict("records"), folder)
+        write_scores(scores.to_dict("records"), folder, official=official_names)
         write_scores(baseline.to_dict("records"), folder / "copy_first_mask")
     print(table(scores, baseline))
     if caveat := benchmark_caveat(data, split=split, clips=clips, scored_height=scored_height):

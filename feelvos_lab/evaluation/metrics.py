@@ -180,11 +180,12 @@ def summarise(scores: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [_summary(clip, object_id, rows) for (clip, object_id), rows in groups.items()]
 
 
-def write_scores(rows: Sequence[dict[str, Any]], folder: Path | str) -> None:
+def write_scores(rows: Sequence[dict[str, Any]], folder: Path | str, *, official: bool = False) -> None:
     """Write rows of `score_masks` to `global.csv` (means over all objects) and `per_object.csv` in a folder.
 
-    Columns and their order are those of the official result files. Each file is written atomically. No rows, or a
-    folder that cannot be written, raise LabError.
+    Columns and their order are those of the official result files. With `official` two more files are as those that
+    the official code writes, with its names, columns and three decimals. Each file is written atomically. No rows, or
+    a folder that cannot be written, raise LabError.
     """
     if not rows:
         raise LabError("there are no scores to write: expected at least one row, got none")
@@ -193,9 +194,13 @@ def write_scores(rows: Sequence[dict[str, Any]], folder: Path | str) -> None:
     objects = [
         {"Sequence": f"{row['clip']}_{row['object']}"} | {name: row[key] for name, key in order.items()} for row in rows
     ]
-    for name, written in (("global", [overall]), ("per_object", objects)):
+    tables = [("global", pd.DataFrame([overall]), "%.6f"), ("per_object", pd.DataFrame(objects), "%.6f")]
+    if official:
+        means = pd.DataFrame(objects)[["Sequence", "J-Mean", "F-Mean"]]
+        tables += [("global_results-val", pd.DataFrame([overall]), "%.3f"), ("per-sequence_results-val", means, "%.3f")]
+    for name, written, decimals in tables:
         with complete_file(Path(folder) / f"{name}.csv") as unfinished:
-            pd.DataFrame(written).to_csv(unfinished, index=False, float_format="%.6f", lineterminator="\n")
+            written.to_csv(unfinished, index=False, float_format=decimals, lineterminator="\n")
 
 
 def _array(values: ArrayLike) -> NDArray[Any]:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from feelvos_lab.data.clip import Clip
-from feelvos_lab.data.frames import LazyFrames
-from feelvos_lab.data.images import read_mask
+from feelvos_lab.data.frames import LazyFrames, LazyMasks, numbered_files
+from feelvos_lab.data.images import object_ids, read_mask
 from feelvos_lab.errors import LabError
 from feelvos_lab.evaluation.metrics import score_masks
 from feelvos_lab.inference.propagation import propagate
@@ -59,14 +59,56 @@ def copy_first_mask(clips: list[Clip]) -> pd.DataFrame:
     return _score(clips, _copies)
 
 
-def score_predictions(folder: Path | str, clips: list[Clip], *, binary: bool) -> pd.DataFrame:
-    """Score indexed PNGs, `folder/<clip>/<frame>.png`; rows as those of `score_masks`.
+def read_truth(folder: Path | str) -> list[Clip]:
+    """True masks as clips to score with: a folder of PNGs, or a folder of such folders; no frames are needed.
+
+    The objects are all ids in the masks; each enters in the first mask that shows it and is scored after it. A clip's
+    `frames` only have the masks' names.
+
+    Raises:
+        LabError: no PNG in the folder or in a subfolder, masks that cannot be read, or no object in any.
+
+    Example:
+        >>> import torch
+        >>> from feelvos_lab.data.images import write_mask
+        >>> from feelvos_lab.evaluation.scoring import read_truth, score_predictions
+        >>> for t in range(4):
+        ...     write_mask(f"truth/{t:05d}.png", torch.eye(8, dtype=torch.int64))
+        >>> clips = read_truth("truth")
+        >>> score_predictions("truth", clips, binary=False, flat=True)["JF"].tolist()
+        [1.0]
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise LabError(f"there is no folder {folder}: one with true masks, indexed PNGs, was expected")
+    inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    flat = any(path.suffix.lower() == ".png" for path in folder.iterdir())
+    return [_true_clip(path) for path in ([folder] if flat or not inside else inside)]
+
+
+def _true_clip(folder: Path) -> Clip:
+    paths = list(numbered_files(folder, endings=(".png",), step="any").values())
+    starts: dict[int, int] = {}
+    for t, path in enumerate(paths):
+        for i in object_ids(read_mask(path)):
+            starts.setdefault(i, t)
+    if not starts:
+        raise LabError(f"the masks in {folder} are empty: at least one object was expected")
+    ids, frames = tuple(sorted(starts)), LazyFrames(paths)
+    return Clip(
+        folder.resolve().name, frames, LazyMasks(paths, frames=frames, ids=ids), ids, tuple(starts[i] for i in ids)
+    )
+
+
+def score_predictions(folder: Path | str, clips: list[Clip], *, binary: bool, flat: bool = False) -> pd.DataFrame:
+    """Score indexed PNGs, `folder/<clip>/<frame>.png`, or `folder/<frame>.png` if `flat`; rows as of `score_masks`.
 
     With `binary` all ids of a mask are merged into object 1, as DAVIS-2016 is scored. The masks of the first and the
     last frame are not read, since nothing is scored there. A clip without a folder, or a scored frame without a valid
     mask, raises LabError.
     """
-    return _score(clips, lambda clip: _read_masks(Path(folder) / clip.name, clip, binary))
+    folder = Path(folder)
+    return _score(clips, lambda clip: _read_masks(folder if flat else folder / clip.name, clip, binary))
 
 
 def table(scores: pd.DataFrame, baseline: pd.DataFrame) -> str:
