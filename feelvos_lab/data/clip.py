@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from feelvos_lab.data.frames import GivenMasks
-from feelvos_lab.data.images import object_ids, size_text
+from feelvos_lab.data.images import no_object, object_ids, size_text
 from feelvos_lab.errors import LabError
 
 
@@ -107,7 +107,7 @@ def check_clip(clip: Clip) -> None:
             raise LabError(f"mask {index} of {what} is {size_text(mask.shape)}, its frame is {size_text(size)}")
         found = set(object_ids(mask))
         if index == 0 and not found and not clip.starts:
-            raise LabError(f"the first mask of {what} is empty: at least one object was expected")
+            raise LabError(f"the first mask of {what} is empty: at least one object was expected{no_object(mask)}")
         if index == 0 and not clip.starts and found != ids:
             raise LabError(f"the first mask of {what} holds ids {sorted(found)}, its object ids are {sorted(ids)}")
         if not found <= ids:

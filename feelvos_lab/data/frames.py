@@ -11,7 +11,17 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from feelvos_lab.data.images import VOID, image_size, object_ids, read_frame, read_mask, size_text
+from feelvos_lab.data.images import (
+    VOID,
+    Colour,
+    image_size,
+    no_object,
+    object_ids,
+    read_frame,
+    read_mask,
+    scaled_size,
+    size_text,
+)
 from feelvos_lab.errors import LabError
 
 
@@ -61,10 +71,11 @@ class LazyMasks:
         binary: merge all ids to object 1.
         height: masks are scaled to it; 0 keeps the size.
         ids: of the clip's objects, if they are known; otherwise those of the first mask.
+        colours: the id of each colour of RGB masks, see `read_mask`.
 
     Raises:
-        LabError: a mask of another size than its frame, or an empty first mask; when indexed, a damaged file, an RGB
-            or interpolated mask, or an id that is not among `object_ids`.
+        LabError: a mask of another size than its frame, or an empty first mask; when indexed, a damaged file, a mask
+            that `read_mask` rejects, or an id that is not among `object_ids`.
     """
 
     def __init__(
@@ -75,16 +86,22 @@ class LazyMasks:
         binary: bool = False,
         height: int = 0,
         ids: tuple[int, ...] = (),
+        colours: Mapping[Colour, int] | None = None,
     ) -> None:
         self.paths, self.height, self.binary, self.frames = tuple(paths), height, binary, frames
+        self.colours = colours
         self._ids_are_listed = bool(ids)
         if frames.check_now:
             for index in range(len(self.paths)):
                 self._check_size(index)
         # at full size: a small object can vanish when a mask is downscaled
-        self.object_ids = ids or object_ids(read_mask(self.paths[0], binary=binary))
-        if not self.object_ids:
-            raise LabError(f"the first mask {self.paths[0]} is empty: at least one object was expected")
+        self.object_ids = ids
+        if not ids:
+            first = read_mask(self.paths[0], binary=binary, colours=colours)
+            self.object_ids = object_ids(first)
+            if not self.object_ids:
+                expected = f"at least one object was expected{no_object(first)}"
+                raise LabError(f"the first mask {self.paths[0]} is empty: {expected}")
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -92,7 +109,7 @@ class LazyMasks:
     def __getitem__(self, index: int) -> Tensor:
         if not self.frames.check_now:
             self._check_size(index)
-        labels = read_mask(self.paths[index], binary=self.binary, height=self.height)
+        labels = read_mask(self.paths[index], binary=self.binary, height=self.height, colours=self.colours)
         if unknown := set(object_ids(labels)) - set(self.object_ids):
             raise LabError(
                 f"mask {self.paths[index]} holds ids {sorted(unknown)} that the "
@@ -119,23 +136,35 @@ class GivenMasks:
         length: number of frames in the clip, and of masks here.
         size: height and width of the frames' files.
         height: masks are scaled to it; 0 keeps the size.
+        colours: the id of each colour of RGB masks, see `read_mask`.
 
     Raises:
         LabError: a mask that `read_mask` rejects or of another size than its frame; no object in any of them.
     """
 
-    def __init__(self, paths: Mapping[int, Path], *, length: int, size: tuple[int, int], height: int = 0) -> None:
-        self.paths, self.height, self._length = dict(sorted(paths.items())), height, length
+    def __init__(
+        self,
+        paths: Mapping[int, Path],
+        *,
+        length: int,
+        size: tuple[int, int],
+        height: int = 0,
+        colours: Mapping[Colour, int] | None = None,
+    ) -> None:
+        self.paths, self.height, self.size, self.colours = dict(sorted(paths.items())), height, size, colours
+        self._length = length
         first_shown: dict[int, int] = {}
+        reason = ""
         for index, path in self.paths.items():
-            labels = read_mask(path)  # at full size: a small object can vanish when a mask is downscaled
-            if tuple(labels.shape) != size:
+            labels = read_mask(path, colours=colours)  # at full size: a small object can vanish when it is downscaled
+            if tuple(labels.shape) != tuple(size):
                 raise LabError(f"mask {path} is {size_text(labels.shape)}, its frame is {size_text(size)}")
+            reason = reason or no_object(labels)
             for object_id in object_ids(labels):
                 first_shown.setdefault(object_id, index)
         if not first_shown:
             seen = ", ".join(map(str, self.paths.values())) or "none"
-            raise LabError(f"at least one mask with an object was expected, got {seen}: no object in it")
+            raise LabError(f"at least one mask with an object was expected, got {seen}: no object in it{reason}")
         self.object_ids = tuple(sorted(first_shown))
         self.starts = tuple(first_shown[i] for i in self.object_ids)
 
@@ -147,8 +176,8 @@ class GivenMasks:
             raise IndexError(f"mask {index} of {self._length}")
         index %= self._length
         if index in self.paths:
-            return read_mask(self.paths[index], height=self.height)
-        return torch.full_like(read_mask(next(iter(self.paths.values())), height=self.height), VOID)
+            return read_mask(self.paths[index], height=self.height, colours=self.colours)
+        return torch.full(scaled_size(self.size, self.height), VOID)  # int64, as read_mask's
 
 
 class InMemory:
@@ -167,12 +196,13 @@ class InMemory:
 
 
 def numbered_files(folder: Path, *, endings: Sequence[str], step: int | Literal["any"] | None = 1) -> dict[int, Path]:
-    """The image files of a folder by number, ascending: the last number in a name counts.
+    """The image files of a folder by number, ascending, see `frame_numbers`.
 
     Hidden files and other endings are ignored.
 
     Args:
-        step: the expected distance of neighbouring numbers; None: the smallest that occurs; "any": no check.
+        step: the expected distance of neighbouring numbers; None: the smallest that occurs, and names without one
+            ascending number, such as dates, are numbered 0, 1, 2 … in the order of the whole name; "any": no check.
 
     Raises:
         LabError: no such folder or no such file in it; a name without a number; a missing or repeated number.
@@ -180,26 +210,77 @@ def numbered_files(folder: Path, *, endings: Sequence[str], step: int | Literal[
     kinds = " or ".join(endings)
     if not folder.is_dir():
         raise LabError(f"{folder} is no folder: one with numbered images ({kinds}) was expected")
-    numbered: dict[int, Path] = {}
-    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in endings and not p.name.startswith(".")):
-        digits = re.findall(r"\d+", path.stem)
-        if not digits:
-            raise LabError(f"{path} has no number: names such as 00000{path.suffix} were expected")
-        if (number := int(digits[-1])) in numbered:
-            raise LabError(f"number {number} is there twice: {numbered[number]} and {path.name}")
-        numbered[number] = path
-    if not numbered:
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in endings and not p.name.startswith("."))
+    if not paths:
         raise LabError(f"{folder} holds no {kinds} image")
-    neighbours = list(itertools.pairwise(sorted(numbered)))
+    paths.sort(key=lambda path: natural_key(path.stem))
+    for path in paths:
+        if not re.search(r"\d", path.stem):
+            raise LabError(f"{path} has no number: names such as 00000{path.suffix} were expected")
+    for path, following in itertools.pairwise(paths):
+        if natural_key(path.stem) == natural_key(following.stem):
+            raise LabError(f"number {_last_number(path.stem)} is there twice: {path} and {following.name}")
+    numbers = frame_numbers([path.stem for path in paths])
+    if numbers is None:
+        if step is not None or len({re.sub(r"\d+", "#", path.stem.casefold()) for path in paths}) > 1:
+            pairs = list(itertools.pairwise(paths))
+            first, second = next((pair for pair in pairs if not _ascend(*pair)), pairs[0])
+            raise LabError(
+                f"{folder} cannot be ordered by number: {second.name} follows {first.name} by name, "
+                "expected names that differ in one ascending number"
+            )
+        return dict(enumerate(paths))
+    neighbours = list(itertools.pairwise(numbers))
     if step is None:
         step = min((following - number for number, following in neighbours), default=1)
+    numbered = dict(zip(numbers, paths, strict=True))
     for number, following in neighbours:
         if step != "any" and following - number != step:
             raise LabError(
                 f"{folder} lacks number {number + step}: {numbered[number].name} is followed by "
                 f"{numbered[following].name}, expected steps of {step}"
             )
-    return dict(sorted(numbered.items()))
+    return numbered
+
+
+def frame_numbers(names: Sequence[str]) -> list[int] | None:
+    """The number of each frame, from names in natural order; None if no number of theirs ascends all along.
+
+    It is the last number in a name, such as 9 in `take2_9`, or another if that alone differs, such as 7 in `0007_v2`.
+    None for names that count with several numbers, such as dates: `plant_2024-01-31`, `plant_2024-02-01`.
+
+    Example:
+        >>> from feelvos_lab.data.frames import frame_numbers
+        >>> frame_numbers(["take2_9", "take2_10"]), frame_numbers(["0007_v2", "0008_v2"])
+        ([9, 10], [7, 8])
+        >>> frame_numbers(["2024-01-31", "2024-02-01"]) is None
+        True
+    """
+    numbers = [[int(digits) for digits in re.findall(r"\d+", name)] for name in names]
+    columns = list(zip(*numbers, strict=True)) if len({len(found) for found in numbers}) == 1 else []
+    differing = [list(column) for column in columns if len(set(column)) > 1]
+    candidate = differing[0] if len(differing) == 1 else [found[-1] for found in numbers]
+    return candidate if all(number < following for number, following in itertools.pairwise(candidate)) else None
+
+
+def natural_key(name: str) -> list[tuple[int, str]]:
+    """A key that sorts names with their numbers by value: `a9` before `a10`; upper and lower case are one.
+
+    Example:
+        >>> from feelvos_lab.data.frames import natural_key
+        >>> sorted(["day2_10", "day10_1", "day2_9"], key=natural_key)
+        ['day2_9', 'day2_10', 'day10_1']
+    """
+    parts = re.split(r"(\d+)", name.casefold())  # text and digits in turn, so parts of one kind are compared
+    return [(int(part), "") if index % 2 else (0, part) for index, part in enumerate(parts)]
+
+
+def _last_number(name: str) -> int:
+    return int(re.findall(r"\d+", name)[-1])
+
+
+def _ascend(path: Path, following: Path) -> bool:
+    return _last_number(path.stem) < _last_number(following.stem)
 
 
 def frame_and_mask_files(

@@ -241,10 +241,10 @@ def test_an_id_that_the_first_frame_lacks_is_told(root: Path) -> None:
     assert told(root) == f"mask {path} holds ids [5] that the first mask lacks: expected [1, 2]"
 
 
-def test_an_rgb_mask_is_told(root: Path) -> None:
+def test_an_rgb_mask_of_other_colours_is_told(root: Path) -> None:
     path = root / "Annotations/480p/bear/00002.png"
-    Image.new("RGB", (WIDTH, HEIGHT)).save(path)
-    assert told(root).startswith(f"mask {path} must be an indexed or an 8-bit grey image")
+    Image.new("RGB", (WIDTH, HEIGHT), (1, 2, 3)).save(path)
+    assert told(root).startswith(f"mask {path} holds the colour (1, 2, 3), expected black and white or colours of")
 
 
 def test_an_interpolated_mask_is_told_in_both_years(root: Path) -> None:
@@ -257,7 +257,10 @@ def test_an_interpolated_mask_is_told_in_both_years(root: Path) -> None:
 def test_text_instead_of_a_mask_is_told(root: Path) -> None:
     path = root / "Annotations/480p/bear/00001.png"
     path.write_text("version https://git-lfs.github.com/spec/v1\n")
-    assert told(root) == f"{path} cannot be read as an image: it is none, or its beginning is damaged"
+    assert (
+        told(root)
+        == f"{path} cannot be read as an image: it is no PNG, JPEG, BMP, GIF, WebP or TIFF, or its beginning is damaged"
+    )
 
 
 @pytest.mark.shared

@@ -1,0 +1,379 @@
+"""Frames and masks as they come from cameras, editors and other programs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import ExifTags, Image, ImageDraw
+
+from feelvos_lab.data import frames as frames_module
+from feelvos_lab.data.frames import GivenMasks, LazyFrames, numbered_files
+from feelvos_lab.data.images import PALETTE, image_size, overlay, read_frame, read_mask, write_mask
+from feelvos_lab.data.readers import IMAGES, frame_names, read_clip, read_folder
+from feelvos_lab.errors import LabError
+
+HEIGHT, WIDTH = 48, 64
+
+
+def message(action, *args, **kwargs) -> str:
+    with pytest.raises(LabError) as error:
+        action(*args, **kwargs)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def square(object_id: int = 1, left: int = 8) -> torch.Tensor:
+    mask = torch.zeros(HEIGHT, WIDTH, dtype=torch.int64)
+    mask[10:30, left : left + 20] = object_id
+    return mask
+
+
+def save_frames(folder: Path, names: list[str]) -> Path:
+    """Frame t is red 10·t."""
+    folder.mkdir()
+    for t, name in enumerate(names):
+        Image.new("RGB", (WIDTH, HEIGHT), (10 * t, 0, 0)).save(folder / f"{name}.png")
+    return folder
+
+
+# names
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["plant_2024-01-30", "plant_2024-01-31", "plant_2024-02-01", "plant_2024-02-02"],
+        ["cam_20240101_22", "cam_20240101_23", "cam_20240102_0", "cam_20240102_1"],
+        ["day2_9", "day2_10", "day10_1", "day10_2"],
+        ["0007_v2", "0008_v2", "0009_v2"],
+    ],
+)
+def test_names_whose_last_number_wraps_are_ordered_as_a_whole(names: list[str], tmp_path: Path) -> None:
+    save_frames(tmp_path / "clip", names)
+    write_mask(tmp_path / "mask.png", square())
+    clip = read_clip(tmp_path / "clip", tmp_path / "mask.png")
+    assert frame_names(clip) == names
+    assert [int(clip.frames[t][0, 0, 0]) for t in range(len(clip))] == [10 * t for t in range(len(names))]
+    late = read_clip(tmp_path / "clip", [str(tmp_path / "mask.png"), f"{names[2]}={tmp_path / 'mask.png'}"])
+    assert set(late.masks.paths) == {0, 2}
+
+
+def test_one_number_that_ascends_keeps_its_gap_check(tmp_path: Path) -> None:
+    folder = save_frames(tmp_path / "clip", ["take2_0007", "take2_0008", "take2_0010"])
+    assert "lacks number 9" in message(numbered_files, folder, endings=IMAGES, step=1)
+    folder = save_frames(tmp_path / "versions", ["7_v2", "8_v2", "10_v2"])
+    assert "lacks number 9" in message(numbered_files, folder, endings=IMAGES, step=None)
+    assert list(numbered_files(folder, endings=IMAGES, step="any")) == [7, 8, 10]
+
+
+def test_names_without_one_order_are_rejected(tmp_path: Path) -> None:
+    folder = save_frames(tmp_path / "clip", ["left_0", "left_1", "right_0", "right_1"])
+    assert message(numbered_files, folder, endings=IMAGES, step=None) == (
+        f"{folder} cannot be ordered by number: right_0.png follows left_1.png by name, "
+        "expected names that differ in one ascending number"
+    )
+    folder = save_frames(tmp_path / "dates", ["01-31", "02-01"])
+    assert "cannot be ordered by number" in message(numbered_files, folder, endings=IMAGES, step=1)
+
+
+# orientation
+
+
+def stored(upright: np.ndarray, orientation: int) -> np.ndarray:
+    """What a camera stores of a picture, by the EXIF standard's table of where row 0 and column 0 lie."""
+    turned = upright.swapaxes(0, 1)
+    return np.ascontiguousarray(
+        {
+            1: upright,
+            2: upright[:, ::-1],
+            3: upright[::-1, ::-1],
+            4: upright[::-1],
+            5: turned,
+            6: turned[::-1],
+            7: turned[::-1, ::-1],
+            8: turned[:, ::-1],
+        }[orientation]
+    )
+
+
+def add_late_exif(path: Path, exif: bytes) -> None:
+    """As some programs do, after the pixels."""
+    content = path.read_bytes()
+    chunk = b"eXIf" + exif
+    end = content.rindex(b"IEND") - 4
+    added = struct.pack(">I", len(exif)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    path.write_bytes(content[:end] + added + content[end:])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["jpg", "mpo", "png", "late png", "webp", "tif"])
+def test_a_picture_is_read_as_a_viewer_shows_it(tmp_path: Path, kind: str, orientation: int) -> None:
+    upright = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    upright[: HEIGHT // 2, : WIDTH // 2], upright[: HEIGHT // 2, WIDTH // 2 :] = 250, (250, 0, 0)
+    image = Image.fromarray(stored(upright, orientation))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    path = tmp_path / f"0.{kind.split()[-1].replace('mpo', 'jpg')}"
+    match kind:
+        case "mpo":
+            image.save(path, format="MPO", save_all=True, append_images=[image], exif=exif, quality=95)
+            with Image.open(path) as opened:
+                assert opened.format == "MPO"
+        case "late png":
+            image.save(path)
+            add_late_exif(path, exif.tobytes().removeprefix(b"Exif\0\0"))
+        case "webp":
+            image.save(path, lossless=True, exif=exif)
+        case "jpg":
+            image.save(path, exif=exif, quality=95)
+        case _:
+            image.save(path, exif=exif)
+    assert image_size(path) == (HEIGHT, WIDTH)
+    frame = read_frame(path).permute(1, 2, 0).numpy()
+    assert np.abs(frame.astype(int) - upright).mean() < 4  # jpg is lossy
+
+
+def test_a_png_cut_short_is_found_by_its_chunks_before_it_is_reached(tmp_path: Path) -> None:
+    folder = save_frames(tmp_path / "clip", ["0", "1", "2"])
+    content = (folder / "2.png").read_bytes()
+    (folder / "2.png").write_bytes(content[:-14])
+    paths = [folder / f"{t}.png" for t in range(3)]
+    assert message(LazyFrames, paths).startswith(f"{folder}/2.png cannot be read as an image: broken PNG file")
+
+
+# soft edges
+
+
+def disc(level: int, *, factor: int = 3, radius: float = 15.3) -> np.ndarray:
+    """An antialiased disc: `factor`² + 1 levels from 0 to `level`."""
+    y, x = np.mgrid[: HEIGHT * factor, : WIDTH * factor] / factor
+    inside = (np.hypot(y - 24.2, x - 30.1) < radius).astype(float)
+    shares = inside.reshape(HEIGHT, factor, WIDTH, factor).mean((1, 3))
+    return (level * shares).round().astype(np.uint8)
+
+
+def blurred(level: int) -> np.ndarray:
+    """A wide soft edge in five levels."""
+    y, x = np.mgrid[:96, :128]
+    shares = np.clip((38 - np.hypot(y - 48, x - 64)) / 16, 0, 1)
+    return ((shares * 5).round() / 5 * level).astype(np.uint8)
+
+
+@pytest.mark.parametrize("values", [disc(200), disc(200, factor=2), disc(9), disc(254, factor=4), blurred(200)])
+def test_a_mask_with_soft_edges_is_rejected(tmp_path: Path, values: np.ndarray) -> None:
+    Image.fromarray(values).save(tmp_path / "mask.png")
+    assert 3 <= len(np.unique(values)) <= 20
+    assert "has soft edges: " in message(read_mask, tmp_path / "mask.png")
+
+
+def _touching() -> np.ndarray:
+    ids = np.zeros((HEIGHT, WIDTH), np.uint8)
+    ids[10:40, 5:20], ids[10:40, 20:35], ids[10:40, 35:50] = 1, 2, 3
+    return ids
+
+
+def _belt() -> np.ndarray:
+    ids = np.zeros((HEIGHT, WIDTH), np.uint8)
+    ids[5:20, 20:40], ids[20:22, 20:40], ids[22:45, 20:40] = 3, 2, 1
+    return ids
+
+
+def _skateboard() -> np.ndarray:
+    ids = np.zeros((HEIGHT, WIDTH), np.uint8)
+    ids[5:40, 25:37], ids[40:42, 20:42] = 2, 1
+    return ids
+
+
+def _stripes() -> np.ndarray:
+    ids = np.zeros((HEIGHT, WIDTH), np.uint8)
+    ids[10:12, 5:30], ids[12:14, 5:30], ids[14:16, 5:30] = 1, 2, 3
+    return ids
+
+
+@pytest.mark.parametrize("ids", [_touching(), _belt(), _skateboard(), _stripes()])
+def test_touching_objects_of_a_grey_mask_are_read(tmp_path: Path, ids: np.ndarray) -> None:
+    Image.fromarray(ids).save(tmp_path / "mask.png")
+    assert np.array_equal(read_mask(tmp_path / "mask.png").numpy(), ids)
+
+
+def test_an_indexed_mask_may_hold_an_object_around_another(tmp_path: Path) -> None:
+    ids = torch.from_numpy(disc(2, factor=1).astype(np.int64))
+    ring = torch.from_numpy((disc(1, factor=1, radius=17) > 0) & (ids.numpy() == 0))
+    ids[ring] = 1
+    write_mask(tmp_path / "mask.png", ids)
+    assert torch.equal(read_mask(tmp_path / "mask.png"), ids)
+
+
+# colours
+
+
+def save_colours(path: Path, *colours: tuple[int, ...], mode: str = "RGB") -> Path:
+    """Squares from left to right."""
+    image = Image.new(mode, (WIDTH, HEIGHT))
+    for k, colour in enumerate(colours):
+        image.paste(colour, (4 + 20 * k, 8 + k, 18 + 20 * k, 30))
+    image.save(path, **({"lossless": True} if path.suffix == ".webp" else {}))
+    return path
+
+
+def columns(mask: torch.Tensor) -> list[int]:
+    return [int(mask[20, 10 + 20 * k]) for k in range(3)]
+
+
+@pytest.mark.parametrize("ending", ["png", "bmp", "tif", "webp"])
+def test_colours_of_the_palette_are_ids_in_every_lossless_format(tmp_path: Path, ending: str) -> None:
+    colours = [tuple(PALETTE[i].tolist()) for i in (3, 1, 255)]
+    assert columns(read_mask(save_colours(tmp_path / f"mask.{ending}", *colours))) == [3, 1, 255]
+
+
+def test_black_and_white_in_rgb_is_object_one_and_greys_are_ids(tmp_path: Path) -> None:
+    assert columns(read_mask(save_colours(tmp_path / "white.png", (255,) * 3))) == [1, 0, 0]
+    assert columns(read_mask(save_colours(tmp_path / "grey.png", (7,) * 3, (2,) * 3))) == [7, 2, 0]
+    assert "white" in message(read_mask, save_colours(tmp_path / "both.png", (7,) * 3, (255,) * 3))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparent_pixels_are_background_and_half_transparent_ones_rejected(tmp_path: Path, mode: str) -> None:
+    def shade(alpha: int) -> tuple[int, ...]:
+        return (*(255,) * (len(mode) - 1), alpha)
+
+    assert columns(read_mask(save_colours(tmp_path / "a.png", shade(255), shade(0), mode=mode))) == [1, 0, 0]
+    path = save_colours(tmp_path / "b.png", shade(255), shade(90), mode=mode)
+    assert (
+        message(read_mask, path)
+        == f"mask {path} is partly transparent (alpha 90), expected alpha 0 or 255: soft edges?"
+    )
+
+
+def test_own_colours_mean_the_same_object_in_every_mask_of_a_clip(tmp_path: Path) -> None:
+    from feelvos_lab.data.readers import mask_colours
+
+    red, blue, green = (255, 0, 0), (0, 0, 255), (0, 128, 0)  # the last is the palette's id 2
+    folder = save_frames(tmp_path / "clip", ["0", "1", "2"])
+    first, later = save_colours(tmp_path / "a.png", red, green), save_colours(tmp_path / "b.png", blue, red)
+    masks = [str(first), f"2={later}"]
+    assert mask_colours(masks) == {red: 1, green: 2, blue: 3}
+    clip = read_clip(folder, masks)
+    assert columns(clip.masks[0]) == [1, 2, 0] and columns(clip.masks[2]) == [3, 1, 0]
+    assert (clip.object_ids, clip.starts) == ((1, 2, 3), (0, 0, 2))
+    assert read_clip(folder, later).object_ids == (1, 2)  # alone: blue, red
+    assert message(read_mask, later) == (
+        f"mask {later} holds the colour {blue}, expected black and white or colours of the DAVIS palette"
+    )
+    write_mask(tmp_path / "ids.png", square())
+    assert "masks of one kind" in message(read_clip, folder, [str(first), f"2={tmp_path / 'ids.png'}"])
+
+
+def test_antialiased_or_too_many_colours_are_rejected(tmp_path: Path) -> None:
+    folder = save_frames(tmp_path / "clip", ["0", "1"])
+    shares = disc(8, factor=3)[..., None] / 8
+    Image.fromarray((shares * (200, 30, 90)).astype(np.uint8)).save(tmp_path / "soft.png")
+    assert "has soft edges" in message(read_clip, folder, tmp_path / "soft.png")
+    noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    assert "holds more than 32 colours" in message(read_clip, folder, tmp_path / "noise.png")
+
+
+@pytest.mark.parametrize("ending", ["jpg", "webp"])
+def test_a_lossy_mask_in_colours_is_rejected(tmp_path: Path, ending: str) -> None:
+    image = Image.new("RGB", (WIDTH, HEIGHT))
+    ImageDraw.Draw(image).ellipse((5, 5, 40, 40), fill=(128, 0, 0))
+    image.save(tmp_path / f"mask.{ending}")
+    assert "whose edges are interpolated" in message(read_mask, tmp_path / f"mask.{ending}")
+
+
+@pytest.mark.parametrize("ending", ["bmp", "webp", "tif", "tiff"])
+def test_frames_of_other_formats_are_read(tmp_path: Path, ending: str) -> None:
+    (tmp_path / "clip").mkdir()
+    for t in range(3):
+        Image.new("RGB", (WIDTH, HEIGHT), (90 * t, 9, 9)).save(tmp_path / f"clip/{t}.{ending}", lossless=True)
+    write_mask(tmp_path / "mask.png", square())
+    assert [int(frame[0, 0, 0]) for frame in read_folder(tmp_path / "clip", tmp_path / "mask.png").frames] == [
+        0,
+        90,
+        180,
+    ]
+
+
+# masks in folders, and reasons
+
+
+def test_masks_of_a_folder_may_end_in_capitals(tmp_path: Path) -> None:
+    folder = save_frames(tmp_path / "clip", ["0", "1", "2"])
+    (tmp_path / "masks").mkdir()
+    for t in (0, 2):
+        write_mask(tmp_path / "mask.png", square(t + 1))
+        (tmp_path / "mask.png").rename(tmp_path / f"masks/{t}.PNG")
+    assert read_clip(folder, tmp_path / "masks").object_ids == (1, 3)
+
+
+def test_an_indexed_mask_of_0_and_255_is_empty_because_255_is_void(tmp_path: Path) -> None:
+    folder = save_frames(tmp_path / "clip", ["0", "1"])
+    write_mask(tmp_path / "mask.png", square(255))
+    for masks in (tmp_path / "mask.png", [f"1={tmp_path / 'mask.png'}"]):
+        assert message(read_clip, folder, masks).endswith(
+            ": 255 is void in an indexed mask, save black and white as a grey image"
+        )
+
+
+def test_more_than_32_ids_are_called_interpolated_only_where_they_look_so(tmp_path: Path) -> None:
+    objects = np.kron(np.arange(42).reshape(6, 7), np.ones((6, 6))).astype(np.uint8)
+    for name, values, soft in (("objects", objects, False), ("gradient", np.tile(np.arange(64), (48, 1)), True)):
+        Image.fromarray(values.astype(np.uint8)).save(tmp_path / f"{name}.png")
+        assert ("interpolated" in message(read_mask, tmp_path / f"{name}.png")) is soft
+
+
+@pytest.mark.parametrize("name", ["mask.npy", "mask.json"])
+def test_a_mask_that_is_no_image_is_told_which_formats_are_read(tmp_path: Path, name: str) -> None:
+    np.save(tmp_path / "mask.npy", square().numpy())
+    (tmp_path / "mask.json").write_text("{}")
+    assert "it is no PNG, JPEG, BMP, GIF, WebP or TIFF" in message(read_mask, tmp_path / name)
+
+
+def test_sizes_are_width_times_height() -> None:
+    assert "size 64×48, got labels of 48×64" in message(
+        overlay, torch.zeros(3, HEIGHT, WIDTH, dtype=torch.uint8), torch.zeros(WIDTH, HEIGHT, dtype=torch.int64)
+    )
+
+
+def test_a_frame_without_a_mask_reads_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_mask(tmp_path / "mask.png", square())
+    masks = GivenMasks({0: tmp_path / "mask.png"}, length=400, size=(HEIGHT, WIDTH), height=24)
+    read: list[Path] = []
+
+    def counted(path: Path, **options: object) -> torch.Tensor:
+        read.append(path)
+        return read_mask(path, **options)
+
+    monkeypatch.setattr(frames_module, "read_mask", counted)
+    shapes = {masks[t].shape for t in range(400)}
+    assert shapes == {(24, 32)} and len(read) == 1
+    assert masks[1].dtype == masks[0].dtype and (masks[1] == 255).all()
+
+
+@pytest.mark.parametrize("name", ["mask.png", "clip/1.png"])
+def test_a_named_pipe_is_no_file_to_wait_for(tmp_path: Path, name: str) -> None:
+    folder = save_frames(tmp_path / "clip", ["0", "1"])
+    write_mask(tmp_path / "mask.png", square())
+    (tmp_path / "linked.png").symlink_to(tmp_path / "mask.png")
+    assert read_clip(folder, tmp_path / "linked.png").object_ids == (1,)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    expected = f"{tmp_path}/{name} is no regular file: an image was expected"
+    assert message(read_clip, folder, tmp_path / "mask.png") == expected
+
+
+def test_masks_of_an_image_folder_may_begin_with_frame_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Their names are those of the frames, so there is nothing to doubt."""
+    folder = save_frames(tmp_path / "clip", ["00000", "00001"])
+    write_mask(tmp_path / "masks/00001.png", square())
+    with caplog.at_level(logging.WARNING):
+        assert read_clip(folder, tmp_path / "masks").starts == (1,)
+    assert not caplog.records
