@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import struct
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -13,7 +15,8 @@ import torch
 from PIL import GifImagePlugin, Image
 from torch import Tensor
 
-from feelvos_lab.data.images import MAX_PIXELS, failure_reason, size_text
+from feelvos_lab.data.containers import breaks_off, gif_with_delays
+from feelvos_lab.data.images import MAX_PIXELS, failure_reason, require_file, size_text
 from feelvos_lab.errors import LabError
 
 if TYPE_CHECKING:
@@ -27,11 +30,14 @@ GIF_WIDTH = 480  # pixels; wider frames are downscaled
 class VideoFrames:
     """A video file as frames: `frames[t]` decodes up to frame t, uint8 RGB (3, H, W).
 
-    Frames are rotated upright as the file's metadata says. Reading in order decodes each frame once and keeps one in
-    memory; reading an earlier frame decodes again from the start. Threads may share it.
+    Frames are rotated and mirrored as the file's display matrix says, so they are read as a player shows them. Reading
+    in order decodes each frame once and keeps one in memory; reading an earlier frame decodes again from the start.
+    Threads may share it. All frames are decoded once when the file is opened: those are counted, whatever its header
+    says.
 
     Raises:
-        LabError: PyAV is missing, or the file is missing, truncated, damaged, too large or holds no video.
+        LabError: PyAV is missing, or the file is missing, breaks off, is damaged, too large or holds no video, or its
+            frames differ in size.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -56,9 +62,8 @@ class VideoFrames:
             while self._position < index:
                 self._frame = self._next()
                 self._position += 1
-            pixels, rotation = torch.from_numpy(self._frame.to_ndarray(format="rgb24")), self._frame.rotation
-        upright = pixels.rot90(rotation // 90)  # counterclockwise; (H, W, 3), sides swapped at 90° and 270°
-        return upright.permute(2, 0, 1).contiguous()  # (3, H, W)
+            pixels, matrix = torch.from_numpy(self._frame.to_ndarray(format="rgb24")), _display_matrix(self._frame)
+        return upright(pixels, matrix).permute(2, 0, 1).contiguous()  # (3, H, W)
 
     def _rewind(self) -> None:
         self._stream, self._position = self._decoded(), 0
@@ -72,10 +77,15 @@ class VideoFrames:
     def _decoded(self) -> Iterator[av.VideoFrame]:
         try:
             # A playlist may name other files or addresses: allow no protocol but local files.
-            with self._av.open(str(self.path.absolute()), options={"protocol_whitelist": "file"}) as container:
+            require_file(self.path, "a video")
+            gif = gif_with_delays(self.path)
+            source = BytesIO(gif) if gif else str(self.path.absolute())
+            with self._av.open(source, options={"protocol_whitelist": "file"}) as container:
                 if not container.streams.video:
                     raise LabError(f"{self.path} holds no video stream")
-                stream = container.streams.video[0]
+                if breaks_off(self.path, container.format.name):
+                    raise LabError(f"{self.path} is damaged or truncated: it breaks off before the end of its data")
+                stream = self._moving(container.streams.video)
                 if stream.codec_context is None:
                     raise LabError(f"{self.path} holds a video stream that no decoder knows")
                 # FFmpeg's threads can deadlock: one that logs an error waits for the GIL, which is held by the thread
@@ -84,31 +94,78 @@ class VideoFrames:
                 if stream.width * stream.height > MAX_PIXELS:
                     size = size_text((stream.height, stream.width))
                     raise LabError(f"{self.path} claims {size} pixels, at most {MAX_PIXELS:,} were expected")
-                packets, until = 0, 0.0
-                for packet in container.demux(video=0):
+                packets, size = 0, None
+                for packet in container.demux(stream):
                     packets += bool(packet.size)  # the last, empty packet flushes the frames still in the decoder
-                    if packet.pts is not None:
-                        until = max(until, float((packet.pts + 1.5 * (packet.duration or 0)) * packet.time_base))
                     if packet.is_corrupt:
                         raise LabError(f"{self.path} is damaged or truncated: its packet {packets} is not whole")
                     for frame in packet.decode():
                         if frame.is_corrupt:
                             raise LabError(f"{self.path} is damaged: a frame at {frame.time} s cannot be decoded whole")
-                        if frame.rotation % 90:
+                        matrix = _display_matrix(frame)
+                        if not is_right_angled(matrix):
                             raise LabError(f"{self.path} must be rotated by a multiple of 90°, got {frame.rotation}°")
+                        shown = (frame.width, frame.height) if matrix[0] else (frame.height, frame.width)
+                        if shown != (size := size or shown):
+                            raise LabError(
+                                f"all frames of a clip must have one size: {self.path} begins with "
+                                f"{size_text(size[::-1])} and has {size_text(shown[::-1])} at {frame.time} s"
+                            )
                         yield frame
-                if packets < stream.frames:
-                    raise LabError(f"{self.path} is truncated: it holds {packets} of its {stream.frames} frames")
-                # Matroska has a duration but no frame count; with several streams, another may be the longest.
-                timed = "matroska" in container.format.name and len(container.streams) == 1
-                if timed and packets and until < (whole := (container.duration or 0) / 1e6):
-                    raise LabError(f"{self.path} is truncated: it ends before the {whole:.1f} s that it claims")
         except LabError:
             raise
         except FileNotFoundError as error:
             raise LabError(f"{self.path} is missing: a video was expected") from error
         except (self._av.FFmpegError, OSError, ValueError, OverflowError) as error:
             raise LabError(f"{self.path} cannot be read as a video: {failure_reason(error)}") from error
+
+    def _moving(self, streams: Sequence[Any]) -> Any:
+        """The first video stream that is no still picture, such as a cover; the first if all are."""
+        cover = self._av.stream.Disposition.attached_pic | self._av.stream.Disposition.still_image
+        moving = [stream for stream in streams if not stream.disposition & cover]
+        return next((stream for stream in moving if stream.frames != 1), (moving or streams)[0])
+
+
+Matrix = tuple[int, int, int, int]
+
+IDENTITY: Matrix = (1, 0, 0, 1)
+
+
+def is_right_angled(matrix: Matrix) -> bool:
+    """Whether a display matrix only rotates by multiples of 90°, mirrors and scales."""
+    a, b, c, d = map(bool, matrix)
+    return a == d and b == c and a != b
+
+
+def upright(pixels: Tensor, matrix: Matrix) -> Tensor:
+    """Stored pixels as a player shows them.
+
+    A display matrix (a, b, c, d) moves the pixel in column x and row y to column a·x + c·y and row b·x + d·y, up to an
+    offset (ISO/IEC 14496-12, 6.2.2). Only the signs count here.
+
+    Shapes: `pixels` (H, W, …) → (H, W, …), or (W, H, …) where b and c are not 0.
+
+    Example:
+        >>> import torch
+        >>> from feelvos_lab.data.video import upright
+        >>> upright(torch.tensor([[1, 2], [3, 4]]), (0, 1, -1, 0))  # a quarter turn clockwise
+        tensor([[3, 1],
+                [4, 2]])
+    """
+    a, b, c, d = matrix
+    if b:
+        pixels = pixels.transpose(0, 1)
+    mirrored = [axis for axis, sign in ((0, b or d), (1, c or a)) if sign < 0]
+    return pixels.flip(mirrored)
+
+
+def _display_matrix(frame: av.VideoFrame) -> Matrix:
+    """A frame's display matrix without offsets and perspective; the identity if it has none, or only zeros."""
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return IDENTITY
+    a, b, _, c, d, *_ = struct.unpack("9i", bytes(data))
+    return (a, b, c, d) if any((a, b, c, d)) else IDENTITY
 
 
 def _pyav(purpose: str, otherwise: str = "") -> Any:
