@@ -26,9 +26,10 @@ from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from feelvos_lab.ablation.fingerprint import fingerprint, own_sources
-from feelvos_lab.ablation.local_runs import conclude, end, plan_content, start
+from feelvos_lab.ablation.local_runs import conclude, end, fail_late, note_end, plan_content, set_aside, start
 from feelvos_lab.ablation.runs import PlannedRun, with_state
 from feelvos_lab.ablation.spec import Spec
 from feelvos_lab.ablation.worker import FAILURE, PLAN
@@ -38,7 +39,7 @@ from feelvos_lab.files.atomic import write_json
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-ANSWER = 10.0  # seconds that a scheduler gets to answer
+ANSWER = 6.0  # seconds that a scheduler gets to answer
 
 KEPT = "the runs that had finished are kept, and the same command makes the rest"
 
@@ -58,8 +59,32 @@ def open_scheduler(*, host: str, port: int, dashboard: int) -> int:
     the scheduler and its dashboard listen at the address `host` only.
     """
     _require_dask()
+    _require_free(host, port)
     listening = ["--host", host, "--port", str(port), "--dashboard-address", f"{host}:{dashboard}", "--no-jupyter"]
     return subprocess.call([sys.executable, "-m", "dask", "scheduler", *listening])
+
+
+def _require_free(host: str, port: int) -> None:
+    """Raise LabError where another program listens at the port, or the address is none of this computer."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as dask does: a port closed just now is free
+            tried.bind(address)
+    except OSError as error:
+        raise LabError(f"no scheduler can listen at {host}:{port}: {error.strerror or error}") from None
+
+
+def _require_answer(scheduler: str) -> None:
+    """Raise LabError unless something listens at the address; dask itself tries again and again."""
+    where = urlsplit(scheduler if "://" in scheduler else f"tcp://{scheduler}")
+    try:
+        if where.scheme in ("tcp", "tls") and where.hostname and where.port:
+            socket.create_connection((where.hostname, where.port), timeout=ANSWER / 2).close()
+    except (OSError, ValueError) as error:
+        raise LabError(
+            f"no dask scheduler answers at {scheduler}: {getattr(error, 'strerror', None) or error}"
+        ) from None
 
 
 def _require_dask() -> None:
@@ -79,6 +104,7 @@ def is_this_computer(host: str) -> bool:
 def connected(scheduler: str) -> Iterator[Client]:
     """A client of the scheduler, silent; LabError if dask is not installed or no scheduler answers."""
     _require_dask()
+    _require_answer(scheduler)
     from distributed import Client
 
     with _quiet(), contextlib.ExitStack() as stack:
@@ -104,7 +130,9 @@ def _quiet() -> Iterator[None]:
             log.setLevel(level)
 
 
-def run_there(todo: Sequence[PlannedRun], spec: Spec, *, client: Client) -> Iterator[tuple[PlannedRun, float]]:
+def run_there(
+    todo: Sequence[PlannedRun], spec: Spec, *, client: Client, timeout: float | None = None
+) -> Iterator[tuple[PlannedRun, float]]:
     """Make the runs, one per worker thread of the cluster; yield each with its seconds when its files are written.
 
     Closing the iterator stops the running ones. LabError if the scheduler or all workers are gone, a worker has other
@@ -121,6 +149,7 @@ def run_there(todo: Sequence[PlannedRun], spec: Spec, *, client: Client) -> Iter
     for planned in todo:
         key = f"{planned.folder.name}-{uuid.uuid4().hex[:8]}"
         package = {"text": text, "plan": plan_content(planned, spec), "digest": planned.variant.digest, "own": own}
+        package["timeout"] = timeout
         waiting[client.submit(make_run, package, key=key, pure=False)] = planned
     workers = _Workers(client)
     try:
@@ -139,7 +168,7 @@ def run_there(todo: Sequence[PlannedRun], spec: Spec, *, client: Client) -> Iter
                         raise LabError(str(error))
                     files = {FAILURE: _failure(error)}
                 planned = waiting.pop(future)
-                _keep(planned, spec, files)
+                _keep(planned, spec, files, seconds)
                 future.release()  # frees its bytes in the cluster's memory
                 yield with_state(planned), seconds
     finally:
@@ -200,6 +229,10 @@ def make_run(package: Mapping[str, Any]) -> tuple[dict[str, bytes], float]:
                 task = worker.state.tasks.get(key)
                 if task is None or task.state not in ("executing", "long-running"):
                     raise LabError("the client no longer waits for this run")
+                if package["timeout"] is not None and time.monotonic() - began > package["timeout"]:
+                    end(process)
+                    fail_late(folder, package["timeout"])
+                    break
                 time.sleep(0.2)
         finally:
             end(process)
@@ -212,8 +245,8 @@ def make_run(package: Mapping[str, Any]) -> tuple[dict[str, bytes], float]:
     return files, time.monotonic() - began
 
 
-def _keep(planned: PlannedRun, spec: Spec, files: Mapping[str, bytes]) -> None:
-    """Write a run's files, all of them or none, in place of what was there."""
+def _keep(planned: PlannedRun, spec: Spec, files: Mapping[str, bytes], seconds: float | None = None) -> None:
+    """Write a run's files, all of them or none, in place of what was there; what is the user's is moved aside."""
     folder = planned.folder
     new, old = (folder.with_name(f".{folder.name}.{part}") for part in ("part", "old"))
     with reporting(f"the folder {folder} cannot be written"):
@@ -223,6 +256,9 @@ def _keep(planned: PlannedRun, spec: Spec, files: Mapping[str, bytes]) -> None:
             (new / path).parent.mkdir(parents=True, exist_ok=True)
             (new / path).write_bytes(content)
         write_json(new / PLAN, plan_content(planned, spec))
+        note_end(new, seconds)
+        if folder.is_dir():
+            set_aside(folder)
         shutil.rmtree(old, ignore_errors=True)
         if folder.exists():
             os.replace(folder, old)

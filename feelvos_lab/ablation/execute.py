@@ -10,7 +10,7 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -65,6 +65,9 @@ def run(
     root: Path = Path("experiments"),
     data_root: Path | None = None,
     networks: Path | None = None,
+    only: Sequence[str] = (),
+    retries: int = 0,
+    timeout: float | None = None,
     progress: Callable[[str], None] = print,
 ) -> list[PlannedRun]:
     """Make every run that is not ok, some at a time; returns all runs with their states at the end.
@@ -80,6 +83,9 @@ def run(
         root: runs live in `root/runs/<spec>/`.
         data_root: the folder of the published data set that the experiment is about.
         networks: score the checkpoints of this folder instead of training, see `plan`.
+        only: make the runs of these rows alone.
+        retries: make a run that fails so many times again, after all others.
+        timeout: seconds after which a run is ended, and has failed.
         progress: called with one line at a time.
 
     Raises:
@@ -94,12 +100,16 @@ def run(
     workers = min(2, cores) if workers is None else workers
     if workers < 1:
         raise LabError(f"workers must be at least 1, got {workers}")
+    if retries < 0 or (timeout is not None and not timeout > 0):
+        raise LabError(f"retries must be at least 0 and a timeout more than 0 s, got {retries} and {timeout}")
+    rows = {spec.variant(name).name for name in only} or set(spec.variant_names)
     runs = [replace(one, data_root=data_root) for one in plan(spec, seeds, root, networks=networks)]
-    todo = [one for one in runs if one.state != "ok"]
+    todo = _not_ok(runs, rows)
     if todo:
         check_data(spec, data_root)
     if not todo:  # nothing is locked or written, and no scheduler is needed
-        progress(f"{spec.name}: all {len(runs)} runs are done, nothing to train")
+        count = sum(one.variant.name in rows for one in runs)
+        progress(f"{spec.name}: all {count} runs are done, nothing to train")
         return runs
     with contextlib.ExitStack() as stack:
         if scheduler is None:
@@ -113,27 +123,36 @@ def run(
             gpus = visible_gpus()
             place = {0: "", 1: ", on one GPU"}.get(len(gpus), f", spread over {len(gpus)} GPUs")
             where = f"{workers} at a time, {threads} thread(s) each{place}"
-            make = partial(run_here, workers=workers, threads=threads, variables=variables, gpus=gpus)
+            make = partial(run_here, workers=workers, threads=threads, variables=variables, gpus=gpus, timeout=timeout)
         else:
             client = stack.enter_context(connected(scheduler))
             workers = sum(client.nthreads().values())
             where = f"on {workers} worker thread(s) of {scheduler}" if workers else f"{scheduler} has no worker yet"
-            make = partial(run_there, client=client)
+            make = partial(run_there, client=client, timeout=timeout)
         sweep = Sweep(time.time(), max(1, workers), scheduler, sorted({one.seed for one in runs}))
         stack.enter_context(sweep_lock(Path(root) / "runs" / spec.name, sweep))
         runs = [with_state(one) for one in runs]  # again: a sweep that held the lock until now may have made some
-        todo = [one for one in runs if one.state != "ok"]
+        todo = _not_ok(runs, rows)
         progress(f"{spec.name}: {len(runs)} runs ({count_states(runs)}); {where}")
-        outcomes = stack.enter_context(contextlib.closing(make(todo, spec)))
-        for count, (done, seconds) in enumerate(outcomes, 1):
-            runs[done.number - 1] = done
-            if done.state == "ok":
-                outcome = f"ok {_score(done, spec, seconds)}"
-            else:
-                outcome = f"{done.state} after {seconds:.0f} s: {done.reason} (see {done.notebook})"
-            left = f"; {left_text(seconds_left(runs, workers=sweep.workers))} left" if count < len(todo) else ""
-            progress(f"[{done.number}/{len(runs)}] {done.name} … {outcome}{left}")
+        for attempt in range(retries + 1):
+            if attempt and (todo := _not_ok(runs, rows)):
+                progress(f"{spec.name}: {len(todo)} failed run(s) again, retry {attempt} of {retries}")
+            with contextlib.closing(make(todo, spec)) as outcomes:
+                for count, (done, seconds) in enumerate(outcomes, 1):
+                    runs[done.number - 1] = done
+                    if done.state == "ok":
+                        outcome = f"ok {_score(done, spec, seconds)}"
+                    else:
+                        outcome = f"{done.state} after {seconds:.0f} s: {done.reason} (see {done.evidence})"
+                    if count < len(todo):
+                        mine = [one for one in runs if one.variant.name in rows]
+                        outcome += f"; {left_text(seconds_left(mine, workers=sweep.workers))} left"
+                    progress(f"[{done.number}/{len(runs)}] {done.name} … {outcome}")
     return runs
+
+
+def _not_ok(runs: Sequence[PlannedRun], rows: Container[str]) -> list[PlannedRun]:
+    return [one for one in runs if one.state != "ok" and one.variant.name in rows]
 
 
 def _score(done: PlannedRun, spec: Spec, seconds: float) -> str:

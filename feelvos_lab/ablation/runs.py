@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 from feelvos_lab.ablation.fingerprint import fingerprint, own_sources
 from feelvos_lab.ablation.record import RECORD, read_record
 from feelvos_lab.ablation.spec import Spec, Variant, check_seeds
-from feelvos_lab.ablation.worker import FAILURE, NOTEBOOK, PLAN, UNFINISHED
+from feelvos_lab.ablation.worker import FAILURE, LOG, NOTEBOOK, PLAN, UNFINISHED
 from feelvos_lab.errors import LabError
 from feelvos_lab.files.atomic import read_json
 from feelvos_lab.files.notebooks import read_parameters
@@ -41,6 +41,7 @@ class PlannedRun:
     reason: str = ""  # why it failed, in one line
     network: Path | None = None  # the checkpoint that it scores instead of training one
     data_root: Path | None = None  # the folder of a published data set, where the experiment's file names none
+    took: float | None = None  # seconds from the start to the end of its processes, of a run that has ended
     measured: dict[str, Any] = field(default_factory=dict, repr=False)  # the record of a run that is ok
 
     @property
@@ -63,8 +64,15 @@ class PlannedRun:
         scores = self.record()["scores"]
         return 100 * sum(row[metric] for row in scores) / len(scores)
 
+    @property
+    def evidence(self) -> Path:
+        """Where to look: the page, or the log of a run that wrote none."""
+        return self.notebook if self.notebook.exists() else self.folder / LOG
+
     def seconds(self) -> float:
-        """Training and test time of a run that is ok."""
+        """Seconds from start to end of a run that is ok, or those of training and test where no others are known."""
+        if self.took is not None:
+            return self.took
         record = self.record()
         return record["train_seconds"] + record["test_seconds"]
 
@@ -139,11 +147,13 @@ def with_state(planned: PlannedRun) -> PlannedRun:
     folder = planned.folder
     record: dict[str, Any] = {}
     state: State = "missing"
-    reason = ""
+    reason, took = "", None
     ended = (folder / RECORD).exists() or (folder / FAILURE).exists()
     if ended and not (folder / UNFINISHED).exists():  # a record is not enough: the notebook's page is written after it
         try:
-            if read_json(folder / PLAN).get("fingerprint") != planned.fingerprint:
+            written = read_json(folder / PLAN)
+            took = seconds if isinstance(seconds := written.get("seconds"), (int, float)) else None
+            if written.get("fingerprint") != planned.fingerprint:
                 state = "stale"
             elif (folder / FAILURE).exists():
                 state, reason = "failed", str(read_json(folder / FAILURE).get("error", "no reason given"))
@@ -153,7 +163,7 @@ def with_state(planned: PlannedRun) -> PlannedRun:
                 state = "failed" if reason else "ok"
         except LabError as error:
             state, reason = "failed", str(error)
-    return replace(planned, state=state, reason=reason, measured=record)
+    return replace(planned, state=state, reason=reason, measured=record, took=took)
 
 
 def _mismatch(planned: PlannedRun, record: dict[str, Any]) -> str:

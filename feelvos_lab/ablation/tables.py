@@ -169,7 +169,7 @@ def not_ok_lines(results: Results) -> list[str]:
     """One line a run that is not ok, with its reason."""
     return [
         f"{run.state}: {run.name}{': ' + run.reason if run.reason else ''}"
-        + (f" (see {run.notebook})" if run.state == "failed" else "")
+        + (f" (see {run.evidence})" if run.state == "failed" else "")
         for run in results.runs
         if run.state != "ok"
     ]

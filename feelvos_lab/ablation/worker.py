@@ -11,7 +11,10 @@ since papermill changes process-wide state and a kernel that dies must not affec
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
+import re
+import resource
 import signal
 import sys
 import tempfile
@@ -24,7 +27,7 @@ from feelvos_lab.errors import LabError, reporting
 from feelvos_lab.files.atomic import read_json, write_json
 from feelvos_lab.files.notebooks import papermill_path
 
-PLAN, NOTEBOOK, FAILURE = "plan.json", "notebook.ipynb", "failed.json"
+PLAN, NOTEBOOK, FAILURE, LOG = "plan.json", "notebook.ipynb", "failed.json", "log.txt"
 
 UNFINISHED = ".run.lock"  # locked while the run is made; left behind where its processes were killed
 
@@ -92,6 +95,16 @@ def _papermill() -> Any:
     return papermill
 
 
+def _memory_text() -> str:
+    """What the kernel, which has ended, took at most, and what the machine has now."""
+    unit = 1024**2 if sys.platform == "darwin" else 1024
+    text = f"out of memory? it had taken {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / unit:.0f} MB at most"
+    with contextlib.suppress(OSError, AttributeError):  # Linux only
+        free = re.search(r"MemAvailable: *([0-9]+) kB", Path("/proc/meminfo").read_text())
+        text += f", and {int(free[1]) / 1024:.0f} MB are available now that it has ended"
+    return text
+
+
 def _end_with_parent(parent: int) -> None:
     """End this process when the one that started it is gone, so that no run continues unnoticed."""
     while os.getppid() == parent:
@@ -101,8 +114,11 @@ def _end_with_parent(parent: int) -> None:
 
 def main(folder: Path, parent: int, held: int | None = None) -> int:
     """Make the run in `folder`; returns 1 and writes `failed.json` if a cell raised or the disk is full."""
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # so that the sockets are removed
     threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
     papermill = _papermill()
+    from nbclient.exceptions import DeadKernelError
+
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not one in the user's home
     failure = None
     try:
@@ -114,6 +130,8 @@ def main(folder: Path, parent: int, held: int | None = None) -> int:
             failure = f"the GPU is out of memory: {_LESS_MEMORY}"
         else:
             failure = f"{error.ename}: {message}".removeprefix("LabError: ")
+    except DeadKernelError:
+        failure = f"the kernel died ({_memory_text()}); {_LESS_MEMORY}"
     except LabError as error:
         failure = str(error)
     if failure is not None:

@@ -27,6 +27,9 @@ Root = Annotated[Path, typer.Option(help="Folder of runs and results.")]
 
 ROOT = Path("experiments")
 
+# Without the address a worker's web server, which --no-dashboard leaves on, would listen on all addresses.
+PRIVATE = "--no-dashboard --dashboard-address 127.0.0.1:0"
+
 
 @ablate_app.command("new")
 def new(
@@ -71,6 +74,9 @@ def run_(
         typer.Option("--deterministic", help="Bitwise reproducible runs, one thread each; not with --scheduler."),
     ] = False,
     seeds: Seeds = None,
+    only: Annotated[list[str] | None, typer.Option(help="Make the runs of this row alone; may be repeated.")] = None,
+    retries: Annotated[int, typer.Option(min=0, max=100, help="Make failed runs so many times again.")] = 0,
+    timeout: Annotated[float | None, typer.Option(min=1, help="End a run after so many seconds.")] = None,
     data_root: DataRoot = None,
     networks: Networks = None,
     root: Root = ROOT,
@@ -89,12 +95,15 @@ def run_(
         root=root,
         data_root=data_root,
         networks=networks,
+        only=only or (),
+        retries=retries,
+        timeout=timeout,
         progress=print,
     )
     _print_report(
         loaded, root, chosen, networks
     )  # plans again: by default the report has the seeds of earlier sweeps too
-    if any(planned.state != "ok" for planned in runs):
+    if any(planned.state != "ok" for planned in runs if not only or planned.variant.name in only):
         raise typer.Exit(1)
 
 
@@ -115,7 +124,7 @@ def scheduler(
 
     if not is_this_computer(host):
         print(f"anyone who reaches {host}:{port} can run code as you: dask has no password")
-    print(f"workers: dask worker tcp://{host}:{port} --host ADDRESS --nthreads 1 --no-dashboard")
+    print(f"workers: dask worker tcp://{host}:{port} --host ADDRESS --nthreads 1 {PRIVATE}")
     print("with several GPUs, one worker for each: put CUDA_VISIBLE_DEVICES=0, 1, … before the command")
     if status := open_scheduler(host=host, port=port, dashboard=dashboard):
         raise typer.Exit(status)
@@ -164,6 +173,18 @@ def draw(results: Annotated[Path, typer.Argument(help="Such as experiments/runs/
         print(path)
 
 
+@ablate_app.command("export")
+def export(
+    out: Annotated[Path, typer.Option(help="The CSV file to write; replaced if it is there.")],
+    specs: Annotated[list[Path] | None, typer.Argument(help="Experiment files. Default: all of ROOT.")] = None,
+    root: Root = ROOT,
+) -> None:
+    """Write one flat CSV of all runs of several experiments: a line each, with state, scores and settings."""
+    from feelvos_lab.ablation.export import write_runs
+
+    print(f"{out}: {write_runs(specs or sorted(root.glob('*.yml')), out, root=root)} runs")
+
+
 @ablate_app.command("compare")
 def compare(
     a: Annotated[Path, typer.Argument(help="A results folder, such as experiments/results/components.")],
@@ -189,9 +210,9 @@ def _print_report(loaded: LoadedSpec, root: Path, seeds: tuple[int, ...] | None,
     from feelvos_lab.ablation.tables import table_text
 
     results = read_results(loaded, root=root, seeds=seeds, networks=networks)
-    folder = write_report(results)
-    print(table_text(results))
-    _print_paths(folder)
+    if results.records:  # before anything is drawn, which may fail
+        print(table_text(results), flush=True)
+    _print_paths(write_report(results))
 
 
 def _print_paths(folder: Path) -> None:

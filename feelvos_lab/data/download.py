@@ -15,6 +15,7 @@ import shutil
 import socket
 import stat
 import sys
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -156,8 +157,11 @@ def _unpack(file: Path, folder: Path) -> None:
                     f"{MAX_UNPACKED:,} bytes were expected"
                 )
             targets: dict[Path, zipfile.ZipInfo] = {}
+            spelled: dict[tuple[str, ...], tuple[str, ...]] = {}
             for info in entries:
-                target = folder.joinpath(*_safe_parts(info, file.name))
+                parts = _safe_parts(info, file.name)
+                _refuse_twin(parts, spelled, file.name)
+                target = folder.joinpath(*parts)
                 if target in targets:
                     raise LabError(f"{file.name} holds {info.filename!r} twice")
                 if not info.is_dir():
@@ -172,6 +176,18 @@ def _unpack(file: Path, folder: Path) -> None:
         if error.errno in DISK:
             raise
         raise LabError(f"cannot unpack {file.name}: {error.strerror or error}") from error
+
+
+def _refuse_twin(parts: tuple[str, ...], spelled: dict[tuple[str, ...], tuple[str, ...]], archive: str) -> None:
+    """Raise LabError for a path that some file systems take for another one in `spelled`; add it there.
+
+    They do not distinguish capital letters, or a letter with an accent from the letter and the accent.
+    """
+    for length in range(1, len(parts) + 1):
+        part = parts[:length]
+        key = tuple(unicodedata.normalize("NFC", name).casefold() for name in part)
+        if (other := spelled.setdefault(key, part)) != part:
+            raise LabError(f"{archive} holds {'/'.join(other)!r} and {'/'.join(part)!r}, which some disks take for one")
 
 
 def _safe_parts(info: zipfile.ZipInfo, archive: str) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ def acquire(path: Path | str, doing: str, *, notes: Mapping[str, Any] | None = N
         The open file descriptor. A subprocess that inherits it (`pass_fds`) holds the lock too, until both close it.
 
     Raises:
-        LabError: another process holds it, or it cannot be written or locked.
+        LabError: another process holds it, it is a link, or it cannot be written or locked.
     """
     path = Path(path)
     held = _locked_file(path, doing, give_up=time.monotonic() + patience)
@@ -71,7 +71,7 @@ def holder(path: Path | str) -> dict[str, Any] | None:
     The dict is empty while the holder has not yet written its entries.
     """
     try:
-        opened = os.open(path, os.O_RDONLY)
+        opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:
         return None
     try:
@@ -87,7 +87,10 @@ def _locked_file(path: Path, doing: str, *, give_up: float) -> int:
     while True:
         with reporting(f"the folder {path.parent} cannot be written"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            held = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            if path.is_symlink():
+                raise LabError(f"the lock file {path} is a link, which is not followed: remove it")
+            # a link that came in between would have its target overwritten
+            held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # the former holder may have removed the file that was opened here: then a lock on it locks nobody out

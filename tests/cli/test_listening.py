@@ -102,10 +102,29 @@ def test_the_scheduler_and_its_dashboard_listen_to_this_computer_alone(listening
     assert len(found) == 2 and {address for address, _ in found} == {"127.0.0.1"}
 
 
+def test_a_worker_started_as_the_command_says_listens_to_this_computer_alone(
+    listening: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(dask_cluster, "open_scheduler", lambda **_: 0)
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["ablate", "scheduler"])
+    (command,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("workers: dask worker")]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    listening("-m", "feelvos_lab", "ablate", "scheduler", "--port", port, "--dashboard", "0", ports=2)
+    options = command.split("dask worker ")[1].split()[1:]
+    options[options.index("ADDRESS")] = "127.0.0.1"
+    found = listening(
+        "-m", "dask", "worker", f"tcp://127.0.0.1:{port}", *options, ports=3
+    )  # nanny, worker, and its web server
+    assert {where for where, _ in found} == {"127.0.0.1"}
+
+
 def test_a_public_scheduler_is_what_one_asks_for_and_is_told_what_it_means(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     commands: list[list[str]] = []
+    monkeypatch.setattr(dask_cluster, "_require_free", lambda *_: None)
     monkeypatch.setattr(subprocess, "call", lambda command: commands.append(command) or 0)
     for arguments, public in (([], False), (["--host", "localhost"], False), (["--host", "0.0.0.0"], True)):
         with pytest.raises(SystemExit, match="0"):

@@ -271,6 +271,16 @@ def test_a_name_twice_is_refused(server: Server, files: dict[str, bytes], tmp_pa
     assert "holds 'DAVIS/one' twice" in _refused(_archive(server), tmp_path / "davis")
 
 
+@pytest.mark.parametrize(
+    "twins", [("One", "one"), ("A/x", "a/y"), ("caf\u00e9", "cafe\u0301"), ("stra\u00dfe", "strasse")]
+)
+def test_names_that_some_disks_take_for_one_are_refused(
+    twins: tuple[str, str], server: Server, files: dict[str, bytes], tmp_path: Path
+) -> None:
+    server.content = _packed({**files, **{f"DAVIS/{name}": name.encode() for name in twins}})
+    assert "which some disks take for one" in _refused(_archive(server), tmp_path / "davis")
+
+
 def test_an_encrypted_or_oddly_packed_entry_is_refused(server: Server, files: dict[str, bytes], tmp_path: Path) -> None:
     packed = io.BytesIO(_packed(files))
     with zipfile.ZipFile(packed, "a", zipfile.ZIP_BZIP2) as archive:

@@ -255,3 +255,15 @@ def test_a_file_that_is_written_leaves_nothing_beside_it_when_it_fails(tmp_path:
         unfinished.write_text("half")
         raise OSError(28, "No space left on device")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_file_that_is_a_link_is_refused_and_its_target_kept(tmp_path: Path) -> None:
+    precious = tmp_path / "precious.txt"
+    precious.write_text("mine")
+    for target in (precious, tmp_path / "nowhere"):
+        link = tmp_path / f"{target.stem}.lock"
+        link.symlink_to(target)
+        with pytest.raises(LabError, match="is a link, which is not followed: remove it"), locked(link, "testing"):
+            pass
+        assert holder(link) is None
+    assert precious.read_text() == "mine" and not (tmp_path / "nowhere").exists()

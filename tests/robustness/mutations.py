@@ -297,7 +297,7 @@ MUTATIONS = (
     Mutation(
         "stale-is-ok",
         "ablation/runs.py",
-        'if read_json(folder / PLAN).get("fingerprint") != planned.fingerprint:',
+        'if written.get("fingerprint") != planned.fingerprint:',
         "if False:",
         SWEEP,
     ),
