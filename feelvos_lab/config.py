@@ -36,6 +36,13 @@ def _odd(value: int) -> int:
     return value
 
 
+def _untagged(value: str) -> str:
+    """Reject timm's `resnet18.a1_in1k`: its weights are never loaded, so the tag would mean nothing."""
+    if "." in value:
+        raise PydanticCustomError("untagged", "Input should be a timm model without the tag of pretrained weights")
+    return value
+
+
 Natural = Annotated[int, Field(ge=0, lt=2**31)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Number = Annotated[float, Field(ge=0), BeforeValidator(_number)]
@@ -51,7 +58,7 @@ class ModelConfig:
     """
 
     method: Literal["feelvos", "pml"] = "feelvos"  # pml: nearest neighbours in an embedding trained by a triplet loss
-    backbone: str = "xception65"  # any timm model with `features_only`
+    backbone: Annotated[str, AfterValidator(_untagged)] = "xception65"  # any timm model with `features_only`
     pretrained: Literal["none", "package"] = "none"  # package: ImageNet weights from an installed Python package
     freeze_backbone: bool = False  # neither weights nor batch-norm statistics are trained
     deepest_stride: Natural = 16  # largest stride of the features; the authors test at 8, with doubled rates

@@ -23,6 +23,7 @@ from feelvos_lab.ablation.results import seeds_there
 from feelvos_lab.ablation.runs import METRIC_NAMES, PlannedRun, count_states, plan, with_state
 from feelvos_lab.ablation.spec import Spec
 from feelvos_lab.ablation.worker import PLAN
+from feelvos_lab.config import PRESETS, configure
 from feelvos_lab.errors import LabError
 from feelvos_lab.files import lock
 
@@ -106,6 +107,7 @@ def run(
     runs = [replace(one, data_root=data_root) for one in plan(spec, seeds, root, networks=networks)]
     todo = _not_ok(runs, rows)
     if todo:
+        check_networks(spec)
         check_data(spec, data_root)
     if not todo:  # nothing is locked or written, and no scheduler is needed
         count = sum(one.variant.name in rows for one in runs)
@@ -229,6 +231,24 @@ def left_text(seconds: float) -> str:
     if seconds < 90:
         return f"about {seconds:.0f} s"
     return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
+
+
+def check_networks(spec: Spec) -> None:
+    """Build the networks whose backbone is that of no preset, without memory for weights; LabError names the row."""
+    known = {(one.backbone, one.deepest_stride) for one in (configure(preset).model for preset in PRESETS)}
+    for variant in spec.variants:
+        model = None if variant.config is None else variant.config.model
+        if model is None or (model.backbone, model.deepest_stride) in known:
+            continue
+        import torch  # seconds
+
+        from feelvos_lab.model.build import build_model
+
+        try:
+            with torch.device("meta"):
+                build_model(replace(model, pretrained="none"))
+        except LabError as error:
+            raise LabError(f"{spec.path}, variant {variant.name!r}: {error}") from None
 
 
 def check_data(spec: Spec, data_root: Path | None) -> None:

@@ -185,10 +185,21 @@ def _variant(
         settable = {*_with_place(where.at("preset"), configure, file.preset).flat(), "root"}  # flat() leaves root out
         overrides = {key: value for key, value in resolved.items() if key in settable and value is not None}
         config = _with_place(f"{place}, variant {name!r}", configure, file.preset, **overrides)
+        _check_sense(f"{place}, variant {name!r}", config)
         resolved = {key: value for key, value in resolved.items() if key not in settable} | config.flat()
     identity = json.dumps({**resolved, "split": file.split}, sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
     return Variant(name, row, {**top, **chosen}, config, digest)
+
+
+def _check_sense(place: str, config: Config) -> None:
+    """Reject settings with which every run would fail or learn nothing."""
+    if not config.train.learning_rate:
+        raise LabError(f"{place}: learning_rate must be more than 0, got {config.train.learning_rate}")
+    if config.data.data == "shapes":
+        for key, least in (("height", 32), ("width", 32), ("frames", 2)):
+            if (value := getattr(config.data, key)) < least:
+                raise LabError(f"{place}: {key} of synthetic clips must be at least {least}, got {value}")
 
 
 def _with_place(place: str, function: Any, *args: Any, **kwargs: Any) -> Any:

@@ -48,9 +48,12 @@ def new(
 def plan(spec: Spec, seeds: Seeds = None, networks: Networks = None, root: Root = ROOT) -> None:
     """Check the file and list its runs with their states; nothing is started."""
     from feelvos_lab.ablation import runs as planning
+    from feelvos_lab.ablation.execute import check_networks
     from feelvos_lab.ablation.spec import load_spec
 
-    for planned in planning.plan(load_spec(spec), seeds=_seeds(seeds), root=root, networks=networks):
+    loaded = load_spec(spec)
+    check_networks(loaded)
+    for planned in planning.plan(loaded, seeds=_seeds(seeds), root=root, networks=networks):
         print(f"{planned.state:8}{planned.name:40}{planned.folder}")
 
 

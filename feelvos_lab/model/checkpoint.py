@@ -68,6 +68,7 @@ def load_checkpoint(path: Path, *, device: str | torch.device = "cpu") -> tuple[
     """
     tensors, notes = read_tensors(path, expected=(MODEL, MODEL_1))
     config = _stored_config(notes, path)
+    _require_plausible(config, tensors, path)
     model = build_model(config.model)
     slots = model.state_dict()
     wanted = {name for name in slots if not _comes_from_package(name, config)}
@@ -142,6 +143,19 @@ def initialise(model: Feelvos, path: Path, *, part: Literal["trunk", "all"]) -> 
 
 def _comes_from_package(name: str, config: Config) -> bool:
     return name.startswith("backbone.") and config.model.freeze_backbone and config.model.pretrained == "package"
+
+
+def _require_plausible(config: Config, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raise LabError for sizes that none of the tensors has, before a network of that size fills the memory."""
+    largest = max((max(t.shape) for t in tensors.values() if t.ndim and t.numel()), default=0)
+    sizes = ["context_dim", "low_level_dim", "decoder_dim", "embedding_dim"]
+    sizes += ["head_kernel", "head_dim"] if config.model.method == "feelvos" else []
+    claimed = {name: (getattr(config.model, name), largest) for name in sizes}
+    claimed["head_layers"] = config.model.head_layers, max(1, len(tensors))
+    claimed["context_rates"] = len(config.model.context_rates), max(1, len(tensors))
+    for name, (value, most) in claimed.items():
+        if value > most:
+            raise LabError(f"checkpoint {path} does not fit its own configuration: {name} is {value:,}, at most {most}")
 
 
 def _require_fit(tensors: Mapping[str, Tensor], slots: Mapping[str, Tensor], path: Path) -> None:
