@@ -273,9 +273,9 @@ def test_an_image_of_any_mode_is_a_mask_of_its_own_ids_or_refused(
     labels = result(lambda path: read_mask(path, height=scaled), tmp_path / "any.png")
     if labels is None:
         return
-    assert mode in ("1", "L", "P") and labels.dtype == torch.int64
+    assert mode in ("1", "L", "P", "LA", "RGB", "RGBA") and labels.dtype == torch.int64
     assert set(labels.unique().tolist()) <= {0, 1, 3, 254, 255}
-    if scaled in (0, height) and mode == "L" and set(np.unique(pixels)) <= {0, 1, 3, 254}:
+    if scaled in (0, height) and mode not in ("1", "P") and set(np.unique(pixels)) <= {0, 1, 3, 254}:
         assert torch.equal(labels, torch.from_numpy(pixels.astype(np.int64)))
 
 
