@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from feelvos_lab.cli.clip_folders import find_jobs, holds_clips
 from feelvos_lab.cli.options import Checkpoint, Height, open_model
 from feelvos_lab.errors import LabError
 
@@ -21,15 +22,16 @@ def segment(
     video: Annotated[
         Path | None,
         typer.Argument(
-            help="A video, or a folder of numbered jpg or png frames. Without it and --mask: the sample video, into "
-            f"the folder {SAMPLE_OUT}."
+            help="A video, a folder of numbered frames, or a folder of such folders, one a clip. Without it and "
+            f"--mask: the sample video, into the folder {SAMPLE_OUT}."
         ),
     ] = None,
     mask: Annotated[
         list[str] | None,
         typer.Option(
             help="The first frame's mask, an indexed PNG. For objects that enter later: a folder of masks named like "
-            "the frames, or several --mask FRAME=FILE."
+            "the frames, or several --mask FRAME=FILE. For a folder of clips: a folder with NAME.png or a "
+            "folder NAME for each."
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; must be new or empty.")] = None,
@@ -52,55 +54,93 @@ def segment(
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep the masks of the frames before one that cannot be read.")
     ] = False,
+    alpha: Annotated[
+        bool, typer.Option("--alpha", help="Also save the probability of each object, an 8-bit grey PNG a frame.")
+    ] = False,
+    cutouts: Annotated[
+        bool, typer.Option("--cutouts", help="Also save each object cut out, an RGBA PNG a frame.")
+    ] = False,
+    listing: Annotated[
+        Path | None, typer.Option("--list", help="Of a folder of clips, those that this file names, one a line.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Of a folder of clips, leave out those that --out has already.")
+    ] = False,
 ) -> None:
     """Propagate given masks through a video: one indexed PNG a frame, and an overlay video.
 
-    An object starts in the first mask that contains it; later masks of it correct it. Without a video
-    and a mask, the sample video is segmented: a clip of Big Buck Bunny with three objects. Needs the extra video.
+    An object starts in the first mask that contains it; later masks of it correct it. Without a video and a mask,
+    the sample video is segmented: a clip of Big Buck Bunny with three objects. Needs the extra video.
     """
-    from feelvos_lab.data.frames import GivenMasks
-    from feelvos_lab.data.readers import frame_names, read_clip
+    from feelvos_lab.data.readers import read_clip
     from feelvos_lab.data.sample_video import film
     from feelvos_lab.data.video import require_writer
     from feelvos_lab.files.atomic import refuse_occupied
     from feelvos_lab.inference.output import segment as segment_clip
-    from feelvos_lab.inference.propagation import correcting_frames
 
     sample = video is None and not mask
     if not sample:
         out = _checked(video, mask, out)
     out = out or SAMPLE_OUT
-    refuse_occupied(out)
+    many = not sample and (listing is not None or holds_clips(video))
+    if resume and not many:
+        raise LabError("--resume is for a folder of clips: the masks of one video are written as a whole or not at all")
+    if not resume:
+        refuse_occupied(out)
     require_writer(overlay)
     if sample:
         print("no video given: the sample video is segmented, an excerpt of Big Buck Bunny (Blender Foundation)")
-    clip = film() if sample else read_clip(video, mask)
+    jobs = find_jobs(video, mask, out, listing=listing) if many else []
+    clip = None if many else film() if sample else read_clip(video, mask)
     model, config, source = open_model(checkpoint)
     scaled = config.data.test_height if height is None else height
-    print(f"{clip.name}: {len(clip)} frames, objects {', '.join(map(str, clip.object_ids))}; model: {source}")
-    for t in sorted(set(clip.starts) - {0}):
-        print(f"given in frame {frame_names(clip)[t]}: {', '.join(map(str, clip.given_in(t)))}")
     corrections = corrections and not sample  # the sample's later masks are the truth that it is compared with
-    for t, ids in correcting_frames(clip).items() if corrections else ():
-        print(f"corrected in frame {frame_names(clip)[t]}: {', '.join(map(str, ids))}")
-    if corrections and isinstance(clip.masks, GivenMasks) and len(clip.masks.paths) == len(clip):
-        print("every frame has a mask: each object is carried from its first one, later ones correct nothing")
-    segment_clip(
-        clip,
-        None,
-        out,
-        model=model,
-        height=scaled,
-        feedback=feedback,
-        movie=overlay,
-        cues=cues,
-        corrections=corrections,
-        keep=keep,
-        both_ways=both_ways,
-    )
-    print(f"{len(clip)} masks{'' if overlay == 'none' else f' and overlay.{overlay}'} are in {out}")
+
+    def run(clip: Clip, out: Path) -> None:
+        print(f"{clip.name}: {len(clip)} frames, objects {', '.join(map(str, clip.object_ids))}; model: {source}")
+        _print_masks(clip, corrections=corrections)
+        segment_clip(
+            clip,
+            None,
+            out,
+            model=model,
+            height=scaled,
+            feedback=feedback,
+            movie=overlay,
+            cues=cues,
+            corrections=corrections,
+            keep=keep,
+            both_ways=both_ways,
+            alpha=alpha,
+            cutouts=cutouts,
+        )
+        print(f"{len(clip)} masks{'' if overlay == 'none' else f' and overlay.{overlay}'} are in {out}")
+
+    for job in jobs:
+        if resume and job.out.is_dir() and any(job.out.iterdir()):
+            print(f"{job.out} is there already")
+        else:
+            run(read_clip(job.frames, [str(job.mask)]), job.out)
+    if clip:
+        run(clip, out)
     if sample:
         print(_overlap(clip, out))
+
+
+def _print_masks(clip: Clip, *, corrections: bool) -> None:
+    """Print which later masks are used, and for what."""
+    from feelvos_lab.data.frames import GivenMasks
+    from feelvos_lab.data.readers import frame_names
+    from feelvos_lab.inference.propagation import correcting_frames
+
+    for t in sorted(set(clip.starts) - {0}):
+        print(f"given in frame {frame_names(clip)[t]}: {', '.join(map(str, clip.given_in(t)))}")
+    if not corrections:
+        return
+    for t, ids in correcting_frames(clip).items():
+        print(f"corrected in frame {frame_names(clip)[t]}: {', '.join(map(str, ids))}")
+    if isinstance(clip.masks, GivenMasks) and len(clip.masks.paths) == len(clip):
+        print("every frame has a mask: each object is carried from its first one, later ones correct nothing")
 
 
 def _checked(video: Path | None, mask: list[str] | None, out: Path | None) -> Path:

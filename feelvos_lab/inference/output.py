@@ -6,6 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from PIL import Image
+from torch import Tensor
 from tqdm import tqdm
 
 from feelvos_lab.config import PRESETS
@@ -14,7 +17,7 @@ from feelvos_lab.data.images import overlay, write_distance, write_mask
 from feelvos_lab.data.readers import frame_names, read_clip
 from feelvos_lab.data.video import open_movie, require_writer
 from feelvos_lab.errors import LabError
-from feelvos_lab.files.atomic import complete_folder, refuse_occupied
+from feelvos_lab.files.atomic import complete_file, complete_folder, refuse_occupied
 from feelvos_lab.inference.both_ways import propagate_both_ways
 from feelvos_lab.inference.overlap import write_behind
 from feelvos_lab.inference.propagation import Prediction, propagate
@@ -38,6 +41,8 @@ def segment(
     corrections: bool | None = None,
     keep: bool = False,
     both_ways: bool = False,
+    alpha: bool = False,
+    cutouts: bool = False,
 ) -> Path:
     """Carry given masks through a video, and write one indexed PNG per frame and a movie of the masks over the frames.
 
@@ -57,6 +62,7 @@ def segment(
             truth.
         keep: where a later frame cannot be read, keep the masks of the frames before it; the error is raised then.
         both_ways: also carry each object to the frames before its mask, see `propagate_both_ways`.
+        alpha, cutouts: write each object's probability, and the object cut out of its frame; see `write_alpha`.
 
     Raises:
         LabError: a video, mask or checkpoint that cannot be read, an occupied folder, or mp4 without PyAV.
@@ -85,7 +91,9 @@ def segment(
         if keep:
             predictions = _until_damaged(predictions, failures)
         counted = tqdm(predictions, total=len(clip), unit="frame", disable=None)  # None: only on a terminal
-        written = write_segmentation(counted, clip, folder, movie=movie, cues=cues, behind=on_gpu)
+        written = write_segmentation(
+            counted, clip, folder, movie=movie, cues=cues, alpha=alpha, cutouts=cutouts, behind=on_gpu
+        )
     if failures:
         raise LabError(f"{failures[0]}; the masks of the {written} frames before it are in {out}") from failures[0]
     return Path(out)
@@ -111,6 +119,8 @@ def write_segmentation(
     *,
     movie: Movie = "mp4",
     cues: bool = False,
+    alpha: bool = False,
+    cutouts: bool = False,
     behind: bool = False,
 ) -> int:
     """Write each frame's mask as soon as it is predicted, and the movie along with it; nothing is kept in memory.
@@ -125,8 +135,13 @@ def write_segmentation(
         write_mask(folder / f"{names[prediction.frame]}.png", prediction.labels)
         if cues:
             write_cues(prediction, clip, folder / "cues", name=names[prediction.frame])
+        image = prediction.image
+        if image is None and (cutouts or movie != "none"):
+            image = clip.frames[prediction.frame]
+        if alpha or cutouts:
+            name = names[prediction.frame]
+            write_alpha(prediction, clip, folder, name=name, image=image if cutouts else None, grey=alpha)
         if movie != "none":
-            image = clip.frames[prediction.frame] if prediction.image is None else prediction.image
             append(overlay(image, prediction.labels))
 
     with open_movie(folder / f"overlay.{movie}", kind=movie) as append, write_behind(on=behind) as later:
@@ -149,3 +164,21 @@ def write_cues(prediction: Prediction, clip: Clip, folder: Path | str, *, name: 
             continue
         for object_id, distance in zip((0, *clip.object_ids), maps, strict=True):
             write_distance(Path(folder) / kind / str(object_id) / f"{name}.png", distance)
+
+
+def write_alpha(
+    prediction: Prediction, clip: Clip, folder: Path | str, *, name: str, image: Tensor | None, grey: bool = True
+) -> None:
+    """Write each object's probability: 255 p, rounded, as `alpha/<id>/<name>.png` (if `grey`).
+
+    With `image` (3, H, W) uint8, the frame, also as the transparency of `cutouts/<id>/<name>.png`, an RGBA image.
+    """
+    for object_id in clip.object_ids:
+        probability = prediction.probabilities[clip.channel(object_id)].cpu()  # (H, W)
+        opacity = (255 * probability).round().numpy().astype(np.uint8)
+        pictures = {"alpha": opacity} if grey else {}
+        if image is not None:
+            pictures["cutouts"] = np.dstack([image.permute(1, 2, 0).cpu().numpy(), opacity])  # (H, W, 4)
+        for kind, picture in pictures.items():
+            with complete_file(Path(folder) / kind / str(object_id) / f"{name}.png") as unfinished:
+                Image.fromarray(picture).save(unfinished, format="PNG")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -14,6 +16,8 @@ from feelvos_lab.cli import main as cli
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.images import read_mask, write_mask
 from feelvos_lab.data.synthetic import make_clip
+from feelvos_lab.inference.propagation import propagate
+from feelvos_lab.model.checkpoint import load_checkpoint
 
 
 @pytest.fixture
@@ -117,3 +121,60 @@ def test_a_mask_of_a_later_frame_is_carried_both_ways_if_asked(clip: Clip, check
     assert not read_mask("out/00001.png").any() and read_mask("both/00001.png").any()
     for t in (2, 3):
         assert torch.equal(read_mask(f"out/{t:05d}.png"), read_mask(f"both/{t:05d}.png"))
+
+
+def test_probabilities_and_cutouts_are_saved_if_asked(clip: Clip, checkpoint: Path) -> None:
+    assert _segment(checkpoint, "--mask", "masks/00000.png", "--alpha", "--cutouts") == 0
+    model = load_checkpoint(checkpoint)[0]
+    for t, prediction in enumerate(propagate(model, clip)):
+        for channel, object_id in enumerate(clip.object_ids, start=1):
+            alpha = np.asarray(Image.open(f"out/alpha/{object_id}/{t:05d}.png"))
+            cutout = np.asarray(Image.open(f"out/cutouts/{object_id}/{t:05d}.png"))
+            assert np.abs(alpha / 255 - prediction.probabilities[channel].numpy()).max() < 0.003
+            assert np.array_equal(cutout[..., 3], alpha)
+            assert np.array_equal(cutout[..., :3], clip.frames[t].permute(1, 2, 0).numpy())
+
+
+def _clips(names: str) -> None:
+    for name in names:
+        shutil.copytree("video", f"clips/{name}")
+        shutil.copytree("masks", f"given/{name}", ignore=lambda *_: ["00001.png", "00002.png", "00003.png"])
+    shutil.rmtree("given/b")
+    shutil.copy("masks/00000.png", "given/b.png")
+
+
+def test_a_folder_of_clips_is_segmented_with_one_model_and_resumed(
+    clip: Clip, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _clips("abc")
+    Path("list.txt").write_text("c\nb\n")
+    command = ("segment", "clips", "--mask", "given", "--checkpoint", checkpoint, "--overlay", "none", "--out", "out")
+    assert _run(*command, "--list", "list.txt") == 0
+    assert sorted(path.name for path in Path("out").iterdir()) == ["b", "c"]
+    assert _run(*command) == 2  # occupied
+    before = Path("out/b/00003.png").stat().st_mtime_ns
+    assert _run(*command, "--resume") == 0
+    assert "out/b is there already" in capsys.readouterr().out and Path("out/b/00003.png").stat().st_mtime_ns == before
+    assert _segment(checkpoint, "--mask", "masks/00000.png", out="one") == 0
+    for name in "abc":
+        assert torch.equal(read_mask(f"out/{name}/00003.png"), read_mask("one/00003.png"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("clips --mask given/b.png", "the clips in clips need --mask DIR, a folder with NAME.png or a folder NAME for"),
+        ("clips --mask masks", "clip a has no mask: expected masks/a.png or a folder masks/a"),
+        ("clips --mask given --list none.txt", "--list none.txt cannot be read: No such file or directory, one name"),
+        ("clips --mask given --list bad.txt", "--list bad.txt holds '../video', the name of a folder was expected"),
+        ("video --mask given/b.png --resume", "--resume is for a folder of clips: the masks of one video are written"),
+    ],
+)
+def test_clips_that_do_not_fit_are_refused_in_one_sentence(
+    arguments: str, sentence: str, clip: Clip, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _clips("abc")
+    Path("bad.txt").write_text("../video\n")
+    assert _run("segment", *arguments.split(), "--overlay", "none", "--out", "out") == 2
+    assert capsys.readouterr().err.startswith(f"feelvos-lab: {sentence}")
+    assert not Path("out").exists()
