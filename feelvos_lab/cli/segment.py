@@ -60,6 +60,9 @@ def segment(
     cutouts: Annotated[
         bool, typer.Option("--cutouts", help="Also save each object cut out, an RGBA PNG a frame.")
     ] = False,
+    first: Annotated[str | None, typer.Option("--from", help="The first frame, by name or number.")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="The last frame, by name or number.")] = None,
+    every: Annotated[int, typer.Option(min=1, help="Only every so many frames, from the first one on.")] = 1,
     listing: Annotated[
         Path | None, typer.Option("--list", help="Of a folder of clips, those that this file names, one a line.")
     ] = None,
@@ -72,17 +75,21 @@ def segment(
     An object starts in the first mask that contains it; later masks of it correct it. Without a video and a mask,
     the sample video is segmented: a clip of Big Buck Bunny with three objects. Needs the extra video.
     """
-    from feelvos_lab.data.readers import read_clip
+    from feelvos_lab.data.readers import frame_names, read_clip
     from feelvos_lab.data.sample_video import film
     from feelvos_lab.data.video import require_writer
     from feelvos_lab.files.atomic import refuse_occupied
     from feelvos_lab.inference.output import segment as segment_clip
+    from feelvos_lab.inference.part import read_part
 
     sample = video is None and not mask
     if not sample:
         out = _checked(video, mask, out)
     out = out or SAMPLE_OUT
     many = not sample and (listing is not None or holds_clips(video))
+    part = first is not None or last is not None or every > 1
+    if part and (sample or many):
+        raise LabError("--from, --to and --every choose frames of one video, none was given")
     if resume and not many:
         raise LabError("--resume is for a folder of clips: the masks of one video are written as a whole or not at all")
     if not resume:
@@ -91,14 +98,18 @@ def segment(
     if sample:
         print("no video given: the sample video is segmented, an excerpt of Big Buck Bunny (Blender Foundation)")
     jobs = find_jobs(video, mask, out, listing=listing) if many else []
-    clip = None if many else film() if sample else read_clip(video, mask)
+    names = clip = None
+    if part:
+        clip, names = read_part(video, mask, first=first, last=last, every=every)
+    elif not many:
+        clip = film() if sample else read_clip(video, mask)
     model, config, source = open_model(checkpoint)
     scaled = config.data.test_height if height is None else height
     corrections = corrections and not sample  # the sample's later masks are the truth that it is compared with
 
     def run(clip: Clip, out: Path) -> None:
         print(f"{clip.name}: {len(clip)} frames, objects {', '.join(map(str, clip.object_ids))}; model: {source}")
-        _print_masks(clip, corrections=corrections)
+        _print_masks(clip, names or frame_names(clip), corrections=corrections)
         segment_clip(
             clip,
             None,
@@ -113,6 +124,7 @@ def segment(
             both_ways=both_ways,
             alpha=alpha,
             cutouts=cutouts,
+            names=names,
         )
         print(f"{len(clip)} masks{'' if overlay == 'none' else f' and overlay.{overlay}'} are in {out}")
 
@@ -127,18 +139,17 @@ def segment(
         print(_overlap(clip, out))
 
 
-def _print_masks(clip: Clip, *, corrections: bool) -> None:
+def _print_masks(clip: Clip, names: list[str], *, corrections: bool) -> None:
     """Print which later masks are used, and for what."""
     from feelvos_lab.data.frames import GivenMasks
-    from feelvos_lab.data.readers import frame_names
     from feelvos_lab.inference.propagation import correcting_frames
 
     for t in sorted(set(clip.starts) - {0}):
-        print(f"given in frame {frame_names(clip)[t]}: {', '.join(map(str, clip.given_in(t)))}")
+        print(f"given in frame {names[t]}: {', '.join(map(str, clip.given_in(t)))}")
     if not corrections:
         return
     for t, ids in correcting_frames(clip).items():
-        print(f"corrected in frame {frame_names(clip)[t]}: {', '.join(map(str, ids))}")
+        print(f"corrected in frame {names[t]}: {', '.join(map(str, ids))}")
     if isinstance(clip.masks, GivenMasks) and len(clip.masks.paths) == len(clip):
         print("every frame has a mask: each object is carried from its first one, later ones correct nothing")
 

@@ -43,6 +43,7 @@ def segment(
     both_ways: bool = False,
     alpha: bool = False,
     cutouts: bool = False,
+    names: Sequence[str] | None = None,
 ) -> Path:
     """Carry given masks through a video, and write one indexed PNG per frame and a movie of the masks over the frames.
 
@@ -63,6 +64,7 @@ def segment(
         keep: where a later frame cannot be read, keep the masks of the frames before it; the error is raised then.
         both_ways: also carry each object to the frames before its mask, see `propagate_both_ways`.
         alpha, cutouts: write each object's probability, and the object cut out of its frame; see `write_alpha`.
+        names: of the written files, one a frame. None: see `write_segmentation`.
 
     Raises:
         LabError: a video, mask or checkpoint that cannot be read, an occupied folder, or mp4 without PyAV.
@@ -92,7 +94,7 @@ def segment(
             predictions = _until_damaged(predictions, failures)
         counted = tqdm(predictions, total=len(clip), unit="frame", disable=None)  # None: only on a terminal
         written = write_segmentation(
-            counted, clip, folder, movie=movie, cues=cues, alpha=alpha, cutouts=cutouts, behind=on_gpu
+            counted, clip, folder, movie=movie, cues=cues, alpha=alpha, cutouts=cutouts, behind=on_gpu, names=names
         )
     if failures:
         raise LabError(f"{failures[0]}; the masks of the {written} frames before it are in {out}") from failures[0]
@@ -122,6 +124,7 @@ def write_segmentation(
     alpha: bool = False,
     cutouts: bool = False,
     behind: bool = False,
+    names: Sequence[str] | None = None,
 ) -> int:
     """Write each frame's mask as soon as it is predicted, and the movie along with it; nothing is kept in memory.
 
@@ -129,7 +132,7 @@ def write_segmentation(
     `behind` a thread writes, up to `overlap.DEPTH` frames behind the predictions; its error is raised after the next
     one. Other arguments: see `segment`. Returns the number of frames written.
     """
-    folder, names, count = Path(folder), frame_names(clip), 0
+    folder, names, count = Path(folder), names or frame_names(clip), 0
 
     def write(prediction: Prediction) -> None:
         write_mask(folder / f"{names[prediction.frame]}.png", prediction.labels)

@@ -16,6 +16,7 @@ from feelvos_lab.cli import main as cli
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.images import read_mask, write_mask
 from feelvos_lab.data.synthetic import make_clip
+from feelvos_lab.data.video import open_movie
 from feelvos_lab.inference.propagation import propagate
 from feelvos_lab.model.checkpoint import load_checkpoint
 
@@ -178,3 +179,37 @@ def test_clips_that_do_not_fit_are_refused_in_one_sentence(
     assert _run("segment", *arguments.split(), "--overlay", "none", "--out", "out") == 2
     assert capsys.readouterr().err.startswith(f"feelvos-lab: {sentence}")
     assert not Path("out").exists()
+
+
+def test_a_part_of_a_video_keeps_the_names_of_its_frames(clip: Clip, checkpoint: Path) -> None:
+    assert _segment(checkpoint, "--mask", "masks/00001.png", "--from", "1", "--every", "2") == 0
+    assert sorted(path.name for path in Path("out").iterdir()) == ["00001.png", "00003.png"]
+    part = Clip("part", clip.frames[[1, 3]], clip.masks[[1, 3]], clip.object_ids)
+    for t, prediction in zip((1, 3), propagate(load_checkpoint(checkpoint)[0], part), strict=True):
+        assert torch.equal(read_mask(f"out/{t:05d}.png"), prediction.labels)
+
+
+def test_a_part_of_a_video_file_is_numbered_as_the_file(clip: Clip, checkpoint: Path) -> None:
+    pytest.importorskip("av")
+    with open_movie(Path("film.mp4"), kind="mp4") as append:
+        for frame in clip.frames:
+            append(frame.permute(1, 2, 0).numpy())
+    command = ("segment", "film.mp4", "--mask", "masks/00001.png", "--from", "1", "--to", "2", "--out", "out")
+    assert _run(*command, "--checkpoint", checkpoint, "--overlay", "none") == 0
+    assert sorted(path.name for path in Path("out").iterdir()) == ["00001.png", "00002.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("--mask masks/00000.png --from 9", "mask masks/00000.png is for frame '9', expected one of 00000 to 00003"),
+        ("--mask masks/00000.png --to 9", "there is no frame '9': expected one of 00000 to 00003"),
+        ("--mask masks/00000.png --every 4", "1 frames of video are chosen by first None, last None and every 4, at"),
+        ("--mask 0=masks/00000.png --from 2", "none of the frames 00002 to 00003 that are chosen has a mask"),
+    ],
+)
+def test_a_part_that_does_not_fit_is_refused_in_one_sentence(
+    arguments: str, sentence: str, clip: Clip, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run("segment", "video", *arguments.split(), "--overlay", "none", "--out", "out") == 2
+    assert capsys.readouterr().err.startswith(f"feelvos-lab: {sentence}")
