@@ -36,6 +36,7 @@ from feelvos_lab.ablation.statistics import paired_difference, variance_componen
 from feelvos_lab.ablation.tables import DASH, latex_table, markdown, not_ok_lines, notes, table_cells, verdict_lines
 from feelvos_lab.config import difference as preset_difference
 from feelvos_lab.errors import LabError
+from feelvos_lab.figures.style import in_house_style
 from feelvos_lab.files.atomic import complete_file, write_text
 
 TEX, CLIPS, DIFFERENCES, FIGURE, PAGE = "table.tex", "clips.png", "differences.png", "figure.png", "report.md"
@@ -118,10 +119,12 @@ def _changed(variant: Variant, base: Variant) -> str:
     return ", ".join(f"{k}: {v}" for k, v in variant.parameters.items() if base.parameters.get(k) != v)
 
 
-def save_png(figure: Figure, path: Path) -> None:
-    """Write a figure in one step, at 150 dpi."""
+@in_house_style  # tick labels are made when a figure is saved
+def save_png(figure: Figure, path: Path) -> Figure:
+    """Write a figure in one step, at 150 dpi; returns it."""
     with complete_file(path) as unfinished:
         figure.savefig(unfinished, format="png", dpi=150)
+    return figure
 
 
 def _report(results: Results) -> str:

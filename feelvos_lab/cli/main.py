@@ -171,6 +171,7 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     # Threads that wait by spinning take the cores from other processes; read when torch is loaded, and inherited.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.pop("MPLBACKEND", None)  # no figure here has a window, and matplotlib fails on a name it does not know
     signal.signal(signal.SIGTERM, _exit_on_signal)
     with report_errors(debug=DEBUG in arguments):
         try:

@@ -66,7 +66,10 @@ def in_house_style(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
     @wraps(draw)
     def styled(*arguments: Any, **named: Any) -> Figure:
-        with matplotlib.rc_context(_RC):
+        with matplotlib.rc_context():
+            # Not the user's matplotlibrc, whose fonts or `text.usetex` may need what is not installed.
+            matplotlib.rcdefaults()
+            matplotlib.rcParams.update(_RC)
             return draw(*arguments, **named)
 
     return styled

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -151,3 +154,20 @@ def test_the_table_is_printed_before_anything_is_drawn(tmp_path: Path, capsys, m
     with pytest.raises(SystemExit, match="1"):
         cli.main(["ablate", "report", str(path), "--root", str(tmp_path)])
     assert "Percent. n is seeds" in capsys.readouterr().out
+
+
+def test_a_user_s_matplotlibrc_and_backend_change_no_figure(tmp_path: Path) -> None:
+    path = write_spec(tmp_path)
+    spec = load_spec(path)
+    pictures = []
+    (tmp_path / "matplotlibrc").write_text(
+        "text.usetex: True\nfont.size: 30\nxtick.labelsize: 30\nsavefig.bbox: tight\n"
+    )
+    for name, extra in (("plain", {}), ("odd", {"MATPLOTLIBRC": str(tmp_path), "MPLBACKEND": "nonsense"})):
+        record_by_hand(tmp_path / name, spec)
+        command = [sys.executable, "-m", "feelvos_lab", "ablate", "report", str(path), "--root", str(tmp_path / name)]
+        here = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **extra}
+        done = subprocess.run(command, env=here, cwd=tmp_path / name, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        pictures.append((tmp_path / name / "runs/demo/report/figure.png").read_bytes())
+    assert pictures[0] == pictures[1]
