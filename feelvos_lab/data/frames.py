@@ -177,7 +177,7 @@ class GivenMasks:
         index %= self._length
         if index in self.paths:
             return read_mask(self.paths[index], height=self.height, colours=self.colours)
-        return torch.full(scaled_size(self.size, self.height), VOID)  # int64, as read_mask's
+        return torch.tensor(VOID).expand(scaled_size(self.size, self.height))  # stores one element only
 
 
 class InMemory:
