@@ -137,6 +137,17 @@ def test_the_records_are_those_of_runs_made_here(dask, tmp_path):
     assert lines == ["demo: all 2 runs are done, nothing to train"]
 
 
+def test_modules_of_one_s_own_are_sent_and_a_run_without_an_end_is_ended(dask, tmp_path):
+    path = write_spec(tmp_path, SPEC.split("  blind")[0].replace("radius: 1", "pause: 600.0, radius: 1"))
+    write_worker(tmp_path, measure="from parts.own import BASE\n" + MEASURE.replace("base = 0.5", "base = BASE"))
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "own.py").write_text("BASE = 0.2\n")
+    runs = run(load_spec(path), scheduler=dask.address, root=tmp_path, timeout=25.0, progress=lambda _line: None)
+    assert states(runs) == {"full": "ok", "narrow": "failed"}, runs
+    assert runs[0].mean("JF") == pytest.approx(33.0) and runs[0].took > runs[0].record()["test_seconds"]
+    assert runs[1].reason == "it was ended after 25 s, the limit that was set (--timeout)"
+
+
 def test_a_worker_that_is_killed_costs_its_run_and_nothing_else(dask, tmp_path):
     """The worker dies under its first run; dask's nanny starts another, which makes all of them."""
     spec = load_spec(write_spec(tmp_path, SPEC.replace("full: {paper: 1}", "full: {paper: 1, pause: 4.0}")))
