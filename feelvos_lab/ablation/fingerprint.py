@@ -101,8 +101,8 @@ def worker_code(notebook: Path) -> list[str]:
 def own_sources(notebook: Path, experiment: Path, sources: Sequence[Path] = ()) -> dict[str, bytes]:
     """The contents of the experiment's own files that count, by name.
 
-    A module is named `import mine.py`, after its path in the folder in which it is found: the notebook's, else the
-    experiment file's. Modules that these import in turn are found too. One of `sources` is named `source lib/net.py`,
+    A module is named "import mine.py", after its path in the folder in which it is found: the notebook's, else the
+    experiment file's. Modules that these import in turn are found too. One of `sources` is named "source lib/net.py",
     after its path from the experiment file. LabError if a file cannot be read.
     """
     found: dict[str, bytes] = {}
