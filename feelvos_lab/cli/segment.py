@@ -29,9 +29,9 @@ def segment(
     mask: Annotated[
         list[str] | None,
         typer.Option(
-            help="The first frame's mask, an indexed PNG. For objects that enter later: a folder of masks named like "
-            "the frames, or several --mask FRAME=FILE. For a folder of clips: a folder with NAME.png or a "
-            "folder NAME for each."
+            help="The first frame's mask: indexed, grey, or in colours; png, bmp, tif or webp. For objects that enter "
+            "later: a folder of masks named like the frames, or several --mask FRAME=FILE. For a folder of clips: a "
+            "folder with NAME.png or a folder NAME for each."
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; must be new or empty.")] = None,
@@ -75,7 +75,7 @@ def segment(
     An object starts in the first mask that contains it; later masks of it correct it. Without a video and a mask,
     the sample video is segmented: a clip of Big Buck Bunny with three objects. Needs the extra video.
     """
-    from feelvos_lab.data.readers import frame_names, read_clip
+    from feelvos_lab.data.readers import frame_names, mask_colours, read_clip
     from feelvos_lab.data.sample_video import film
     from feelvos_lab.data.video import require_writer
     from feelvos_lab.files.atomic import refuse_occupied
@@ -103,6 +103,8 @@ def segment(
         clip, names = read_part(video, mask, first=first, last=last, every=every)
     elif not many:
         clip = film() if sample else read_clip(video, mask)
+    for colour, object_id in ({} if sample or many else mask_colours(mask)).items():
+        print(f"colour {colour}: {'void' if object_id == 255 else f'object {object_id}'}")
     model, config, source = open_model(checkpoint)
     scaled = config.data.test_height if height is None else height
     corrections = corrections and not sample  # the sample's later masks are the truth that it is compared with

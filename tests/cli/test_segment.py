@@ -213,3 +213,12 @@ def test_a_part_that_does_not_fit_is_refused_in_one_sentence(
 ) -> None:
     assert _run("segment", "video", *arguments.split(), "--overlay", "none", "--out", "out") == 2
     assert capsys.readouterr().err.startswith(f"feelvos-lab: {sentence}")
+
+
+def test_what_became_of_each_colour_is_said(clip: Clip, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    colours = np.zeros((40, 48, 3), np.uint8)
+    colours[4:14, 4:14], colours[20:34, 20:40] = (255, 0, 0), (0, 0, 255)
+    Image.fromarray(colours).save("colours.png")
+    assert _segment(checkpoint, "--mask", "colours.png") == 0
+    assert "colour (255, 0, 0): object 1\ncolour (0, 0, 255): object 2\n" in capsys.readouterr().out
+    assert read_mask("out/00000.png").unique().tolist() == [0, 1, 2]
