@@ -221,7 +221,9 @@ def _data_text(results: Results) -> tuple[str, str]:
     seen = ", ".join(sorted({str(c["test_height"]) if c["test_height"] else "all" for c in settings}))
     heights = {c.get("scored_height", 0) for c in settings}
     scored = "at the published size" if heights == {0} else f"scaled to {', '.join(map(str, sorted(heights)))} rows"
-    text = f"{clips} sequences of {kinds}, split {results.spec.split}; the network sees {seen} rows, scored {scored}."
+    pasted = {c.get("scenes") for c in settings} == {"factors"}
+    shown = "clips, each sequence as it is and with objects pasted in," if pasted else "sequences"
+    text = f"{clips} {shown} of {kinds}, split {results.spec.split}; the network sees {seen} rows, scored {scored}."
     if results.spec.split == "test" and heights == {0} and clips == OFFICIAL_VAL.get(kinds):
         return kinds, f"{text} These are all sequences of the published val list."
     return kinds, f"{text} This is no benchmark number: that needs all of the published val list at its own size."

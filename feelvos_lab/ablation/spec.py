@@ -19,7 +19,7 @@ from typing import Any, Literal
 from feelvos_lab.ablation import paper
 from feelvos_lab.ablation.spec_yaml import Claim, Places, Written, check_value, expand, read_file
 from feelvos_lab.config import Config, configure
-from feelvos_lab.data.difficulty_sweep import BASE, FACTOR_NAMES, FACTORS
+from feelvos_lab.data.difficulty_sweep import BASE, FACTOR_NAMES, FACTORS, PASTED
 from feelvos_lab.errors import LabError, did_you_mean
 from feelvos_lab.files.atomic import write_text
 from feelvos_lab.files.notebooks import Parameter, read_parameters
@@ -240,6 +240,9 @@ def _check_claim(where: Places, number: int, claim: Claim, rows: Mapping[str, Va
     configs = (rows[claim.better].config, rows[claim.worse].config)
     if any(config is None or config.data.scenes != "factors" for config in configs):
         raise LabError(f"{at_factor}: a claim about {claim.factor!r} needs its rows scored on scenes 'factors'")
+    own = "davis-2016" if claim.factor in {factor.name for factor in PASTED} else "shapes"
+    if claim.factor != BASE and any(config.data.data != own for config in configs):
+        raise LabError(f"{at_factor}: {claim.factor!r} is swept on data {own!r}, its rows are scored on other data")
     levels = next((len(factor.levels) for factor in FACTORS if factor.name == claim.factor), 0)
     if claim.level is not None and not 1 <= claim.level <= levels:
         expected = f"must lie in 1 … {levels}" if levels else "cannot be given: the base has none"

@@ -240,3 +240,8 @@ def test_a_claim_about_a_factor_needs_rows_scored_on_it(tmp_path: Path) -> None:
     assert swept(tmp_path, SWEPT.replace(*said)).claims == (Claim("full", "narrow", "speed", 3),)
     with pytest.raises(LabError, match="needs its rows scored on scenes 'factors'"):
         swept(tmp_path, SPEC.replace(*said))
+
+
+def test_a_claim_about_a_factor_of_other_data_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="'objects' is swept on data 'davis-2016', its rows are scored on other data"):
+        swept(tmp_path, SWEPT.replace("worse: narrow}", "worse: narrow, factor: objects, level: 1}"))
