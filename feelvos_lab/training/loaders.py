@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import multiprocessing
 import os
-import pickle
 import signal
 import warnings
 from collections.abc import Iterator
@@ -97,7 +96,10 @@ def _start(sampler: StepSampler, steps: range, *, loaders: int, pinned: bool) ->
                 generator=torch.Generator(),  # else it would draw a seed from the global one
             )
             return iter(loader)
-    except (OSError, RuntimeError, TypeError, AttributeError, AssertionError, pickle.PicklingError) as error:
+    except Exception as error:
+        # not imported from its module, so that nothing of it is used by mistake
+        if not isinstance(error, _NOT_STARTED) and type(error).__name__ != "PicklingError":
+            raise
         raise LabError(f"{loaders} loaders cannot be started: {error}") from error
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -108,6 +110,10 @@ def _received(batches: Iterator[_Stacked | LabError]) -> Iterator[StepBatch]:
         if isinstance(received, LabError):
             raise received
         yield received.unstacked()
+
+
+# where processes, memory to share or the clips to send are refused
+_NOT_STARTED = (OSError, RuntimeError, TypeError, AttributeError, AssertionError)
 
 
 @dataclass(frozen=True)
