@@ -148,7 +148,7 @@ EXERCISES = (
             "    soft = combine_objects(logits)\n"
             "    previous = Labelled(embeddings, soft.argmax(0), soft)",
         ),
-        optional=frozenset({"feedback", "height"}),
+        optional=frozenset({"feedback", "height", "corrections"}),
         settle=_settle,
     ),
 )
