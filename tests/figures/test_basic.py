@@ -61,7 +61,7 @@ def test_an_overlay_leaves_the_background_as_it_is_and_outlines_objects_in_their
 
 
 def test_an_overlay_of_another_size_is_refused(clip: Clip) -> None:
-    with pytest.raises(LabError, match="size 40×48, got labels of 40×47"):
+    with pytest.raises(LabError, match="size 48×40, got labels of 47×40"):
         images_module.overlay(clip.frames[0], clip.masks[0][:, 1:])
 
 

@@ -223,7 +223,7 @@ def test_a_run_whose_sweep_died_while_it_started_does_not_go_on(tmp_path: Path) 
     gone.wait()
     child = [sys.executable, "-m", "feelvos_lab.ablation.worker", str(planned.folder), str(gone.pid)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    assert subprocess.run(child, env=environment, stderr=subprocess.DEVNULL).returncode == -signal.SIGTERM
+    assert subprocess.run(child, env=environment, stderr=subprocess.DEVNULL).returncode == 128 + signal.SIGTERM
     assert not (planned.folder / "record.json").exists()
 
 
