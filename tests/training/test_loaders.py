@@ -217,7 +217,7 @@ def test_a_loader_that_is_killed_ends_the_training_with_one_sentence(tmp_path: P
     with training(tmp_path, count=2) as (started, spawned):
         spawned[1].kill()
         _, said = started.communicate(timeout=200)
-        assert said.startswith("feelvos-lab: a loader has ended early (") and f"pid {spawned[1].pid}" in said
+        assert said.startswith("feelvos-lab: a loader has ended early (") and f" {spawned[1].pid})" in said
         assert said.count("\n") == 1 and said.endswith("\n")
         assert started.returncode == 2
 
