@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import timm
 import torch
+from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
 from feelvos_lab.config import ModelConfig
@@ -61,6 +62,10 @@ class Backbone(nn.Module):
     "xception65" is laid out as in DeepLabv3+; any other network gives the last map of each of its strides.
     `channels` are the widths of (low, middle, deep). A frozen backbone stays in evaluation mode and computes no
     gradient, whatever the mode of the model around it.
+
+    `multiple` is what the sides of a frame should be a multiple of (see `Feelvos.encode`). A strided convolution with
+    TensorFlow's padding "SAME" puts its cells one pixel further down and right on an even side than on an odd one, so
+    a network that was trained on even sides sees its maps displaced on others.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -76,6 +81,8 @@ class Backbone(nn.Module):
             widths = self.net.feature_info.channels()
             self.channels = widths[1], widths[2], widths[-1]
             mean, std = self.net.default_cfg["mean"], self.net.default_cfg["std"]
+        same = any(isinstance(module, Conv2dSame) for module in self.net.modules())
+        self.multiple = config.deepest_stride if same else 1
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.frozen = config.freeze_backbone

@@ -16,7 +16,7 @@ from feelvos_lab.errors import LabError, shape_text
 from feelvos_lab.model.backbone import Backbone
 from feelvos_lab.model.decoder import Decoder
 from feelvos_lab.model.embedding import EmbeddingLayer
-from feelvos_lab.model.grid import resize_labels
+from feelvos_lab.model.grid import resize_labels, stride4_size
 from feelvos_lab.model.head import SegmentationHead
 from feelvos_lab.model.matching import global_matching, local_matching
 
@@ -100,9 +100,21 @@ class Feelvos(nn.Module):
         )
 
     def encode(self, images: Tensor) -> Encoded:
-        """Images (B, 3, H, W) float in [0, 1] → features (B, C, h, w) and embeddings (B, D, h, w)."""
+        """Images (B, 3, H, W) float in [0, 1] → features (B, C, h, w) and embeddings (B, D, h, w).
+
+        Where a side is no multiple of `Backbone.multiple`, the last row or column is repeated up to the next one, and
+        the cells of these are cut off again: h = ⌈H / 4⌉, w = ⌈W / 4⌉ always.
+        """
+        height, width = images.shape[-2:]
+        below, right = -height % self.backbone.multiple, -width % self.backbone.multiple
+        if below or right:
+            images = F.pad(images, (0, right, 0, below), mode="replicate")
         features = self.decoder(self.backbone(images.contiguous(memory_format=torch.channels_last)))
-        return Encoded(features, self.embedding(features))
+        embeddings = self.embedding(features)
+        if below or right:
+            rows, columns = stride4_size((height, width))
+            features, embeddings = (x[..., :rows, :columns] for x in (features, embeddings))
+        return Encoded(features, embeddings)
 
     def cues(self, features: Tensor, embeddings: Tensor, first: Labelled, previous: Labelled) -> Cues:
         """The cues of one frame: features (C, h, w), embeddings (D, h, w) → `Cues` for the K objects of `previous`."""
