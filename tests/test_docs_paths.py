@@ -28,6 +28,7 @@ WRITTEN = ("experiments/runs/", "folder/", "tensorboard/", "trained/", "work/") 
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
     *(path for folder in FOLDERS[2:5] for path in sorted((ROOT / folder).rglob("README.md"))),
+    ROOT / "notebooks/symbols.md",
     *sorted((ROOT / "notebooks").glob("*.ipynb")),
     *sorted((ROOT / "feelvos_lab").rglob("*.py")),
 ]
@@ -68,3 +69,11 @@ def test_a_path_and_a_name_that_are_not_there_are_noticed() -> None:
     assert not exists("model/naive.py") and not exists("aive.py")
     assert resolves("feelvos_lab.config.configure") and resolves("feelvos_lab.config")
     assert not resolves("feelvos_lab.config.konfigure") and not resolves("feelvos_lab.viz.overlay")
+
+
+def test_every_name_of_the_page_of_symbols_stands_in_the_library():
+    lines = (ROOT / "notebooks/symbols.md").read_text().splitlines()
+    rows = [line.split("|") for line in lines if line.startswith("| $")]
+    names = [name for row in rows for name in re.findall(r"[A-Za-z_]{4,}", " ".join(QUOTED.findall(row[3])))]
+    code = "\n".join(path.read_text() for path in (ROOT / "feelvos_lab").rglob("*.py"))
+    assert len(rows) > 15 and [name for name in names if not re.search(rf"\b{name}\b", code)] == []

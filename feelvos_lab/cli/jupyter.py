@@ -27,13 +27,14 @@ def copy_notebooks(source: Path | str, folder: Path | str) -> list[str]:
     """
     folder = Path(folder)
     books = sorted(Path(source).glob("*.ipynb"))
+    pages = sorted(Path(source).glob("symbols.md"))  # linked by the lessons
     if not books:
         raise LabError(f"{source} holds no notebooks: run this in a clone of the project, not in an installed package")
     originals = folder / ".originals"
     with reporting(f"cannot make the folder {folder}"):
         originals.mkdir(parents=True, exist_ok=True)
     kept = []
-    for book in books:
+    for book in (*books, *pages):
         mine, original = folder / book.name, originals / book.name
         if not mine.exists() or (original.exists() and mine.read_bytes() == original.read_bytes()):
             shutil.copyfile(book, mine)

@@ -302,7 +302,8 @@ def test_start_copies_new_notebooks_and_keeps_a_students_work(tmp_path: Path) ->
     source.mkdir()
     for name in ("a", "b"):
         (source / f"{name}.ipynb").write_text("1")
-    assert jupyter.copy_notebooks(source, desk) == []
+    (source / "symbols.md").write_text("linked by the lessons")
+    assert jupyter.copy_notebooks(source, desk) == [] and (desk / "symbols.md").exists()
     (desk / "a.ipynb").write_text("mine")
     for name in ("a", "b"):
         (source / f"{name}.ipynb").write_text("2")
