@@ -75,7 +75,7 @@ def load_checkpoint(path: Path, *, device: str | torch.device = "cpu") -> tuple[
     if wanted != set(tensors):
         odd = sorted(wanted ^ set(tensors))[0]
         raise LabError(f"checkpoint {path} does not fit its own configuration: tensor {odd} is missing or unknown")
-    _require_fit(tensors, slots, path)
+    require_fit(tensors, slots, path)
     model.load_state_dict(tensors, strict=False)
     return model.eval().to(device), config
 
@@ -136,7 +136,7 @@ def initialise(model: Feelvos, path: Path, *, part: Literal["trunk", "all"]) -> 
     chosen = {n: t for n, t in tensors.items() if n in slots and (part == "all" or n.startswith("backbone."))}
     if not chosen:
         raise LabError(f"{path} has no tensor of the {'backbone' if part == 'trunk' else 'model'} to start from")
-    _require_fit(chosen, slots, path)
+    require_fit(chosen, slots, path)
     model.load_state_dict(chosen, strict=False)
     return [name for name in slots if name not in chosen and not name.endswith("num_batches_tracked")]
 
@@ -158,7 +158,8 @@ def _require_plausible(config: Config, tensors: Mapping[str, Tensor], path: Path
             raise LabError(f"checkpoint {path} does not fit its own configuration: {name} is {value:,}, at most {most}")
 
 
-def _require_fit(tensors: Mapping[str, Tensor], slots: Mapping[str, Tensor], path: Path) -> None:
+def require_fit(tensors: Mapping[str, Tensor], slots: Mapping[str, Tensor], path: Path) -> None:
+    """Raise LabError unless each tensor has the shape and type of the slot of its name, and is finite."""
     for name, tensor in tensors.items():
         if slots[name].shape != tensor.shape:
             shapes = tuple(slots[name].shape), tuple(tensor.shape)

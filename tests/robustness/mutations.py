@@ -225,11 +225,11 @@ MUTATIONS = (
     Mutation(
         "optimizer-forgets",
         "training/state.py",
-        'if name.startswith("optimizer/"):',
-        'if name.startswith("optimiser/"):',
+        'slots.setdefault(int(index), {})[slot] = tensor',
+        'slots.setdefault(int(index), {})[slot] = torch.zeros_like(tensor)',
         TRAIN,
     ),
-    Mutation("state-of-another-seed", "training/state.py", ' or int(notes["seed"]) != self.seed', "", TRAIN),
+    Mutation("state-of-another-seed", "training/state.py", ' or notes["seed"] != str(self.seed)', "", TRAIN),
     # Scores
     Mutation(
         "overlap-over-the-truth-alone",
