@@ -5,7 +5,7 @@ Symbols: K objects including background, K' given so far, C features, D embeddin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -56,7 +56,8 @@ def propagate(
     *,
     feedback: Literal["soft", "hard"] | None = None,
     height: int = 0,
-    corrections: bool = False,
+    corrections: bool | Mapping[int, Sequence[int]] = False,
+    resume: Prediction | None = None,
 ) -> Iterator[Prediction]:
     """Carry the given masks through the clip; yields a `Prediction` for each frame, including the first.
 
@@ -83,11 +84,16 @@ def propagate(
             "hard" one-hot labels decided at full size (the official code). None: the model's own setting.
         height: taller frames are downscaled to it for the network, such as to the size of its training; predictions
             keep the clip's size. 0: never.
-        corrections: use later masks of an object, too. Leave it off for a score: they may be the truth.
+        corrections: use later masks of an object, too. Leave it off for a score: they may be the truth. A mapping, for
+            masks of any kind: the ids of the objects that each frame's mask corrects, also those that it does not show,
+            which become background there.
+        resume: a prediction of an earlier call, to predict its frame and those after it again. Until that frame masks
+            and corrections must be the same ones. The result is that of a call without it.
 
     Raises:
-        LabError: `feedback` is unknown, a `height` of 1 to 3 where frames are taller, or a frame of another size than
-            the first.
+        LabError: `feedback` is unknown, a `height` of 1 to 3 where frames are taller, a frame of another size than the
+            first, a correction of an object that has not entered before; `resume` with a frame that was matched with
+            nothing, or with `adapt_margin`, whose confident pixels it does not hold.
 
     Example:
         >>> from feelvos_lab import load_model, make_clip, propagate
@@ -105,8 +111,11 @@ def propagate(
     entering = sorted(clip.object_ids, key=clip.start_of)  # channels 1, 2, … of the network, in this order
     channels = torch.tensor([0, *(1 + entering.index(i) for i in clip.object_ids)])  # (K,) the channel of each id
     ids = torch.tensor([0, *entering])  # (K,)
-    correcting = correcting_frames(clip) if corrections else {}
-    first: Labelled | None = None
+    if isinstance(corrections, Mapping):
+        correcting = _entered_before(corrections, clip)
+    else:
+        correcting = correcting_frames(clip) if corrections else {}
+    start, (first, previous) = (0, (None, None)) if resume is None else _resumed(resume, model)
     sure: Confident | None = None
     size: tuple[int, int] | None = None
 
@@ -117,8 +126,8 @@ def propagate(
         return frame, image.pin_memory() if device.type == "cuda" else image  # pinned: copied while the CPU goes on
 
     # On the CPU the network uses every core, and a thread that reads would only take one from it.
-    frames = (map if device.type == "cpu" else read_ahead)(read, range(len(clip)))
-    for t, (frame, image) in enumerate(frames):
+    frames = (map if device.type == "cpu" else read_ahead)(read, range(start, len(clip)))
+    for t, (frame, image) in enumerate(frames, start):
         size = size or tuple(frame.shape[-2:])
         if tuple(frame.shape[-2:]) != size:
             raise LabError(
@@ -184,6 +193,25 @@ def correcting_frames(clip: Clip) -> dict[int, tuple[int, ...]]:
     shown = {t: object_ids(clip.masks[t]) for t in clip.masks.paths}
     old = {t: tuple(i for i in ids if clip.start_of(i) < t) for t, ids in shown.items()}
     return {t: ids for t, ids in old.items() if ids}
+
+
+def _entered_before(corrections: Mapping[int, Sequence[int]], clip: Clip) -> Mapping[int, Sequence[int]]:
+    for t, ids in corrections.items():
+        if late := [i for i in ids if clip.start_of(i) >= t]:
+            raise LabError(
+                f"frame {t} cannot correct object {late[0]}, which enters in frame {clip.start_of(late[0])}: "
+                "an earlier frame was expected"
+            )
+    return corrections
+
+
+def _resumed(again: Prediction, model: Feelvos) -> tuple[int, tuple[Labelled, Labelled]]:
+    """The frame to predict again, and what it was matched with."""
+    if again.references is None:
+        raise LabError(f"frame {again.frame} was matched with nothing: a prediction with references was expected")
+    if model.config.adapt_margin > 0:
+        raise LabError(f"adapt_margin must be 0 to resume in the middle of a clip, got {model.config.adapt_margin}")
+    return again.frame, again.references
 
 
 def decide(logits: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:

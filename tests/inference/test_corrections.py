@@ -14,8 +14,10 @@ from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.frames import GivenMasks
 from feelvos_lab.data.images import VOID, write_mask
 from feelvos_lab.data.synthetic import make_clip
+from feelvos_lab.errors import LabError
 from feelvos_lab.evaluation.scoring import evaluate
 from feelvos_lab.inference.propagation import correcting_frames, propagate
+from feelvos_lab.model.build import build_model
 from feelvos_lab.model.feelvos import Feelvos
 from feelvos_lab.model.grid import resize_labels
 from feelvos_lab.model.matching import global_matching
@@ -92,3 +94,50 @@ def test_a_small_object_between_the_cells_is_looked_for(model: Feelvos) -> None:
     predictions = list(propagate(model, Clip("small", WHOLE.frames, masks, (4,)), height=24))
     assert predictions[1].cues.global_map[1].min() < 1
     assert predictions[1].cues.previous_mask[1].sum() == 1
+
+
+@pytest.mark.parametrize("feedback", ["soft", "hard"])
+def test_a_mapping_says_what_is_corrected_also_that_an_object_is_gone(model: Feelvos, feedback: str) -> None:
+    masks = WHOLE.masks.clone()
+    masks[2][masks[2] == 2] = 0
+    clip = replace(WHOLE, masks=masks)
+    plain = list(propagate(model, clip, feedback=feedback))
+    assert (plain[2].labels == 2).any()  # there is something to take away
+    fixed = list(propagate(model, clip, feedback=feedback, corrections={2: (1, 2)}))
+    assert torch.equal(fixed[2].labels, masks[2])
+    assert fixed[3].cues.previous_mask[2].sum() == 0 and (fixed[3].cues.local_map[2] == 1).all()
+    for t in (0, 1):
+        assert torch.equal(plain[t].probabilities, fixed[t].probabilities)
+    one = list(propagate(model, clip, feedback=feedback, corrections={2: (1,)}))
+    assert torch.equal((one[2].labels == 1), masks[2] == 1)
+    assert (one[2].labels == 2).any()
+    late = replace(clip, starts=(0, 2))
+    with pytest.raises(LabError, match="frame 2 cannot correct object 2, which enters in frame 2"):
+        next(propagate(model, late, corrections={2: (2,)}))
+
+
+@pytest.mark.parametrize("feedback", ["soft", "hard"])
+def test_what_is_predicted_again_from_the_middle_is_what_a_whole_run_predicts(model: Feelvos, feedback: str) -> None:
+    """Also with an object that enters, and a correction, in the frame where it resumes."""
+    alone = torch.where(WHOLE.masks == 2, 2, 0)
+    kept = list(propagate(model, replace(WHOLE, object_ids=(2,), masks=alone), feedback=feedback))
+    masks = torch.cat([alone[:2], WHOLE.masks[2:]])
+    clip = replace(WHOLE, masks=masks, starts=(2, 0))  # object 1 has the smaller number and enters later
+    whole = list(propagate(model, clip, feedback=feedback, corrections={2: (2,), 3: (1,)}))
+    for t in (1, 2):
+        again = list(propagate(model, clip, feedback=feedback, corrections={2: (2,), 3: (1,)}, resume=kept[t]))
+        assert [p.frame for p in again] == list(range(t, 5))
+        for expected, got in zip(whole[t:], again, strict=True):
+            assert torch.equal(expected.labels, got.labels)
+            assert torch.equal(expected.probabilities, got.probabilities)
+
+
+def test_a_run_resumes_only_from_what_holds_its_state(model: Feelvos) -> None:
+    first = next(propagate(model, WHOLE))
+    with pytest.raises(LabError, match="frame 0 was matched with nothing"):
+        next(propagate(model, WHOLE, resume=first))
+    torch.manual_seed(0)
+    pml = build_model(configure("smoke", method="pml", adapt_margin=0.5).model).eval()
+    second = list(propagate(pml, WHOLE))[1]
+    with pytest.raises(LabError, match=r"adapt_margin must be 0 to resume in the middle of a clip, got 0\.5"):
+        next(propagate(pml, WHOLE, resume=second))
