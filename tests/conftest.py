@@ -22,7 +22,7 @@ SLOW = frozenset(
     f"{folder}/test_{name}.py".lstrip("/")
     for folder, names in {
         "": ("benchmarks", "clean_tree", "lab", "packaging"),
-        "ablation": ("dask_cluster", "difficulty", "execute", "given_networks", "sweep"),
+        "ablation": ("dask_cluster", "difficulty", "execute", "given_networks", "sweep", "temporary_folders"),
         "cli": ("cli", "listening", "page"),
         "data": ("large",),
         "figures": ("distance_maps", "make_distance_maps"),
@@ -70,8 +70,9 @@ class Solved(dict[str, tuple[dict[str, Any], dict[str, str]]]):
     """
 
     SHORT: ClassVar[dict[str, dict[str, int]]] = {
+        "01_the_task_and_the_score": {"video_frames": 17},
         "06_training": {"steps": 60, "clips": 2},
-        "07_inference_and_failure": {"clips": 2},
+        "07_inference_and_failure": {"clips": 2, "video_frames": 3},
     }
 
     def __init__(self, folders: pytest.TempPathFactory) -> None:

@@ -55,6 +55,11 @@ class Clip:
         """Whether every frame has a ground-truth mask."""
         return len(self.masks) == len(self.frames) and not isinstance(self.masks, GivenMasks)
 
+    @property
+    def annotated_frames(self) -> tuple[int, ...]:
+        """The frames that have a ground-truth mask, ascending: all if `annotated`, of a film those that were drawn."""
+        return tuple(self.masks.paths) if isinstance(self.masks, GivenMasks) else tuple(range(len(self.masks)))
+
     def given_in(self, frame: int) -> tuple[int, ...]:
         """The ids of the objects that this frame's mask gives, ascending."""
         return tuple(i for i in self.object_ids if self.start_of(i) == frame)
@@ -78,6 +83,40 @@ class Clip:
         if not self.starts:
             return 0
         return self.starts[channel - 1] if channel else min(self.starts)
+
+
+def first_frames(clip: Clip, count: int) -> Clip:
+    """The first `count` frames of a clip, with their masks; 0, or more than there are: the clip itself.
+
+    Masks of some frames only (`GivenMasks`) remain such.
+
+    Raises:
+        LabError: 1 or a negative count; none of these frames gives an object.
+
+    Example:
+        >>> from feelvos_lab.data import make_clip
+        >>> from feelvos_lab.data.clip import first_frames
+        >>> clip = first_frames(make_clip(1, height=32, width=32, frames=5), 3)
+        >>> len(clip), len(clip.masks), clip.annotated
+        (3, 3, True)
+    """
+    if count < 0 or count == 1:
+        raise LabError(f"frames must be 0 (all) or 2 or more, got {count}")
+    if not 0 < count < len(clip):
+        return clip
+    given = clip.masks
+    if isinstance(given, GivenMasks):
+        paths = {t: path for t, path in given.paths.items() if t < count}
+        masks = GivenMasks(paths, length=count, size=given.size, height=given.height, colours=given.colours)
+    else:
+        masks = _first(given, count)
+    starts = {i: clip.start_of(i) for i in clip.object_ids if clip.start_of(i) < count}
+    frames = _first(clip.frames, count)
+    return Clip(clip.name, frames, masks, tuple(starts), tuple(starts.values()) if clip.starts else ())
+
+
+def _first(source: FrameSource, count: int) -> FrameSource:
+    return source[:count] if isinstance(source, Tensor) else [source[t] for t in range(min(count, len(source)))]
 
 
 def check_clip(clip: Clip) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from feelvos_lab import lab
 from feelvos_lab.data import sample_video
-from feelvos_lab.data.clip import Clip
+from feelvos_lab.data.clip import Clip, first_frames
 from feelvos_lab.data.images import VOID
 from feelvos_lab.data.sample_video import CREDITS, FILMS, film
 from feelvos_lab.errors import LabError
@@ -79,7 +79,8 @@ def test_a_notebook_goes_on_with_another_clip_and_says_so(
     bunny: Clip, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert lab.film().object_ids == bunny.object_ids
-    assert capsys.readouterr().out == "real video: bunny, 41 frames, objects 1, 2, 3\n"
+    what = "41 frames, objects 1, 2, 3; drawn masks in frames 0, 8, 16, 24, 32, 40"
+    assert capsys.readouterr().out == f"real video: bunny, {what}\n"
     monkeypatch.setattr(sample_video, "find_spec", lambda name: None)
     assert lab.film(otherwise=bunny) is bunny
     assert "feelvos_lab[video]'; 'bunny' is used instead" in capsys.readouterr().out
@@ -87,6 +88,18 @@ def test_a_notebook_goes_on_with_another_clip_and_says_so(
         lab.film()
     with pytest.raises(LabError, match="there is no film"):
         lab.film("buny", otherwise=bunny)
+
+
+def test_the_first_frames_of_the_sample_video_keep_the_masks_that_were_drawn(bunny: Clip) -> None:
+    part = first_frames(bunny, 20)
+    assert len(part) == len(part.masks) == 20 and list(part.masks.paths) == [0, 8, 16] and not part.annotated
+    assert part.annotated_frames == (0, 8, 16) and bunny.annotated_frames == tuple(range(0, 41, 8))
+    assert part.object_ids == (1, 2, 3) and torch.equal(part.frames, bunny.frames[:20])
+    assert torch.equal(part.masks[16], bunny.masks[16]) and part.masks[17].unique().tolist() == [VOID]
+    assert first_frames(bunny, 41) is first_frames(bunny, 0) is bunny
+    for count in (1, -1):
+        with pytest.raises(LabError, match=f"frames must be 0 .all. or 2 or more, got {count}"):
+            first_frames(bunny, count)
 
 
 def test_another_video_under_the_same_name_is_rejected(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

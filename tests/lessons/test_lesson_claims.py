@@ -362,7 +362,7 @@ def test_results_that_are_not_there_or_of_another_experiment_are_refused(tmp_pat
 @pytest.mark.skipif(bool(shipped_mismatch(configure("real"), seed=0)), reason="the real model is not shipped")
 def test_10_shows_the_shipped_network_for_film_and_says_that_the_clip_is_synthetic(tmp_path):
     scope, printed = run_here(FULL, tmp_path, change=solve, frames=3)
-    assert "preset real" in printed["setup"] and "is used instead" in printed["film"]
+    assert "preset real" in printed["setup"]
     assert scope["model"].config == configure("real").model and len(scope["labels"]) == 3
     wide, split = 7 * 7 * 256 * 256 + 256, sum(scope["layer"].values())
     assert 40 < wide / split < 42 and scope["layer"]["pointwise"] > 0.8 * split
@@ -422,13 +422,19 @@ def test_10_what_is_thin_is_lost_first_in_parkour_and_the_global_map_ages(tmp_pa
     assert min(*ages, *near) > 0.1 and ages[-1] > ages[0] + 0.15 > near[-1]
 
 
-def test_without_a_folder_the_clip_that_stands_in_is_named(capsys):
+def test_without_a_folder_a_lesson_shows_the_sample_video_and_without_its_package_the_clip(capsys, monkeypatch):
     from feelvos_lab import lab
+    from feelvos_lab.data import sample_video
     from feelvos_lab.data.synthetic import make_clip
 
-    clip = make_clip(1, height=32, width=32, frames=2)
-    assert lab.real_clip("", sequence="camel", otherwise=clip) is clip
-    assert "'shapes-1' is used instead" in capsys.readouterr().out
+    clip = make_clip(1, height=32, width=32, frames=3)
+    video = lab.real_clip("", sequence="camel", otherwise=clip, frames=9)
+    assert (video.name, len(video)) == ("bunny", 9)
+    said = "real video: bunny, the first 9 of 41 frames, objects 1, 2, 3; drawn masks in frames 0, 8\n"
+    assert capsys.readouterr().out == said
+    monkeypatch.setattr(sample_video, "find_spec", lambda name: None)
+    assert lab.real_clip("", sequence="camel", otherwise=clip, frames=9) is clip
+    assert capsys.readouterr().out.endswith("'shapes-1' is used instead\n")
 
 
 @pytest.mark.parametrize("name", ["03_global_matching", "04_local_matching"])

@@ -33,8 +33,9 @@ EXERCISES = {  # every lesson with exercises
 }
 LESSONS = tuple(EXERCISES)
 QUICK: dict[str, dict[str, Any]] = {  # parameters beside preset="smoke" with which a lesson takes seconds
+    "01_the_task_and_the_score": {"video_frames": 9},
     "06_training": {"steps": 4, "clips": 1},
-    "07_inference_and_failure": {"clips": 1},
+    "07_inference_and_failure": {"clips": 1, "video_frames": 3},
 }
 Change = Callable[[str], str]
 
