@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import random
 import sys
+from collections.abc import Container
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from feelvos_lab.config import Config, configure
 from feelvos_lab.data import sample_video
 from feelvos_lab.data.clip import Clip, first_frames
 from feelvos_lab.data.davis import read_davis
-from feelvos_lab.errors import LabError
+from feelvos_lab.errors import LabError, did_you_mean
 from feelvos_lab.figures.save import _made_with, save_figure
 from feelvos_lab.model.checkpoint import (
     device,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "begin",
+    "check",
     "device",
     "film",
     "load",
@@ -87,10 +89,40 @@ def begin(*, preset: str, seed: int) -> Config:
     gpu = f", {torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else ""
     print(f"feelvos_lab {feelvos_lab.__version__} ({versions}), {torch.get_num_threads()} CPU threads{gpu}")
     print(f"preset {preset} (configuration {config.digest()}), seed {seed}")
-    print(f"data: {_SOURCES[config.data.data]}{f' in {config.data.root}' if config.data.root else ''}")
+    if config.data.data == "shapes" or config.data.root:
+        print(f"data: {_SOURCES[config.data.data]}{f' in {config.data.root}' if config.data.root else ''}")
+    else:
+        print(f"the preset trains on {_SOURCES[config.data.data]}: read only where a parameter names its folder")
     if deterministic.asked():
         print("deterministic: one thread, and only algorithms that give the same bits each time")
     return config
+
+
+def check(**parameters: tuple[object, Container[object]]) -> None:
+    """Reject a notebook's parameters that are out of range, before anything is computed or drawn.
+
+    Args:
+        parameters: by name the value, and what is allowed: a `range` of whole numbers, or a tuple of values.
+
+    Raises:
+        LabError: the first one that is not allowed.
+
+    Example:
+        >>> from feelvos_lab import LabError, lab
+        >>> lab.check(object_id=(2, (1, 2)), clip_seed=(5, range(2**31)))
+        >>> try:
+        ...     lab.check(frame=(16, range(1, 16)))
+        ... except LabError as error:
+        ...     print(error)
+        frame must be a whole number from 1 to 15, got 16
+    """
+    for name, (value, allowed) in parameters.items():
+        whole = isinstance(allowed, range)
+        if value in allowed and not (whole and type(value) is not int):  # 1.0 and True are equal to 1
+            continue
+        expected = f"a whole number from {allowed[0]} to {allowed[-1]}" if whole else " or ".join(map(repr, allowed))
+        near = did_you_mean(value, allowed) if isinstance(value, str) and not whole else ""
+        raise LabError(f"{name} must be {expected}, got {value!r}{near}")
 
 
 def train_or_load(

@@ -181,6 +181,12 @@ def test_a_figure_is_not_saved_outside_its_folder(name: str) -> None:
         lab.save_figure(basic.loss_curve([{"step": 1, "loss": 0.5}]), name)
 
 
+@pytest.mark.parametrize("name", ["aux", "NUL.old"])
+def test_a_figure_has_no_name_that_windows_takes_for_a_device(name: str) -> None:
+    with pytest.raises(LabError, match="must not be a device's on Windows"):
+        lab.save_figure(basic.loss_curve([{"step": 1, "loss": 0.5}]), name)
+
+
 def _edit(path: Path, **entries: object) -> None:
     card = path.with_suffix(".json")
     card.write_text(json.dumps({**json.loads(card.read_text()), **entries}))
@@ -210,3 +216,24 @@ def test_the_projects_results_are_found_from_any_folder_and_what_they_lack_is_sa
     assert found.spec.name == "components" and found.variants == list(found.spec.variant_names)
     assert f"components: {len(found.variants)} rows, seeds 0" in said and "without results" not in said
     assert found.of("no such row").empty and len(found.of("full")) > 0
+
+
+@pytest.mark.parametrize(
+    ("allowed", "good", "bad", "words"),
+    [
+        (range(1, 16), (1, 15), (0, 16, -1, 1.0, True, "1", None), "x must be a whole number from 1 to 15, got "),
+        (("smoke", "reduced"), ("smoke",), ("full", "", 1), "x must be 'smoke' or 'reduced', got "),
+    ],
+)
+def test_a_parameter_out_of_range_is_rejected_by_name(allowed, good, bad, words: str) -> None:
+    for value in good:
+        lab.check(x=(value, allowed))
+    for value in bad:
+        with pytest.raises(LabError, match=f"^{words}{value!r}"):
+            lab.check(ok=(1, range(2)), x=(value, allowed))
+
+
+def test_davis_is_named_as_data_only_where_its_folder_is(capsys: pytest.CaptureFixture[str]) -> None:
+    lab.begin(preset="real", seed=0)
+    line = capsys.readouterr().out.splitlines()[2]
+    assert line == "the preset trains on DAVIS-2016: read only where a parameter names its folder"

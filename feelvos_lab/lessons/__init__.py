@@ -1,4 +1,4 @@
-"""Lessons: exercises and their checks, lint rules for notebooks, costs, and the roofline of lessons 03 and 04."""
+"""Lessons: exercises and their checks, guesses, lint rules for notebooks, costs, the roofline of lessons 03 and 04."""
 
 from feelvos_lab import lazy_names
 
@@ -6,7 +6,9 @@ __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "exercise": "exercises",
+        "guess": "guesses",
         "hint": "exercises",
+        "reveal": "guesses",
         "solution": "exercises",
     },
 )

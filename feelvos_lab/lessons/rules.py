@@ -20,7 +20,7 @@ NUMBERED = re.compile(r"\d\d_\w+")  # the name of a lesson's file
 TIME = re.compile(r"`Time: (\d+) min · (?=\d)(?:(\d+) min )?(?:(\d+) s )?compute on (\d+) cores")
 WORD_ID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 GENERATED_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){0,3}(-[0-9a-f]{12})?")  # written by editors: 3f2a90bc
-SETUP_LINES, CODE_LINES = 4, 10  # at most, of the setup cell and of any other
+SETUP_LINES, CODE_LINES = 4, 10  # at most, of the setup cell and of any other; imports do not count
 EXERCISES = 3  # at most in a lesson
 
 _ASKED = re.compile(r"^### Exercise (\d) · [●○]{4} · \d+ min$", re.MULTILINE)
@@ -63,7 +63,7 @@ def lint(path: Path) -> list[str]:
     setup = [cell.text for cell in cells if cell.name == "setup"]
     if len(setup) != 1:
         problems.append(f"there must be one cell 'setup', found {len(setup)}")
-    elif (lines := len([line for line in setup[0].splitlines() if line.strip()])) > SETUP_LINES:
+    elif (lines := count_code(setup[0])) > SETUP_LINES:
         problems.append(f"cell 'setup' must have at most {SETUP_LINES} lines, it has {lines}")
     if lesson:
         problems += _order(cells) + _beats(cells) + _code(cells) + _exercises(cells) + _ending(cells)

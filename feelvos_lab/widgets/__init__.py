@@ -1,4 +1,4 @@
-"""Jupyter widgets: `explore` how pixels are matched, `paint` a first mask and propagate it.
+"""Jupyter widgets: `explore` matches, `paint` a first mask and propagate it, `slide` through figures.
 
 Widgets are thin: `inference` and `mask_editor` compute, `figures` draw. Without a live front end, as under papermill,
 only a static picture is displayed.
@@ -13,5 +13,6 @@ __getattr__, __dir__, __all__ = lazy_names(
         "Painter": "painter",
         "explore": "explorer",
         "paint": "painter",
+        "slide": "slider",
     },
 )
