@@ -24,7 +24,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from ipaddress import ip_address
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -69,7 +69,8 @@ def _require_free(host: str, port: int) -> None:
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as tried:
-            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as dask does: a port closed just now is free
+            if sys.platform != "win32":  # where it would let two programs listen at one port
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as dask does: a port just closed is free
             tried.bind(address)
     except OSError as error:
         raise LabError(f"no scheduler can listen at {host}:{port}: {error.strerror or error}") from None
@@ -268,8 +269,8 @@ def _keep(planned: PlannedRun, spec: Spec, files: Mapping[str, bytes], seconds: 
 
 def _inside(name: str, problem: str) -> PurePosixPath:
     """A relative path that leads nowhere above; LabError with the problem otherwise."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts:
+    path, elsewhere = PurePosixPath(name), PureWindowsPath(name)  # where a drive and backslashes lead elsewhere
+    if path.is_absolute() or elsewhere.anchor or ".." in (*path.parts, *elsewhere.parts):
         raise LabError(f"{problem}: {name!r}")
     return path
 

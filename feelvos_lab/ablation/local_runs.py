@@ -26,7 +26,7 @@ from feelvos_lab.ablation.spec import Spec
 from feelvos_lab.ablation.worker import FAILURE, LOG, NOTEBOOK, PLAN, UNFINISHED
 from feelvos_lab.errors import LabError, reporting
 from feelvos_lab.files.atomic import is_unfinished, read_json, remove_unfinished, write_json
-from feelvos_lab.files.lock import acquire
+from feelvos_lab.files.lock import INHERITED, acquire
 
 PATIENCE = 10.0  # seconds that a stopped run gets to end its kernel
 
@@ -100,7 +100,10 @@ def run_here(
 
 
 def _begin(planned: PlannedRun, spec: Spec, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start a run in its folder once no other process works there; its process and kernel inherit the lock."""
+    """Start a run in its folder once no other process works there; its process and kernel inherit the lock.
+
+    Where a process cannot inherit one, the run's process locks the folder when this one has given it up.
+    """
     folder = planned.folder
     held = acquire(folder / UNFINISHED, f"making the run {folder}, left by a sweep that was killed", patience=ORPHANS)
     try:
@@ -206,10 +209,11 @@ def start(folder: Path, variables: Mapping[str, str], *, held: int | None = None
 
     It ends when this process is gone. `held` is the open lock file of the folder, which it removes when it ends.
     """
-    passed = [] if held is None else [held]
+    passed = [held] if held is not None and INHERITED else []
+    named = passed if held is None or INHERITED else [-1]
     with open(folder / LOG, "wb") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "feelvos_lab.ablation.worker", str(folder), *map(str, [os.getpid(), *passed])],
+            [sys.executable, "-m", "feelvos_lab.ablation.worker", str(folder), *map(str, [os.getpid(), *named])],
             pass_fds=passed,
             # Threads that wait by spinning take the cores from the other runs; read when torch is loaded.
             env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **variables},
@@ -217,6 +221,7 @@ def start(folder: Path, variables: Mapping[str, str], *, held: int | None = None
             stdout=log,
             stderr=log,
             start_new_session=True,  # an interrupt reaches it through `end` only, so that it ends its kernel
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
         )
 
 
@@ -244,8 +249,9 @@ def conclude(folder: Path, code: int, seconds: float | None = None) -> None:
     `seconds`, from its start to its end, are added to `plan.json`.
     """
     if code < 0:
-        hint = " (out of memory? fewer runs at a time (--workers) take less)" if -code == signal.SIGKILL else ""
-        reason = f"the process was ended by {signal.Signals(-code).name}{hint}"
+        name = signal.Signals(-code).name
+        hint = " (out of memory? fewer runs at a time (--workers) take less)" if name == "SIGKILL" else ""
+        reason = f"the process was ended by {name}{hint}"
     elif code > 0:
         reason = f"the process ended with code {code}, see {LOG}"
     else:

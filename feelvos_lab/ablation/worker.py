@@ -3,9 +3,10 @@
     python -m feelvos_lab.ablation.worker RUN_FOLDER PARENT [HELD]
 
 RUN_FOLDER holds plan.json. PARENT is the process that waits for the run; the worker ends when it is gone. HELD is the
-descriptor of the folder's lock file, which worker and kernel both lock. The file is removed when the run has ended,
-successfully or not, so one that is left shows that the run's processes were killed. Each run has a process of its own,
-since papermill changes process-wide state and a kernel that dies must not affect other runs.
+descriptor of the folder's lock file, which worker and kernel both lock, or -1 where a process cannot inherit a lock
+(Windows): then the worker locks the file itself. The file is removed when the run has ended, successfully or not, so
+one that is left shows that the run's processes were killed. Each run has a process of its own, since papermill changes
+process-wide state and a kernel that dies must not affect other runs.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import os
-import re
-import resource
 import signal
 import sys
 import tempfile
@@ -23,13 +22,20 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from feelvos_lab.errors import LabError, reporting
 from feelvos_lab.files.atomic import read_json, write_json
+from feelvos_lab.files.lock import INHERITED, acquire, release
+from feelvos_lab.files.memory import available_memory, peak_memory_of_ended
 from feelvos_lab.files.notebooks import papermill_path
+from feelvos_lab.files.sockets import socket_folder
 
 PLAN, NOTEBOOK, FAILURE, LOG = "plan.json", "notebook.ipynb", "failed.json", "log.txt"
 
 UNFINISHED = ".run.lock"  # locked while the run is made; left behind where its processes were killed
+
+HANDED_OVER = 30.0  # seconds that the parent may take to give up the lock that the worker cannot inherit
 
 _LESS_MEMORY = (
     "fewer runs at a time (--workers) share it, and a smaller batch_size or height in the experiment's file takes less"
@@ -56,8 +62,9 @@ def execute(folder: Path, *, held: int | None = None) -> None:
     planned = read_json(folder / PLAN)
     check_injection(planned["parameters"])
     # Sockets in a folder, since parallel kernels that pick TCP ports at the same moment collide ("Address already in
-    # use"); a short path, since a socket's may have 107 characters.
-    with tempfile.TemporaryDirectory(prefix="feelvos-", ignore_cleanup_errors=True) as sockets:
+    # use"). Windows has TCP ports alone.
+    place = None if sys.platform == "win32" else socket_folder("feelvos-12345678/kernel-1")
+    with tempfile.TemporaryDirectory(prefix="feelvos-", dir=place, ignore_cleanup_errors=True) as sockets:
         # Start-up files of the user would run in the kernel, and could change what is measured.
         os.environ["IPYTHONDIR"] = f"{sockets}/ipython"
         os.environ.pop("PYTHONSTARTUP", None)
@@ -68,11 +75,12 @@ def execute(folder: Path, *, held: int | None = None) -> None:
         class SocketKernelManager(AsyncKernelManager):
             def __init__(self, **settings: Any) -> None:
                 super().__init__(**settings)
-                self.transport, self.ip = "ipc", f"{sockets}/kernel"
+                if sys.platform != "win32":
+                    self.transport, self.ip = "ipc", f"{sockets}/kernel"
                 self.connection_file = f"{sockets}/kernel.json"
 
             async def start_kernel(self, **settings: Any) -> None:
-                await super().start_kernel(**settings | ({} if held is None else {"pass_fds": (held,)}))
+                await super().start_kernel(**settings | ({"pass_fds": (held,)} if held and INHERITED else {}))
 
         papermill.execute_notebook(
             papermill_path(planned["notebook"]),
@@ -97,18 +105,18 @@ def _papermill() -> Any:
 
 def _memory_text() -> str:
     """What the kernel, which has ended, took at most, and what the machine has now."""
-    unit = 1024**2 if sys.platform == "darwin" else 1024
-    text = f"out of memory? it had taken {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / unit:.0f} MB at most"
-    with contextlib.suppress(OSError, AttributeError):  # Linux only
-        free = re.search(r"MemAvailable: *([0-9]+) kB", Path("/proc/meminfo").read_text())
-        text += f", and {int(free[1]) / 1024:.0f} MB are available now that it has ended"
-    return text
+    peak = peak_memory_of_ended()
+    taken = "" if peak is None else f"it had taken {peak / 2**20:.0f} MB at most, and "
+    return f"out of memory? {taken}{available_memory() / 2**20:.0f} MB are available now that it has ended"
 
 
 def _end_with_parent(parent: int) -> None:
     """End this process when the one that started it is gone, so that no run continues unnoticed."""
-    while os.getppid() == parent:
-        time.sleep(1)
+    with contextlib.suppress(psutil.NoSuchProcess):  # it is gone already
+        process = psutil.Process(parent)  # knows when it began: its number may be given to another one
+        # On Windows the parent of a Python in a virtual environment is that environment's launcher.
+        while process.is_running() and (sys.platform == "win32" or os.getppid() == parent):
+            time.sleep(1)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -116,6 +124,8 @@ def main(folder: Path, parent: int, held: int | None = None) -> int:
     """Make the run in `folder`; returns 1 and writes `failed.json` if a cell raised or the disk is full."""
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # so that the sockets are removed
     threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
+    if held is not None and not INHERITED:
+        held = acquire(folder / UNFINISHED, f"making the run {folder}", patience=HANDED_OVER)
     papermill = _papermill()
     from nbclient.exceptions import DeadKernelError
 
@@ -137,7 +147,7 @@ def main(folder: Path, parent: int, held: int | None = None) -> int:
     if failure is not None:
         write_json(folder / FAILURE, {"error": failure})
     if held is not None:
-        (folder / UNFINISHED).unlink(missing_ok=True)
+        release(folder / UNFINISHED, held)
     return 0 if failure is None else 1
 
 

@@ -97,11 +97,10 @@ def _cpu() -> Finding:
     return Finding("cpu", True, f"{cores} cores")
 
 
-def _memory(meminfo: Path = Path("/proc/meminfo")) -> Finding:
-    if not meminfo.exists():
-        return Finding("memory", True, "unknown on this system")
-    kib = {line.split(":")[0]: int(line.split()[1]) for line in meminfo.read_text().splitlines()}
-    total, available = kib["MemTotal"] / 2**20, kib["MemAvailable"] / 2**20  # MemFree would leave caches out
+def _memory() -> Finding:
+    from feelvos_lab.files.memory import available_memory, total_memory
+
+    total, available = total_memory() / 2**30, available_memory() / 2**30
     ok = total >= 2
     return Finding("memory", ok, f"{total:.1f} GiB, {available:.1f} GiB available{'' if ok else ': 2 GiB are needed'}")
 

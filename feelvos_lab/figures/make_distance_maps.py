@@ -126,7 +126,8 @@ def find_clips(videos: Sequence[str], masks: Sequence[str] = ()) -> list[Source]
         mask = str(next(given))
         sources.append(Source(read_clip(video, mask), str(video), mask))
     names = [source.clip.name for source in sources]
-    if twice := next((name for name in names if names.count(name) > 1), None):
+    folded = [name.casefold() for name in names]  # some disks do not distinguish capital letters
+    if twice := next((name for name in names if folded.count(name.casefold()) > 1), None):
         raise LabError(f"two clips are called {twice!r}, so that their figures would have the same name: make two runs")
     return sources
 

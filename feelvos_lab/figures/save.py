@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from feelvos_lab.errors import LabError
-from feelvos_lab.files.atomic import complete_file
+from feelvos_lab.files.atomic import complete_file, is_device
 from feelvos_lab.files.provenance import environment
 
 _made_with: dict[str, Any] = {}  # preset, seed and checkpoint of this process's figures: set by `lab`
@@ -38,6 +38,8 @@ def save_figure(fig: Figure, name: str, *, folder: Path | str = "figures", **par
     """
     if not name or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
         raise LabError(f"a figure's name must be such as '03-global-map', got {name!r}")
+    if is_device(name):
+        raise LabError(f"a figure's name must not be a device's on Windows, got {name!r}")
     made_with = {"preset": None, "seed": None, "checkpoint_sha256": None, **_made_with}
     found = environment()
     code = {key: found[key] for key in ("commit", "dirty", "versions")}

@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
+import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -16,6 +19,27 @@ from feelvos_lab.files.lock import locked
 
 # errors of the disk, not of the program
 DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
+
+
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # of Windows, in every folder
+
+
+def is_device(name: str) -> bool:
+    """Whether Windows takes a file of this name for a device, such as `aux.png`."""
+    return _DEVICES.fullmatch(name) is not None
+
+
+def rename(old: Path, new: Path) -> None:
+    """Rename a file or folder, in place of a file or an empty folder; OSError if that fails."""
+    if sys.platform == "win32":
+        if new.is_dir():
+            new.rmdir()  # Windows replaces no folder
+        for wait in (0.05, 0.1, 0.2, 0.4, 0.8):  # nor a file while a reader or a virus scanner has it open
+            try:
+                return os.replace(old, new)
+            except PermissionError:
+                time.sleep(wait)
+    os.replace(old, new)
 
 
 @contextmanager
@@ -31,7 +55,7 @@ def complete_file(path: Path | str) -> Iterator[Path]:
         with reporting(f"cannot write {path}"):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield unfinished
-            os.replace(unfinished, path)
+            rename(unfinished, path)
     finally:
         if os.path.lexists(unfinished):
             unfinished.unlink()
@@ -75,7 +99,7 @@ def complete_folder(path: Path | str) -> Iterator[Path]:
                 with _writing_to(path, only=DISK):  # other errors are the caller's own
                     yield unfinished
                 with _writing_to(path):
-                    os.replace(unfinished, path)
+                    rename(unfinished, path)
             except BaseException:
                 shutil.rmtree(unfinished, ignore_errors=True)
                 raise
@@ -172,7 +196,7 @@ def write_json(path: Path | str, content: Mapping[str, Any]) -> None:
 
 def write_text(path: Path | str, text: str) -> None:
     """Write a text file atomically."""
-    with complete_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+    with complete_file(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="\n") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

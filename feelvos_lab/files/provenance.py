@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import resource
 import subprocess
 import sys
 from importlib import metadata
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import feelvos_lab
+from feelvos_lab.files.memory import peak_memory
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "pandas")
 
@@ -20,7 +20,6 @@ def environment() -> dict[str, Any]:
     torch = sys.modules.get("torch")  # importing it only to report its threads would take seconds
     cuda = torch is not None and torch.cuda.is_initialized()
     commit, dirty = _git()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB; bytes on macOS
     return {
         "versions": {
             "python": platform.python_version(),
@@ -32,7 +31,7 @@ def environment() -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if cuda else f"cpu ({platform.machine()})",
         "threads": torch.get_num_threads() if torch is not None else None,
         "deterministic": torch is not None and torch.are_deterministic_algorithms_enabled(),
-        "peak_memory_mb": round(peak / (1024 if sys.platform != "darwin" else 1024**2)),
+        "peak_memory_mb": round(peak_memory() / 1024**2),
         "peak_gpu_memory_mb": round(torch.cuda.max_memory_allocated() / 1024**2) if cuda else None,
     }
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -34,12 +34,13 @@ class Stated(NamedTuple):
 class Measured(NamedTuple):
     """What a run took."""
 
-    cpu: float  # CPU seconds of the kernel and of papermill
+    cpu: float  # CPU seconds of the kernel and of papermill; nan on Windows, which does not count those of ended ones
     wall: float  # seconds
 
     def without(self, start: Measured) -> Measured:
         """The same without what every notebook needs before its first result."""
-        return Measured(max(0.0, self.cpu - start.cpu), max(0.0, self.wall - start.wall))
+        less = (a - b for a, b in zip(self, start, strict=True))
+        return Measured(*(seconds if math.isnan(seconds) else max(0.0, seconds) for seconds in less))
 
 
 def stated(path: Path) -> Stated:
@@ -58,12 +59,13 @@ def measure(path: Path) -> Measured:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "papermill", "--no-progress-bar", "--cwd", folder]
         command += [papermill_path(path.resolve()), papermill_path(Path(folder) / "done.ipynb")]
-        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        before, began = os.times(), time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"})
-        wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+        after, wall = os.times(), time.perf_counter() - began
     if done.returncode:
         raise LabError(f"{path} does not run: {done.stderr.strip().splitlines()[-1]}")
-    return Measured(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall)
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return Measured(math.nan if sys.platform == "win32" else cpu, wall)
 
 
 def measure_start() -> Measured:

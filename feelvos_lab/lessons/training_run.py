@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import resource
-import sys
 import time
 from collections.abc import Callable, Mapping
 from itertools import pairwise
@@ -20,6 +18,7 @@ from feelvos_lab.ablation.paper import GIVEN_BY, PAPER_DATA
 from feelvos_lab.config import PRESETS, Config, configure
 from feelvos_lab.errors import LabError
 from feelvos_lab.figures import basic
+from feelvos_lab.files.memory import peak_memory
 from feelvos_lab.model.checkpoint import STATE, read_tensors
 from feelvos_lab.training.loop import Trained
 from feelvos_lab.widgets.notebook import is_live
@@ -177,8 +176,7 @@ def forecast(run: Callable[..., Trained], config: Config, *, folder: Path, measu
     ends = [row["seconds"] for row in history if row["step"] <= first][-1:] or [0.0]
     ends += [row["seconds"] for row in history if row["step"] > first]
     seconds = tuple(after - before for before, after in pairwise(ends))
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    peak = torch.cuda.max_memory_allocated() if on_gpu else peak_memory()
     place = "GPU" if on_gpu else "process"
     return Forecast(first, seconds, config.train.steps - last, peak, place, history)
 

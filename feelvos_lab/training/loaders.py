@@ -11,6 +11,7 @@ import atexit
 import multiprocessing
 import os
 import signal
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from feelvos_lab.errors import LabError
+from feelvos_lab.files.sockets import socket_folder
 from feelvos_lab.training.samples import Sample, StepBatch, StepSampler
 
 MOST = 4  # loaders on a GPU, unless more are asked for: each takes memory, and copies of its next batches
@@ -77,11 +79,8 @@ def drawn_batches(
 
 def _start(sampler: StepSampler, steps: range, *, loaders: int, pinned: bool) -> Iterator[_Stacked | LabError]:
     """Start the processes; the iterator gives their batches in the order of the steps."""
-    resource_tracker.ensure_running()  # Python's own helper process: begun below, it would unblock Ctrl-C again
-    # a process inherits blocked signals: Ctrl-C in a terminal goes to all, and is for the training alone to handle
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        with warnings.catch_warnings():
+        with _ctrl_c_blocked(), _room_for_sockets(), warnings.catch_warnings():
             # of more loaders than cores, and of clips that cannot be sent, which is an error below
             warnings.filterwarnings("ignore", message="This DataLoader will create|Got pickle error")
             loader = DataLoader(
@@ -101,8 +100,40 @@ def _start(sampler: StepSampler, steps: range, *, loaders: int, pinned: bool) ->
         if not isinstance(error, _NOT_STARTED) and type(error).__name__ != "PicklingError":
             raise
         raise LabError(f"{loaders} loaders cannot be started: {error}") from error
+
+
+@contextmanager
+def _ctrl_c_blocked() -> Iterator[None]:
+    """A block whose new processes get no Ctrl-C: in a terminal it goes to all, and is for the training alone to handle.
+
+    They inherit blocked signals. Windows blocks none: there `_begin` ignores Ctrl-C, once a process has started.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    resource_tracker.ensure_running()  # Python's own helper process: begun in the block, it would unblock Ctrl-C again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _room_for_sockets() -> Iterator[None]:
+    """A block whose new processes have a TMPDIR with a path short enough for a socket.
+
+    A loader sends its batches through one. Where it cannot open it the error is lost, and the training waits for ever.
+    """
+    before = os.environ.get("TMPDIR")
+    if sys.platform != "win32":
+        os.environ["TMPDIR"] = socket_folder("pymp-12345678/listener-12345678")
+    try:
+        yield
+    finally:
+        os.environ.pop("TMPDIR", None)
+        if before is not None:
+            os.environ["TMPDIR"] = before
 
 
 def _received(batches: Iterator[_Stacked | LabError]) -> Iterator[StepBatch]:
@@ -166,6 +197,7 @@ def _as_it_is(item: _Stacked | LabError) -> _Stacked | LabError:
 
 def _begin(_: int, *, deterministic: bool) -> None:
     """Set up a loader; torch has given it one thread."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.use_deterministic_algorithms(deterministic)  # as in the process that trains
     atexit.register(os._exit, 0)  # nothing is left to tidy up, and unloading torch can take seconds
     Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -23,6 +22,7 @@ from feelvos_lab.ablation.worker import UNFINISHED
 from feelvos_lab.cli import main as cli
 from feelvos_lab.config import configure
 from feelvos_lab.errors import LabError
+from feelvos_lab.files import lock as lock_file
 from feelvos_lab.files.atomic import complete_file, complete_folder
 from feelvos_lab.files.lock import acquire, holder, locked, release
 from feelvos_lab.training.loop import train
@@ -69,15 +69,15 @@ def test_a_lock_file_that_its_holder_removed_is_not_taken_for_the_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The one before removes it after it was opened here: a lock on that one would hold nothing."""
-    lock, flock, opened = tmp_path / ".lock", fcntl.flock, []
+    lock, lock_it, opened = tmp_path / ".lock", lock_file._lock, []
 
-    def removed_first(file: int, how: int) -> None:
+    def removed_first(file: int) -> None:
         if not opened:
             lock.unlink()
         opened.append(file)
-        flock(file, how)
+        lock_it(file)
 
-    monkeypatch.setattr(fcntl, "flock", removed_first)
+    monkeypatch.setattr(lock_file, "_lock", removed_first)
     held = acquire(lock, "working")
     assert len(opened) == 2 and os.path.samestat(os.fstat(held), lock.stat())
     release(lock, held)
