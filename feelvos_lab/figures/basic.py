@@ -16,6 +16,7 @@ from torch import Tensor
 
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.images import overlay
+from feelvos_lab.data.sample_video import CREDITS
 from feelvos_lab.errors import LabError
 from feelvos_lab.figures import style
 from feelvos_lab.inference.propagation import Prediction
@@ -101,8 +102,8 @@ def cue_sheet(
         raise LabError(f"a cue sheet needs a predicted frame, got frame {frame}: {reason}")
     size, who = tuple(clip.frames[0].shape[-2:]), style.name_of(object_id)
 
-    panel = (style.PAGE / 3 - 0.1) * size[0] / size[1]
-    figure = style.new_figure(width=style.PAGE, height=2 * panel + 1.35)
+    panel, credit = (style.PAGE / 3 - 0.1) * size[0] / size[1], CREDITS.get(clip.name, "")
+    figure = style.new_figure(width=style.PAGE, height=2 * panel + 1.35 + 0.15 * bool(credit))
     figure.suptitle(f"What the network sees of {who} in frame {frame} of “{clip.name}”", x=0.005, ha="left")
     grid = figure.add_gridspec(3, 3, height_ratios=[panel, panel, 0.08])
     first, previous, current = (figure.add_subplot(grid[0, i]) for i in range(3))
@@ -128,12 +129,15 @@ def cue_sheet(
     caption = f"distance to it {where}in frame {frame - 1}" if used else ""  # "the background" would not fit
     style.label(near_previous, f"B → C · {kind} map", caption)
     style.add_bar(figure, figure.add_subplot(grid[2, :2]), "distance")
+    style.credit(figure, credit)
     return figure
 
 
 @style.in_house_style
 def film_strip(clip: Clip, labels: Mapping[int, Tensor] | Sequence[Tensor], frames: Sequence[int]) -> Figure:
     """Some frames of a clip side by side with their labels, and a row of the truth above if the clip is annotated.
+
+    Below is a line with the credit of a sample video.
 
     Args:
         labels: int64 (H, W) by frame number: a list as long as the clip, or a mapping.
@@ -145,9 +149,9 @@ def film_strip(clip: Clip, labels: Mapping[int, Tensor] | Sequence[Tensor], fram
         if t not in (labels if isinstance(labels, Mapping) else range(len(labels))):
             raise LabError(f"a film strip needs the labels of each of its frames, got none for frame {t}")
     height, width = clip.frames[0].shape[-2:]
-    rows = 2 if clip.annotated else 1
+    rows, credit = 2 if clip.annotated else 1, CREDITS.get(clip.name, "")
     panel = (style.PAGE - 0.2) / len(frames) * height / width
-    figure = style.new_figure(width=style.PAGE, height=rows * (panel + 0.03) + 0.42)
+    figure = style.new_figure(width=style.PAGE, height=rows * (panel + 0.03) + 0.42 + 0.2 * bool(credit))
     figure.suptitle(
         f"“{clip.name}”: one colour an object; frame 0 is given, all others are predicted", x=0.01, ha="left"
     )
@@ -160,6 +164,7 @@ def film_strip(clip: Clip, labels: Mapping[int, Tensor] | Sequence[Tensor], fram
     if clip.annotated:
         grid[0, 0].set_ylabel("truth")
     grid[-1, 0].set_ylabel("prediction")
+    style.credit(figure, credit)
     return figure
 
 

@@ -74,6 +74,5 @@ def overview(
     style.label(below[2], "Previous mask", f"prediction for frame {last - 1}" if used else "")
     for column, kind in ((slice(0, 2), "distance"), (slice(2, 3), "probability")):
         style.add_bar(figure, figure.add_subplot(grid[2, column]), kind)
-    if credit:
-        figure.supxlabel(credit, x=0.005, ha="left", fontsize=8, color=style.QUIET)
+    style.credit(figure, credit)
     return figure

@@ -43,10 +43,11 @@ class Panel(NamedTuple):
 
 
 @style.in_house_style
-def panels(shown: Sequence[Panel], *, heading: str = "", columns: int = 4) -> Figure:
+def panels(shown: Sequence[Panel], *, heading: str = "", columns: int = 4, credit: str = "") -> Figure:
     """1 to 12 pictures and grids side by side, with one bar for all distances and one for all probabilities.
 
-    A grid of at most 40 cells shows its numbers. Distances are drawn on the scale from 0 (near) to 1 (far).
+    A grid of at most 40 cells shows its numbers. Distances are drawn on the scale from 0 (near) to 1 (far). `credit`
+    is a line below: whose video it is.
     """
     if not 1 <= len(shown) <= 12:
         raise LabError(f"a figure shows 1 to 12 panels, got {len(shown)}")
@@ -61,7 +62,7 @@ def panels(shown: Sequence[Panel], *, heading: str = "", columns: int = 4) -> Fi
     width = min(style.PAGE, max(style.COLUMN, style.PAGE * (columns + 0.2) / 4)) if narrow else style.PAGE
     tallest = max(h / w for h, w in shapes)
     panel_height = min(2.4, (width / columns - 0.12) * tallest)
-    height = rows * (panel_height + 0.45) + 0.25 * bool(heading) + 0.5 * bool(bars)
+    height = rows * (panel_height + 0.45) + 0.25 * bool(heading) + 0.5 * bool(bars) + 0.15 * bool(credit)
     figure = style.new_figure(width=width, height=height)
     if heading:
         figure.suptitle(heading, x=0.005, ha="left", color=style.QUIET)
@@ -73,6 +74,7 @@ def panels(shown: Sequence[Panel], *, heading: str = "", columns: int = 4) -> Fi
     for number, kind in enumerate(bars):
         part = 2 * columns // len(bars)
         style.add_bar(figure, figure.add_subplot(grid[rows, number * part : (number + 1) * part]), kind)
+    style.credit(figure, credit)
     return figure
 
 

@@ -107,6 +107,12 @@ def label(axes: Axes, title: str, caption: str) -> None:
     axes.set_xlabel(caption, color=QUIET, loc="left", labelpad=2)
 
 
+def credit(figure: Figure, text: str) -> None:
+    """Whose video a figure shows, in a quiet line below it; nothing for an empty text."""
+    if text:
+        figure.supxlabel(text, x=0.005, ha="left", fontsize=8, color=QUIET)
+
+
 def freeze_layout(figure: Figure) -> None:
     """Lay the figure out now and never again, so that nothing moves when its content changes."""
     FigureCanvasAgg(figure)

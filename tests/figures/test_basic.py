@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import matplotlib
@@ -15,6 +16,7 @@ from matplotlib.text import Text
 from feelvos_lab.data import images as images_module
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.images import PALETTE
+from feelvos_lab.data.sample_video import CREDITS
 from feelvos_lab.errors import LabError
 from feelvos_lab.figures import basic, style
 from feelvos_lab.inference.propagation import Prediction
@@ -214,3 +216,9 @@ def test_no_captions_of_the_cue_sheet_overlap(clip: Clip, object_id: int) -> Non
     shown = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
     boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in shown]
     assert [(a, b) for (a, box), (b, other) in combinations(boxes, 2) if box.overlaps(other)] == []
+
+
+def test_a_figure_of_the_sample_video_says_whose_it_is(clip: Clip) -> None:
+    drawn = [basic.film_strip(c, c.masks, [0, 2]) for c in (clip, replace(clip, name="bunny"))]
+    drawn += [basic.cue_sheet(c, _predictions(c), object_id=1, frame=2) for c in (clip, replace(clip, name="bunny"))]
+    assert [figure.get_supxlabel() for figure in drawn] == ["", CREDITS["bunny"]] * 2
