@@ -63,6 +63,7 @@ class _Record(BaseModel, strict=True):
     dirty: bool | None
     device: str
     threads: int | None
+    search: str | None = None  # FEELVOS_SEARCH, where it was set
     peak_memory_mb: int = Field(ge=0)
     files: str | None = None  # see `files_digest`
     network: str | None = None  # the SHA-256 of a network that was given; None: the run trained its own

@@ -189,6 +189,7 @@ def _mixtures(results: Results) -> list[str]:
     made = {f"versions of {name}": [r["versions"].get(name) for r in results.records] for name in ("torch", "python")}
     made |= {"devices": [r["device"] for r in results.records]}
     made |= {"numbers of threads, which alone can change a score": [r["threads"] for r in results.records]}
+    made |= {"settings of FEELVOS_SEARCH": [r.get("search") for r in results.records]}
     made |= {"files of the scored clips, by name or size": [r.get("files") for r in results.records]}
     return [
         f"Mind: these runs were made with different {what}: {', '.join(values)}."

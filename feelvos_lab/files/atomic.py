@@ -85,8 +85,7 @@ def complete_folder(path: Path | str) -> Iterator[Path]:
     """
     path = Path(os.path.abspath(path))
     refuse_occupied(path)
-    if path.is_symlink():  # to an empty folder, or to none: the link stays
-        path = path.resolve()
+    path = _target(path)
     unfinished = path.with_name(f".{path.name}.partial")
     made = _make_parents(path)
     try:
@@ -115,6 +114,8 @@ def refuse_occupied(path: Path | str) -> None:
         raise LabError(f"the output folder {path} holds files already, expected a new or an empty one")
     if path.exists() and not path.is_dir():
         raise LabError(f"the output {path} must be a folder, but there is a file of that name")
+    if os.path.islink(_target(path)):
+        raise LabError(f"the output {path} must be a folder, but it is a link that leads in a circle")
     if file := next((parent for parent in path.parents if parent.exists() and not parent.is_dir()), None):
         raise LabError(f"the output folder {path} cannot be made, since {file} is a file")
 
@@ -132,6 +133,7 @@ def writable_folder(path: Path | str, *, resuming: Sequence[str]) -> Iterator[Pa
     """
     path = Path(os.path.abspath(path))
     _refuse_other_work(path, resuming)
+    path = _target(path)
     made = [*([] if path.exists() else [path]), *_make_parents(path)]
     try:
         with _writing_to(path):
@@ -144,6 +146,11 @@ def writable_folder(path: Path | str, *, resuming: Sequence[str]) -> Iterator[Pa
     except BaseException:
         _remove_empty(made)
         raise
+
+
+def _target(path: Path) -> Path:
+    """Where a link leads, to an empty folder or to none: that is written, and the link stays."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def _make_parents(path: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -16,7 +17,7 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "pandas")
 
 
 def environment() -> dict[str, Any]:
-    """Versions, commit, device, threads and the peak memory of the process so far, in MiB."""
+    """Versions, commit, device, threads, FEELVOS_SEARCH, and the peak memory of the process so far, in MiB."""
     torch = sys.modules.get("torch")  # importing it only to report its threads would take seconds
     cuda = torch is not None and torch.cuda.is_initialized()
     commit, dirty = _git()
@@ -30,6 +31,7 @@ def environment() -> dict[str, Any]:
         "dirty": dirty,
         "device": torch.cuda.get_device_name() if cuda else f"cpu ({platform.machine()})",
         "threads": torch.get_num_threads() if torch is not None else None,
+        "search": os.environ.get("FEELVOS_SEARCH"),  # another search may choose another of equally near pixels
         "deterministic": torch is not None and torch.are_deterministic_algorithms_enabled(),
         "peak_memory_mb": round(peak_memory() / 1024**2),
         "peak_gpu_memory_mb": round(torch.cuda.max_memory_allocated() / 1024**2) if cuda else None,

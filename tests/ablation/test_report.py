@@ -157,6 +157,20 @@ def test_runs_with_different_numbers_of_threads_are_told_apart(tmp_path):
     assert f"- {expected}" in page and f"{own} or {own + 3} thread(s) a run" in page
 
 
+def test_a_record_holds_the_search_that_was_chosen_and_the_table_says_where_runs_differ(tmp_path, monkeypatch):
+    """Of equally near pixels another search may choose another."""
+    spec = load_spec(write_spec(tmp_path))
+    monkeypatch.setenv("FEELVOS_SEARCH", "triton")
+    record_by_hand(tmp_path, spec)
+    results = read_results(spec, root=tmp_path)
+    assert {record["search"] for record in results.records} == {"triton"}
+    assert "Mind" not in tables.table_text(results)
+    path = results.runs[1].folder / RECORD
+    write_json(path, {name: value for name, value in read_json(path).items() if name != "search"})  # an older one
+    text = tables.table_text(read_results(spec, root=tmp_path))
+    assert "\nMind: these runs were made with different settings of FEELVOS_SEARCH: None, triton." in text
+
+
 @pytest.mark.parametrize("bad", [{"JF": 1.5}, {"J": float("nan")}])
 def test_scores_outside_zero_to_one_are_not_recorded(tmp_path, bad):
     spec = load_spec(write_spec(tmp_path))
