@@ -4,8 +4,9 @@ PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BOOK_STAMP := $(VENV)/.installed-book
 
-.PHONY: help ablation smoke test test-fast test-browser test-all test-min test-newest lint lab app bench figures screenshots soak coverage mutate audit clean
+.PHONY: help ablation smoke test test-fast test-browser test-all test-min test-newest lint lab app bench figures screenshots book soak coverage mutate audit clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,10 +29,10 @@ coverage: $(STAMP) ## by branch, of model/, ablation/ and evaluation/: `make tes
 mutate: $(STAMP) ## apply one-line mutations, one after another: do the fast tests notice?
 	@$(BIN)/python tests/robustness/mutate.py $(if $(JOBS),--jobs $(JOBS))
 
-test-browser: $(STAMP) ## the notebooks and the page as people use them; needs chromium
+test-browser: $(BOOK_STAMP) ## the notebooks and the page as people use them; needs chromium
 	@$(BIN)/python -m pytest -q -m browser
 
-test-all: lint ## both, as CI runs them
+test-all: lint $(BOOK_STAMP) ## both, as CI runs them
 	@$(BIN)/python -m pytest -q
 
 test-min: ## `make test` at the lowest versions that pyproject.toml allows, in an environment beside the other
@@ -67,6 +68,9 @@ figures: $(STAMP) ## draw the README's pictures again, from the first notebook, 
 screenshots: $(STAMP) ## take the README's pictures of the explorer and the painter again, into runs/pictures; needs chromium
 	@$(BIN)/python tests/support/screenshots.py $(PICTURES)/app
 
+book: $(BOOK_STAMP) ## the lessons, executed, with reports and public names as a site, in build/book/site
+	@$(BIN)/python docs/build.py
+
 soak: $(STAMP) ## kill trainings, sweeps, segmentations and figures fifty times, and look whether anything was lost
 	@$(BIN)/python tests/robustness/soak.py $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
@@ -77,8 +81,8 @@ audit: $(STAMP) ## look the tested versions up among known vulnerabilities; need
 	@$(PYTHON) -m venv $(VENV)/audit && $(VENV)/audit/bin/python -m pip install -q --disable-pip-version-check pip-audit
 	@$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r constraints.txt $(AUDIT_EXCEPT)
 
-clean: ## remove the environment and caches; runs, results and work/ stay
-	rm -rf $(VENV) $(VENV)-min $(VENV)-newest .coverage* .pytest_cache .ruff_cache .hypothesis *.egg-info
+clean: ## remove the environment, the book and caches; runs, results and work/ stay
+	rm -rf $(VENV) $(VENV)-min $(VENV)-newest build .coverage* .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp an environment: a changed pyproject.toml or file of constraints installs again.
@@ -88,4 +92,8 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 	@echo "installing into $(VENV) (a few minutes, once) …"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check $(CONSTRAINTS:%=-c %) -e ".[app,dev,video]"
+	@touch $@
+
+$(BOOK_STAMP): $(STAMP)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check $(CONSTRAINTS:%=-c %) -e ".[book]"
 	@touch $@

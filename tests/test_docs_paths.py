@@ -12,7 +12,7 @@ import pytest
 from feelvos_lab.files.notebooks import read_notebook, source
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = (".ci", ".github", "experiments", "feelvos_lab", "notebooks", "tests")
+FOLDERS = (".ci", ".github", "experiments", "feelvos_lab", "notebooks", "tests", "docs")
 EXISTING = sorted(
     f"/{path.relative_to(ROOT).as_posix()}"
     for path in (*ROOT.iterdir(), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*")))
@@ -29,6 +29,7 @@ DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
     *(path for folder in FOLDERS[2:5] for path in sorted((ROOT / folder).rglob("README.md"))),
     ROOT / "notebooks/symbols.md",
+    *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "notebooks").glob("*.ipynb")),
     *sorted((ROOT / "feelvos_lab").rglob("*.py")),
 ]

@@ -130,7 +130,7 @@ def test_tests_that_need_a_browser_run_where_they_are_asked_for(target, selectio
     "target",
     [
         *("ablation", "test", "test-browser", "test-all", "lab", "app", "bench", "figures", "screenshots", "smoke"),
-        *("lint", "soak", "audit"),
+        *("lint", "soak", "audit", "book"),
     ],
 )
 def test_every_target_sets_up_its_environment_first(target, tmp_path):
