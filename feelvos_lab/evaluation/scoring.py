@@ -112,11 +112,23 @@ def score_predictions(folder: Path | str, clips: list[Clip], *, binary: bool, fl
 
 
 def table(scores: pd.DataFrame, baseline: pd.DataFrame) -> str:
-    """Scores of every object in percent next to those of the baseline, and the means over all objects."""
+    """J&F, J and F of every object with recall and decay, in percent, next to the baseline's, and the means over all.
+
+    Args: rows of `score_masks` as tables, with the same objects.
+    """
     both = scores.merge(baseline, on=["clip", "object"], suffixes=("", "_copy"), sort=False)
-    names = {"JF": "J&F", "J": "J", "F": "F", "JF_copy": "copy J&F", "J_copy": "copy J", "F_copy": "copy F"}
+    names = {"JF": "J&F", "J": "J", "J_recall": "J recall", "J_decay": "J decay"}
+    names |= {
+        "F": "F",
+        "F_recall": "F recall",
+        "F_decay": "F decay",
+        "JF_copy": "copy J&F",
+        "J_copy": "copy J",
+        "F_copy": "copy F",
+    }
     values = both[list(names)]
-    text = (100 * pd.concat([values, values.mean().to_frame().T])).map("{:.1f}".format).rename(columns=names)
+    percent = (100 * pd.concat([values, values.mean().to_frame().T])).round(1) + 0.0  # no -0.0
+    text = percent.map("{:.1f}".format).rename(columns=names)
     text.insert(0, "object", [*both["object"].astype(str), f"n={len(both)}"])
     text.index, text.columns.name = [*both["clip"], "mean"], "clip"  # the index is aligned left, its name in the corner
     widths = {name: 1 + max(len(name), *map(len, text[name])) for name in text}
