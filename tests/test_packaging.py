@@ -106,6 +106,15 @@ def test_the_version_is_said_once():
     assert feelvos_lab.__version__ in (PROJECT / "CHANGELOG.md").read_text()
 
 
+def test_the_citation_names_this_version_and_the_paper():
+    """The required fields of the Citation File Format 1.2.0, and what must agree with the package."""
+    citation = yaml.safe_load((PROJECT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys() and citation["cff-version"] == "1.2.0"
+    assert (citation["version"], citation["license"]) == (feelvos_lab.__version__, PYPROJECT["project"]["license"])
+    (paper,) = citation["references"]
+    assert paper["title"].startswith("FEELVOS: ") and paper["year"] == 2019 and len(paper["authors"]) == 6
+
+
 def test_ci_runs_the_readmes_commands_with_a_browser():
     script = PROJECT / ".ci" / "run"
     assert os.access(script, os.X_OK)
