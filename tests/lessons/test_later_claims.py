@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+import torch
+import torch.nn.functional as F
 from lesson_runs import run_here, solve
 
 from feelvos_lab.config import configure
@@ -54,3 +56,40 @@ def test_09_an_interval_without_pairs_would_be_about_twice_as_wide(solved):
 def test_09_a_row_that_is_not_there_is_refused_by_name(tmp_path):
     with pytest.raises(LabError, match=r"there is no variant 'frist-only'.*first-only"):
         run_here("09_reading_an_ablation", tmp_path, change=solve, other="frist-only")
+
+
+def test_06_a_third_of_the_mean_comes_from_pixels_that_are_right(solved):
+    scope, printed = solved["06_training"]
+    assert 30 < scope["share"] < 36
+    assert "the first frame that get a gradient: it is 1;" in printed["moved"]
+    assert "the 8 moves: it is not at all;" in printed["moved"]
+    assert "the untrained network: it is as good;" in printed["untrained"]
+
+
+def test_06_the_hard_pixels_lie_in_the_window_and_then_hold_nearly_all_of_the_loss(solved):
+    scope, _ = solved["06_training"]
+    clip, found = scope["films"][0], {}
+    truth, left = clip.masks[1], clip.masks[0] != clip.masks[1]  # where the object just entered or left
+    sides = torch.stack([truth > 0, truth == 0]).float()
+    near = (F.max_pool2d(sides, 13, 1, 6) > 0).all(0)  # at most 6 pixels from the outline
+    for name, network in scope["networks"].items():
+        logits = scope["answers"](network, clip, clip.masks)[0]
+        losses = F.cross_entropy(logits[None], truth[None], reduction="none")[0]
+        hard = losses >= losses.flatten().topk(int(0.15 * losses.numel())).values[-1]
+        found[name] = losses, hard, logits.argmax(0) != truth
+    losses, hard, wrong = found["before"]
+    held = F.max_pool2d((truth > 0)[None].float(), 2 * 4 * (4 + 1) + 1, 1, 4 * (4 + 1))[0] > 0  # the window, radius 4
+    assert bool(held[hard].all()) and 0.4 < float(near[hard].float().mean()) < 0.65
+    assert float(left[wrong].float().mean()) > 0.7 and bool(hard[wrong].all())
+    losses, hard, wrong = found["after"]
+    assert float(losses[hard].sum() / losses.sum()) > 0.9 and bool(hard[wrong].all())
+    assert float((near | (truth > 0))[hard].float().mean()) > 0.75 and float((truth > 0)[hard].float().mean()) > 0.3
+    assert int(hard.sum()) > 5 * int(wrong.sum())
+
+
+def test_06_parameters_out_of_range_are_refused_by_name(tmp_path):
+    with pytest.raises(LabError, match="preset must be 'smoke' or 'reduced', got 'full'"):
+        run_here("06_training", tmp_path, change=solve, preset="full")
+    with pytest.raises(LabError, match=r"steps must be a whole number from 1 to 100000, got 0"):
+        run_here("06_training", tmp_path, change=solve, steps=0)
+    assert not list(tmp_path.iterdir())

@@ -178,8 +178,8 @@ def test_06_the_curve_rises_while_the_network_learns(solved):
 def test_06_told_the_truth_both_are_better_than_on_their_own_and_damage_is_what_one_met_and_one_did_not(solved):
     naive, warned = (solved["06_training"][0]["rows"][name] for name in ("true masks only", "also mistakes"))
     for row in (naive, warned):
-        assert row["told the truth"] > row["on its own"] + 10 and row["told the truth"] > row["told damaged masks"] + 5
-    lost = [row["told the truth"] - row["told damaged masks"] for row in (naive, warned)]
+        assert row["with true masks"] > row["on its own"] + 10 and row["with true masks"] > row["with damaged masks"] + 5
+    lost = [row["with true masks"] - row["with damaged masks"] for row in (naive, warned)]
     assert lost[0] > lost[1] + 2
 
 
