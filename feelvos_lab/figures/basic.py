@@ -134,6 +134,30 @@ def cue_sheet(
 
 
 @style.in_house_style
+def given_strip(clip: Clip, frames: Sequence[int]) -> Figure:
+    """Frames of a clip side by side as the network is given them: with a mask only where that gives an object.
+
+    Args:
+        frames: 1 … 8 frame numbers, in the order shown.
+    """
+    if not 1 <= len(frames) <= 8:
+        raise LabError(f"a strip shows 1 to 8 frames, got {len(frames)}")
+    height, width = clip.frames[0].shape[-2:]
+    credit, across = CREDITS.get(clip.name, ""), (style.PAGE - 0.1) / max(4, len(frames))
+    panel = across * height / width
+    figure = style.new_figure(width=style.PAGE, height=panel + 0.3 + 0.2 * bool(credit))
+    grid = figure.subplots(1, max(4, len(frames)), squeeze=False)[0]
+    for axes, t in zip(grid, frames, strict=False):
+        given = clip.given_in(t)
+        draw_picture(axes, overlay(clip.frames[t], clip.masks[t]) if given else clip.frames[t].permute(1, 2, 0).numpy())
+        axes.set_title(f"frame {t}, given" if given else f"frame {t}")
+    for axes in grid[len(frames) :]:
+        axes.set_visible(False)
+    style.credit(figure, credit)
+    return figure
+
+
+@style.in_house_style
 def film_strip(clip: Clip, labels: Mapping[int, Tensor] | Sequence[Tensor], frames: Sequence[int]) -> Figure:
     """Some frames of a clip side by side with their labels, and a row of the truth above if the clip is annotated.
 

@@ -55,9 +55,7 @@ class Slide(VBox):
             self.picture.update(self.figure)
 
 
-def slide(
-    draw: Callable[[Any], Figure], name: str, values: Sequence[Any], *, start: Any, play: bool = False
-) -> Slide | None:
+def slide(draw: Callable[[Any], Figure], name: str, values: Sequence[Any], *, start: Any, play: bool = False) -> None:
     """Display `draw(start)`, and below it a slider over `values` if the front end is live; the figure follows it.
 
     Without a live front end, as under papermill, the figure alone is displayed, and nothing at all outside IPython.
@@ -67,9 +65,6 @@ def slide(
         name: what the slider is called, such as "frame".
         values: of which `start` is shown first; numbers or words.
         play: with a button that moves the slider from value to value.
-
-    Returns:
-        the slider's widget, already displayed; None without a live front end.
 
     Raises:
         LabError: `start` is not among the values.
@@ -84,13 +79,10 @@ def slide(
     if start not in values:
         raise LabError(f"{name} must be one of {_listed(values)}, got {start!r}")
     if get_ipython() is None:
-        return None
+        return
     picture = display(draw(start), display_id=True)
-    if not is_live():
-        return None
-    widget = Slide(draw, name, values, start=start, play=play, picture=picture)
-    display(widget)
-    return widget
+    if is_live():
+        display(Slide(draw, name, values, start=start, play=play, picture=picture))
 
 
 def _listed(values: Sequence[Any]) -> str:

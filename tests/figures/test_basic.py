@@ -222,3 +222,13 @@ def test_a_figure_of_the_sample_video_says_whose_it_is(clip: Clip) -> None:
     drawn = [basic.film_strip(c, c.masks, [0, 2]) for c in (clip, replace(clip, name="bunny"))]
     drawn += [basic.cue_sheet(c, _predictions(c), object_id=1, frame=2) for c in (clip, replace(clip, name="bunny"))]
     assert [figure.get_supxlabel() for figure in drawn] == ["", CREDITS["bunny"]] * 2
+
+
+def test_a_given_strip_shows_the_mask_of_the_first_frame_alone(clip: Clip) -> None:
+    figure = basic.given_strip(clip, [0, 2, 4])
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_title(loc="left") for axes in shown] == ["frame 0, given", "frame 2", "frame 4"]
+    wanted = [images_module.overlay(clip.frames[0], clip.masks[0]), *(clip.frames[t].permute(1, 2, 0) for t in (2, 4))]
+    assert all(np.array_equal(a.images[0].get_array(), w) for a, w in zip(shown, wanted, strict=True))
+    with pytest.raises(LabError, match="a strip shows 1 to 8 frames, got 0"):
+        basic.given_strip(clip, [])

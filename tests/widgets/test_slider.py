@@ -46,9 +46,9 @@ def displayed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def test_the_figure_follows_the_slider_in_its_place(displayed, monkeypatch) -> None:
     monkeypatch.setattr(slider, "is_live", lambda: True)
-    widget = slide(drawn, "frame", range(1, 6), start=2)
-    first, below = displayed
-    assert first.get_suptitle() == "2" and below is widget
+    slide(drawn, "frame", range(1, 6), start=2)
+    first, widget = displayed
+    assert first.get_suptitle() == "2"
     for value in (5, 1):
         widget.slider.value = value
         assert widget.picture.shown[-1].get_suptitle() == str(value)
@@ -57,7 +57,8 @@ def test_the_figure_follows_the_slider_in_its_place(displayed, monkeypatch) -> N
 
 def test_an_error_is_shown_below_and_goes_with_the_next_value(displayed, monkeypatch) -> None:
     monkeypatch.setattr(slider, "is_live", lambda: True)
-    widget = slide(drawn, "frame", range(1, 6), start=2)
+    slide(drawn, "frame", range(1, 6), start=2)
+    widget = displayed[1]
     widget.slider.value = 3
     assert widget.status.text == "nothing is drawn for 3" and widget.picture.shown == []
     widget.slider.value = 4
@@ -73,10 +74,11 @@ def test_in_motion_the_slider_goes_from_value_to_value() -> None:
 
 def test_without_a_front_end_the_figure_alone_is_displayed(displayed, monkeypatch) -> None:
     monkeypatch.setattr(slider, "is_live", lambda: False)
-    assert slide(drawn, "frame", range(1, 6), start=4) is None
+    slide(drawn, "frame", range(1, 6), start=4)
     assert [figure.get_suptitle() for figure in displayed] == ["4"]
     monkeypatch.setattr(slider, "get_ipython", lambda: None)
-    assert slide(drawn, "frame", range(1, 6), start=4) is None and len(displayed) == 1
+    slide(drawn, "frame", range(1, 6), start=4)
+    assert len(displayed) == 1
 
 
 def test_a_start_that_is_no_value_is_rejected_before_anything_is_drawn(displayed) -> None:
