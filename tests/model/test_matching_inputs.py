@@ -12,7 +12,7 @@ from gpu_searches import searches_for_gpus
 from torch import Generator, Tensor
 
 from feelvos_lab.errors import LabError
-from feelvos_lab.model.matching import global_matching, local_matching, pairwise_sq_dist
+from feelvos_lab.model.matching import global_matching, local_matching, nearest_global, pairwise_sq_dist
 
 
 @pytest.fixture(params=[nullcontext, searches_for_gpus], ids=["for CPUs", "for GPUs"], scope="module", autouse=True)
@@ -47,6 +47,46 @@ def test_inputs_are_not_written_to() -> None:
     _both_maps(query, reference, labels).sum().backward()
     for given_, copy in zip((query.detach(), reference, labels), copies, strict=True):
         assert torch.equal(given_, copy)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_a_batch_is_matched_clip_by_clip(kind: torch.dtype) -> None:
+    clips = [_frames(seed, dim=6, size=(10, 11)) for seed in (20, 21, 22)]
+    query, reference, labels = (torch.stack(part) for part in zip(*clips, strict=True))
+    query, reference = (t.to(kind).requires_grad_() for t in (query, reference))
+    maps = _both_maps(query, reference, labels)  # (2, B, K, h, w)
+    assert maps.shape == (2, 3, 3, 10, 11) and maps.dtype == (kind if kind == torch.float64 else torch.float32)
+    weight = torch.rand(maps.shape, generator=Generator().manual_seed(23))
+    (maps * weight).sum().backward()
+    for b in range(3):
+        q, r = (t[b].detach().clone().requires_grad_() for t in (query, reference))
+        alone = _both_maps(q, r, labels[b])
+        assert torch.equal(maps[:, b], alone)
+        (alone * weight[:, b]).sum().backward()
+        assert torch.equal(query.grad[b], q.grad) and torch.equal(reference.grad[b], r.grad)
+        assert q.grad.dtype == kind
+    match = nearest_global(query, reference, labels, num_objects=3)
+    assert torch.equal(match.index[1], nearest_global(query[1], reference[1], labels[1], num_objects=3).index)
+
+
+def test_a_batch_of_lists_of_pixels_is_matched() -> None:
+    query, reference, labels = (torch.stack(part) for part in zip(*[_frames(seed) for seed in (24, 25)], strict=True))
+    expected = global_matching(query, reference, labels, num_objects=3)
+    assert torch.equal(global_matching(query, reference.flatten(2), labels.flatten(1), num_objects=3), expected)
+
+
+@pytest.mark.parametrize(
+    ("query", "reference", "labels"),
+    [
+        ((2, 3, 4, 5), (3, 3, 4, 5), (2, 4, 5)),
+        ((2, 3, 4, 5), (2, 3, 4, 5), (4, 5)),
+        ((0, 3, 4, 5), (0, 3, 4, 5), (0, 4, 5)),
+        ((2, 3, 4, 5), (2, 3, 4, 5), ()),
+    ],
+)
+def test_batches_that_differ_are_rejected(query: tuple, reference: tuple, labels: tuple) -> None:
+    with pytest.raises(LabError, match=r"^expected query, reference and labels of the same B ≥ 1 clips, got "):
+        _both_maps(torch.zeros(query), torch.zeros(reference), torch.zeros(labels, dtype=torch.int64))
 
 
 def test_the_layout_in_memory_does_not_matter() -> None:

@@ -1,7 +1,7 @@
 """Distance maps: the distance of each pixel to each object in the first or the previous frame.
 
 Symbols: K objects including background, D embedding, h w the stride-4 grid, M = h·w query pixels,
-N reference pixels. One clip at a time: clips of a batch have different objects, so a batch is a loop.
+N reference pixels, B clips. Clips have different objects, so a batch is a loop over them.
 
 The equations are those of FEELVOS (Voigtlaender et al., CVPR 2019), §3; `naive.py` has them as plain loops.
 
@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -134,9 +135,10 @@ def nearest_global(query: Tensor, reference: Tensor, labels: Tensor, *, num_obje
     """For each object and query pixel, the reference pixel that attains the minimum of Eq. 2 and 3.
 
     Shapes: embeddings (D, h, w) and (D, h', w'), int64 labels (h', w') → `Match` of (K, h, w). The reference may also
-    be a list of pixels: (D, N) with labels (N,). Labels other than 0 … K − 1 are ignored. Gradients reach the query and
-    the reference. Of equally near pixels any may be chosen. float16 and bfloat16 embeddings are compared in float32,
-    and the distances are float32; gradients have the type of the embeddings.
+    be a list of pixels: (D, N) with labels (N,). B clips, (B, D, h, w), (B, D, h', w') and (B, h', w'), are matched one
+    by one: (B, K, h, w), with indices into each clip's own reference. Labels other than 0 … K − 1 are ignored.
+    Gradients reach the query and the reference. Of equally near pixels any may be chosen. float16 and bfloat16
+    embeddings are compared in float32, and the distances are float32; gradients have the type of the embeddings.
 
     Raises:
         LabError: shapes or devices that do not fit, embeddings that are not finite or not floating point, K < 1;
@@ -150,6 +152,8 @@ def nearest_global(query: Tensor, reference: Tensor, labels: Tensor, *, num_obje
         >>> match.index[1], match.sq_distance[1]
         (tensor([[1, 2]]), tensor([[1., 1.]]))
     """
+    if query.dim() == 4:
+        return _of_each_clip(partial(nearest_global, num_objects=num_objects), query, reference, labels)
     _check(query, reference, labels, num_objects)
     query, reference = _widened(query), _widened(reference)
     reference, labels = reference.reshape(len(reference), -1), labels.reshape(-1)  # (D, N), (N,)
@@ -163,7 +167,7 @@ def nearest_local(query: Tensor, previous: Tensor, labels: Tensor, *, num_object
 
     Shapes: embeddings (D, h, w) and (D, h, w), int64 labels (h, w), radius ≥ 0 in grid cells → `Match` of (K, h, w).
     Labels other than 0 … K − 1 are ignored. Gradients reach both frames. Of equally near pixels any may be chosen.
-    float16 and bfloat16 embeddings as in `nearest_global`.
+    Batches, and float16 and bfloat16 embeddings, as in `nearest_global`.
 
     Example:
         >>> import torch
@@ -173,6 +177,9 @@ def nearest_local(query: Tensor, previous: Tensor, labels: Tensor, *, num_object
         >>> nearest_local(query, row, labels, num_objects=1, radius=1).index
         tensor([[[0, 0, 3, 3]]])
     """
+    if query.dim() == 4:
+        match = partial(nearest_local, num_objects=num_objects, radius=radius)
+        return _of_each_clip(match, query, previous, labels)
     _check(query, previous, labels, num_objects)
     if previous.shape != query.shape:
         raise LabError(
@@ -257,6 +264,16 @@ def sample_reference(labels: Tensor, *, max_per_object: int, generator: Generato
     first = (sizes.cumsum(0) - sizes).repeat_interleave(sizes)  # start of the group of each pixel
     kept = torch.arange(len(flat), device=flat.device) - first < max_per_object
     return shuffled[order[kept & (grouped >= 0)]].sort().values
+
+
+def _of_each_clip(match: Callable[..., Match], query: Tensor, reference: Tensor, labels: Tensor) -> Match:
+    """The matches of a batch, clip by clip."""
+    counts = [tensor.shape[:1] for tensor in (query, reference, labels)]
+    if len(set(counts)) > 1 or not len(query):
+        given = ", ".join(shape_text(tensor.shape) for tensor in (query, reference, labels))
+        raise LabError(f"expected query, reference and labels of the same B ≥ 1 clips, got {given}")
+    clips = [match(*clip) for clip in zip(query, reference, labels, strict=True)]
+    return Match(*map(torch.stack, zip(*clips, strict=True)))
 
 
 def _widened(embeddings: Tensor) -> Tensor:
