@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 import torch.nn.functional as F
-from lesson_runs import run_here, solve
+from lesson_runs import cells_of, run_here, solve
 
+from feelvos_lab.ablation import paper
 from feelvos_lab.config import configure
 from feelvos_lab.errors import LabError
+from feelvos_lab.files.notebooks import source
 from feelvos_lab.model.checkpoint import shipped_mismatch
 
 pytestmark = pytest.mark.skipif(
@@ -93,3 +97,68 @@ def test_06_parameters_out_of_range_are_refused_by_name(tmp_path):
     with pytest.raises(LabError, match=r"steps must be a whole number from 1 to 100000, got 0"):
         run_here("06_training", tmp_path, change=solve, steps=0)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def after(tmp_path_factory):
+    """Lesson 12, run with its own parameters: its names, and what its cells printed."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    desk = tmp_path_factory.mktemp("after")
+    scope, printed = run_here("12_what_came_after", desk, change=str)
+    torch.set_num_threads(threads)
+    drawn = {path.name for path in (desk / "figures").glob("*.png")}
+    assert drawn == {"12-memory.png", "12-vote.png", "12-window.png", "12-score.png"}
+    return scope, printed
+
+
+def test_12_the_map_to_a_memory_is_the_smallest_of_its_maps(after):
+    scope, printed = after
+    assert torch.equal(scope["pooled"], torch.stack(scope["single"]).amin(0))
+    assert "frame 0 alone: it is 1;" in printed["paper"] and "all three frames: it is 3;" in printed["paper"]
+    first, memory = scope["maps"].values()
+    assert bool((memory <= first + 1e-6).all()) and bool((memory[0] < first[0] - 0.01).any())  # the background, too
+
+
+def test_12_a_memory_brings_an_aged_object_back_and_brightens_what_is_outside(after):
+    first, memory = after[0]["scores_of_maps"].values()
+    assert first["mean inside"] > 0.5 > 0.35 > memory["mean inside"]
+    assert memory["cells of object 1 found, %"] > first["cells of object 1 found, %"] + 25
+    assert memory["bright cells outside"] > first["bright cells outside"]
+
+
+def test_12_a_vote_of_this_embedding_is_below_the_minimum_and_approaches_it(after):
+    scope, printed = after
+    votes, least = scope["votes"], scope["least"]
+    assert votes[0] < least - 15 and abs(votes[-1] - least) < 3
+    assert all(b > a - 1 for a, b in pairwise(votes)) and "it is the minimum;" in printed["read"]
+    assert float((scope["references"].labels == 0).float().mean()) > 0.7  # most pixels are background
+
+
+def test_12_only_the_window_leaves_the_look_alike_out(after):
+    scope, printed = after
+    first, memory, anywhere, window = scope["bright"].values()
+    assert min(first, memory, anywhere) > 40 and window < 5 and memory > max(first, anywhere)
+    assert "bright on the look-alike: it is 3;" in printed["window-figure"]
+
+
+def test_12_own_answers_in_the_memory_help_where_colours_drift_and_hardly_with_look_alikes(after):
+    scope, printed = after
+    alone, own, known = scope["table"]["drifting colours"].values()
+    assert own > alone + 4 and known > own + 3
+    alone, own, known = scope["table"]["look-alikes"].values()
+    assert abs(own - alone) < 2 and known > own
+    assert "a memory of its own answers: it is above frame 0 alone;" in printed["table"]
+    curves = [{t: [r["J"] for r in rows if r["frame"] == t] for t in range(1, 15)} for rows in scope["scores"].values()]
+    assert curves[0][5] == curves[1][5] and sum(curves[1][14]) > sum(curves[0][14]) + 0.4  # frame 5 joins after itself
+
+
+def test_12_its_numbers_are_those_of_the_papers_rows_that_this_project_has(after):
+    (feelvos,) = (row for row in paper.DAVIS_2017_VAL.rows if row.key == "feelvos")
+    text = next(source(c) for c in cells_of("12_what_came_after") if c["id"] == "six")
+    assert f"| FEELVOS (2019) | {feelvos.JF.text()} |" in text and f"against {feelvos.J.text()} of FEELVOS" in text
+
+
+def test_12_a_frame_that_cannot_join_the_memory_is_refused_by_name(tmp_path):
+    with pytest.raises(LabError, match=r"memory\[1\] must be a whole number from 1 to 10, got 12"):
+        run_here("12_what_came_after", tmp_path, change=str, memory=[5, 12])

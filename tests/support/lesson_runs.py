@@ -47,7 +47,7 @@ def cells_of(name: str) -> list[dict[str, Any]]:
 def with_parameters(text: str, given: Mapping[str, Any]) -> str:
     """A parameters cell with other defaults."""
     for name, value in given.items():
-        text, found = re.subn(rf"(?m)^({name}: .*? = )\S+", lambda m, v=value: f"{m[1]}{v!r}", text)
+        text, found = re.subn(rf"(?m)^({name}: .*? = ).*?(?=  # )", lambda m, v=value: f"{m[1]}{v!r}", text)
         assert found == 1, name
     return text
 
