@@ -16,6 +16,7 @@ import typer
 from feelvos_lab.cli.ablate import ablate_app
 from feelvos_lab.cli.errors import DEBUG, INTERRUPTED, REFUSED, report_errors
 from feelvos_lab.cli.evaluate import evaluate
+from feelvos_lab.cli.explorable import explorable
 from feelvos_lab.cli.figure import figure
 from feelvos_lab.cli.segment import segment
 from feelvos_lab.cli.train import train
@@ -30,7 +31,7 @@ app = typer.Typer(
 
 app.add_typer(ablate_app, name="ablate")
 
-for command in (figure, train, segment, evaluate):
+for command in (figure, explorable, train, segment, evaluate):
     app.command()(command)
 
 

@@ -48,6 +48,8 @@ CREDITS = {  # to be shown with pictures of a video
     "bunny": "Video: Big Buck Bunny, © 2008 Blender Foundation, www.bigbuckbunny.org, CC BY 3.0; masks added."
 }
 
+NAMES = {"bunny": {1: "the bunny", 2: "the stone in front", 3: "the stone behind"}}  # of the objects, by id
+
 
 def film(name: str = "bunny") -> Clip:
     """A clip of real video with drawn masks; nothing is downloaded. Needs the extra `[video]`.
@@ -79,6 +81,12 @@ def film(name: str = "bunny") -> Clip:
     clip = Clip(name, frames, masks, masks.object_ids)  # frame 0 gives all objects, later masks are the truth
     check_clip(clip)
     return clip
+
+
+def is_sample(clip: Clip) -> bool:
+    """Whether a clip is one that `film` returned, and not another of the same name."""
+    masks = clip.masks
+    return isinstance(masks, GivenMasks) and {path.parent for path in masks.paths.values()} == {_MASKS / clip.name}
 
 
 def _file(name: str, excerpt: _Excerpt) -> Path:

@@ -8,6 +8,7 @@ Symbols: K objects including background, D embedding, H W frame size, h w the st
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -124,8 +125,8 @@ class Probe:
     Frames are computed on first use, with all those before them, and their C + D numbers a cell are kept. A query
     about a kept frame costs at most one distance map and the head.
 
-    Args: see `propagate`. A network without a head (`method: pml`), or a clip with objects that enter after frame 0,
-    raises LabError.
+    Args: see `propagate`; `keep`: the only frames that are kept, those asked about and the one before each. A network
+    without a head (`method: pml`), or a clip with objects that enter after frame 0, raises LabError.
 
     Example:
         >>> from feelvos_lab import load_model, make_clip
@@ -137,15 +138,16 @@ class Probe:
         True
     """
 
-    def __init__(self, model: Feelvos, clip: Clip, *, height: int = 0) -> None:
+    def __init__(self, model: Feelvos, clip: Clip, *, height: int = 0, keep: Collection[int] | None = None) -> None:
         if model.config.method != "feelvos":
             raise LabError(f"a probe needs a network with a head and cues, got one of method {model.config.method!r}")
         if any(clip.starts):
             raise LabError(f"a probe needs a clip whose objects are all given in frame 0, got starts {clip.starts}")
         self.model, self.clip = model, clip
         self.trained = Switches.of(model.config)
-        self._run = propagate(model, clip, height=height)
-        self._kept: list[Prediction] = []  # without probabilities
+        self._run, self._keep = propagate(model, clip, height=height), keep
+        self._kept: dict[int, Prediction] = {}  # without probabilities
+        self._read = 0  # frames so far
         self._previous_map = lru_cache(maxsize=32)(self._match_previous)  # a slider moves back and forth
 
     @property
@@ -156,7 +158,8 @@ class Probe:
     @property
     def grid(self) -> tuple[int, int]:
         """h and w."""
-        return tuple(self._frame(1).cues.features.shape[-2:])
+        kept = 1 if self._keep is None else max(self._keep)
+        return tuple(self._frame(kept).cues.features.shape[-2:])
 
     def cell_at(self, row: float, column: float) -> Cell:
         """The cell nearest to a pixel of the frame; pixels outside are clamped to its border."""
@@ -172,7 +175,7 @@ class Probe:
 
     def distances(self, frame: int, cell: Cell) -> tuple[Tensor, Tensor]:
         """Eq. 1 from one cell to every cell of frame 0 and of the frame before: (h, w) in [0, 1] each."""
-        cues, (first, previous) = self._frame(frame).cues, self._references(frame)
+        cues, (first, previous) = self._frame(frame).cues, self.references(frame)
         if not (0 <= cell[0] < self.grid[0] and 0 <= cell[1] < self.grid[1]):
             raise LabError(f"a cell must lie on the grid of {self.grid[0]}×{self.grid[1]}, got {cell}")
         own = cues.embeddings[:, cell[0], cell[1]][None]  # (1, D)
@@ -200,7 +203,7 @@ class Probe:
         k = self.clip.channel(object_id)
         answer = self.answer(frame, switches)
         first_distance, previous_distance = self.distances(frame, cell)
-        first_object, previous_object = (r.labels.view(self.grid).cpu() == k for r in self._references(frame))
+        first_object, previous_object = (r.labels.view(self.grid).cpu() == k for r in self.references(frame))
         first_match, previous_match, window = None, None, _window(switches)
         if switches.first_matching == "global":
             first_match = nearest(first_distance, first_object)
@@ -230,12 +233,17 @@ class Probe:
     def _frame(self, frame: int) -> Prediction:
         if not 0 <= frame < len(self.clip):
             raise LabError(f"a frame must be 0 to {len(self.clip) - 1} in clip {self.clip.name!r}, got {frame}")
-        while len(self._kept) <= frame:
-            self._kept.append(next(self._run)._replace(probabilities=torch.empty(0)))  # K·H·W numbers, never asked for
+        if self._keep is not None and frame not in self._keep:
+            raise LabError(f"frame {frame} is not kept: expected one of {sorted(self._keep)}")
+        while self._read <= frame:
+            prediction = next(self._run)._replace(probabilities=torch.empty(0))  # K·H·W numbers, never asked for
+            if self._keep is None or prediction.frame in self._keep:
+                self._kept[prediction.frame] = prediction
+            self._read += 1
         return self._kept[frame]
 
-    def _references(self, frame: int) -> tuple[Labelled, Labelled]:
-        """The labelled pixels of frame 0 and of the frame before."""
+    def references(self, frame: int) -> tuple[Labelled, Labelled]:
+        """The labelled pixels of frame 0 and of the frame before, that a frame from 1 on is matched with."""
         if frame == 0:
             raise LabError("frame 0 is given, not predicted: nothing is matched there, a frame from 1 was expected")
         return self._frame(frame).references
@@ -245,7 +253,7 @@ class Probe:
         for name in ("first_matching", "previous_matching", "previous_mask"):
             if getattr(trained, name) in ("none", False) and getattr(switches, name) != getattr(trained, name):
                 raise LabError(f"this network was trained without {name}, which cannot be switched on")
-        self._references(frame)  # raises for a frame that is not predicted
+        self.references(frame)  # raises for a frame that is not predicted
         cues, off = self._frame(frame).cues, switches.off(trained)
         if "first frame" in off:
             cues = cues._replace(global_map=torch.ones_like(cues.global_map))
@@ -259,7 +267,7 @@ class Probe:
 
     def _match_previous(self, frame: int, window: int | None) -> Tensor:
         """The distance map to the previous frame, within a window of this radius or without one."""
-        embeddings, (_, previous) = self._frame(frame).cues.embeddings, self._references(frame)
+        embeddings, (_, previous) = self._frame(frame).cues.embeddings, self.references(frame)
         reference, objects = previous[:2], len(previous.probabilities)
         with torch.inference_mode():
             if window is None:
