@@ -60,6 +60,9 @@ def segment(
     cutouts: Annotated[
         bool, typer.Option("--cutouts", help="Also save each object cut out, an RGBA PNG a frame.")
     ] = False,
+    coco: Annotated[
+        bool, typer.Option("--coco", help="Also save coco.json: each object in each frame, as COCO's run lengths.")
+    ] = False,
     first: Annotated[str | None, typer.Option("--from", help="The first frame, by name or number.")] = None,
     last: Annotated[str | None, typer.Option("--to", help="The last frame, by name or number.")] = None,
     every: Annotated[int, typer.Option(min=1, help="Only every so many frames, from the first one on.")] = 1,
@@ -126,6 +129,7 @@ def segment(
             both_ways=both_ways,
             alpha=alpha,
             cutouts=cutouts,
+            coco=coco,
             names=names,
         )
         print(f"{len(clip)} masks{'' if overlay == 'none' else f' and overlay.{overlay}'} are in {out}")

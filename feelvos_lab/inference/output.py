@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
@@ -19,9 +20,11 @@ from feelvos_lab.data.video import open_movie, require_writer
 from feelvos_lab.errors import LabError
 from feelvos_lab.files.atomic import complete_file, complete_folder, refuse_occupied
 from feelvos_lab.inference.both_ways import propagate_both_ways
+from feelvos_lab.inference.coco import open_coco
 from feelvos_lab.inference.overlap import write_behind
 from feelvos_lab.inference.propagation import Prediction, propagate
-from feelvos_lab.model.checkpoint import device, load_checkpoint, shipped_path
+from feelvos_lab.model.checkpoint import load_checkpoint, shipped_path
+from feelvos_lab.model.device import device
 from feelvos_lab.model.feelvos import Feelvos
 from feelvos_lab.model.fold_norms import fold_batch_norms
 
@@ -43,6 +46,7 @@ def segment(
     both_ways: bool = False,
     alpha: bool = False,
     cutouts: bool = False,
+    coco: bool = False,
     names: Sequence[str] | None = None,
 ) -> Path:
     """Carry given masks through a video, and write one indexed PNG per frame and a movie of the masks over the frames.
@@ -64,6 +68,7 @@ def segment(
         keep: where a later frame cannot be read, keep the masks of the frames before it; the error is raised then.
         both_ways: also carry each object to the frames before its mask, see `propagate_both_ways`.
         alpha, cutouts: write each object's probability, and the object cut out of its frame; see `write_alpha`.
+        coco: also write `coco.json`, see `open_coco`.
         names: of the written files, one a frame. None: see `write_segmentation`.
 
     Raises:
@@ -93,9 +98,8 @@ def segment(
         if keep:
             predictions = _until_damaged(predictions, failures)
         counted = tqdm(predictions, total=len(clip), unit="frame", disable=None)  # None: only on a terminal
-        written = write_segmentation(
-            counted, clip, folder, movie=movie, cues=cues, alpha=alpha, cutouts=cutouts, behind=on_gpu, names=names
-        )
+        kinds = {"movie": movie, "cues": cues, "alpha": alpha, "cutouts": cutouts, "coco": coco}
+        written = write_segmentation(counted, clip, folder, **kinds, behind=on_gpu, names=names)
     if failures:
         raise LabError(f"{failures[0]}; the masks of the {written} frames before it are in {out}") from failures[0]
     return Path(out)
@@ -123,6 +127,7 @@ def write_segmentation(
     cues: bool = False,
     alpha: bool = False,
     cutouts: bool = False,
+    coco: bool = False,
     behind: bool = False,
     names: Sequence[str] | None = None,
 ) -> int:
@@ -146,8 +151,13 @@ def write_segmentation(
             write_alpha(prediction, clip, folder, name=name, image=image if cutouts else None, grey=alpha)
         if movie != "none":
             append(overlay(image, prediction.labels))
+        if append_coco:
+            append_coco(prediction.frame, prediction.labels)
 
-    with open_movie(folder / f"overlay.{movie}", kind=movie) as append, write_behind(on=behind) as later:
+    with ExitStack() as open_files:
+        append = open_files.enter_context(open_movie(folder / f"overlay.{movie}", kind=movie))
+        append_coco = open_files.enter_context(open_coco(folder / "coco.json", clip, names)) if coco else None
+        later = open_files.enter_context(write_behind(on=behind))
         for prediction in predictions:
             later(write, prediction if cues else prediction._replace(cues=None, references=None))
             count += 1

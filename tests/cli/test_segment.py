@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from feelvos_lab.data.images import read_mask, write_mask
 from feelvos_lab.data.synthetic import make_clip
 from feelvos_lab.data.video import open_movie
 from feelvos_lab.inference.propagation import propagate
+from feelvos_lab.inference.rle import decode_rle
 from feelvos_lab.model.checkpoint import load_checkpoint
 
 
@@ -142,6 +144,26 @@ def _clips(names: str) -> None:
         shutil.copytree("masks", f"given/{name}", ignore=lambda *_: ["00001.png", "00002.png", "00003.png"])
     shutil.rmtree("given/b")
     shutil.copy("masks/00000.png", "given/b.png")
+
+
+def test_masks_are_saved_in_coco_s_form_if_asked(clip: Clip, checkpoint: Path) -> None:
+    assert _segment(checkpoint, "--mask", "masks/00000.png", "--coco") == 0
+    found = json.loads(Path("out/coco.json").read_text())
+    assert [(i["file_name"], i["frame_id"], i["width"]) for i in found["images"]] == [
+        (f"{t:05d}.png", t, 48) for t in range(4)
+    ]
+    assert found["categories"] == [{"id": 1, "name": "object 1"}, {"id": 2, "name": "object 2"}]
+    masks = torch.stack([read_mask(f"out/{t:05d}.png") for t in range(4)])
+    again = torch.zeros_like(masks)
+    for one in found["annotations"]:
+        mask, (left, top, width, height) = decode_rle(one["segmentation"]), one["bbox"]
+        again[one["image_id"] - 1][mask] = one["track_id"]
+        assert one["area"] == mask.sum() == mask[top : top + height, left : left + width].sum() > 0
+        assert (
+            mask[top].any() and mask[top + height - 1].any() and mask[:, left].any() and mask[:, left + width - 1].any()
+        )
+    assert torch.equal(again, masks)
+    assert len({one["id"] for one in found["annotations"]}) == len(found["annotations"])
 
 
 def test_a_folder_of_clips_is_segmented_with_one_model_and_resumed(
