@@ -26,7 +26,8 @@ Checkpoint = Annotated[Path | None, typer.Option(help="A model.safetensors. Defa
 
 def open_model(checkpoint: Path | None) -> tuple[Any, Config, str]:
     """The model of a checkpoint (None: the shipped one), its configuration, and a line that describes it."""
-    from feelvos_lab.model.checkpoint import device, load_checkpoint, read_card, shipped_path, shipped_presets
+    from feelvos_lab.model.checkpoint import load_checkpoint, read_card, shipped_path, shipped_presets
+    from feelvos_lab.model.device import device
 
     if checkpoint is None:
         preset = next((p for p in ("real", "reduced") if p in shipped_presets()), None)

@@ -53,7 +53,8 @@ def train(
     from feelvos_lab.config import configure
     from feelvos_lab.deterministic import deterministic as repeating
     from feelvos_lab.files.atomic import writable_folder, write_text
-    from feelvos_lab.model.checkpoint import device, save_checkpoint, write_card
+    from feelvos_lab.model.checkpoint import save_checkpoint, write_card
+    from feelvos_lab.model.device import device
     from feelvos_lab.training.distributed import process_group
     from feelvos_lab.training.loaders import default_loaders
     from feelvos_lab.training.loop import train as run_training

@@ -377,7 +377,7 @@ def write_distance(path: Path | str, distance: Tensor) -> None:
         shape = f"shape {tuple(distance.shape)}"
         got = shape if distance.ndim != 2 else f"values {distance.min():.3g} to {distance.max():.3g}"
         raise LabError(f"a distance map to write must be (h, w) in [0, 1], got {got}")
-    grey = (distance.double() * FAR).round().cpu().numpy().astype(np.uint16)
+    grey = (distance.cpu().double() * FAR).round().numpy().astype(np.uint16)
     with complete_file(path) as unfinished:
         Image.fromarray(grey).save(unfinished, format="PNG")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -194,7 +195,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], notes: dict[str, str])
             save_file(tensors, unfinished, metadata={**notes, "sha256": _checksum(tensors, notes)})
         except SafetensorError as error:  # the disk is full
             raise LabError(f"cannot write {path}: {error}") from error
-        with unfinished.open("rb") as file:
+        with unfinished.open("r+b") as file:
             os.fsync(file.fileno())  # on the disk before it has its name, should the power fail
 
 
@@ -207,6 +208,8 @@ def read_tensors(path: Path, *, expected: tuple[str, ...]) -> tuple[dict[str, Te
         with safe_open(path, framework="pt") as file:
             notes = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        if sys.platform == "win32":  # where a file that is mapped into memory cannot be replaced
+            tensors = {name: tensor.clone() for name, tensor in tensors.items()}
     except SafetensorError as error:
         raise LabError(f"{path} is truncated or no safetensors file: {error}") from error
     if notes.get("format") not in expected:
@@ -231,11 +234,6 @@ def _checksum(tensors: dict[str, Tensor], notes: dict[str, str]) -> str:
         hashed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         hashed.update(memoryview(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()))
     return hashed.hexdigest()
-
-
-def device() -> torch.device:
-    """The device to train on and to segment videos with: the first GPU if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def shipped_path(preset: str) -> Path:

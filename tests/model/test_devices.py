@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fake_device import THERE, Elsewhere, tf32_convolutions
+from fake_device import THERE, Elsewhere, let_fused, tf32_convolutions
 from gpu_searches import searches_for_gpus
 from lesson_runs import LESSONS, QUICK, run_here, solve
 from torch import Tensor
@@ -70,13 +69,6 @@ def clip() -> Clip:
 def far(a: Tensor, b: Tensor) -> float:
     assert a.shape == b.shape
     return float((a.detach().cpu().double() - b.detach().cpu().double()).abs().max())
-
-
-def let_fused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fused optimizers have a list of devices, on which a GPU is and the pretended one is not."""
-    for name in ("adam", "adamw"):  # of which torch 2.6 has two
-        module = import_module(f"torch.optim.{name}")
-        monkeypatch.setattr(module, "_device_dtype_check_for_fused", lambda _: None, raising=False)
 
 
 def test_the_pretended_device_mixes_with_nothing() -> None:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
@@ -81,6 +83,13 @@ def tf32_convolutions() -> Iterator[None]:
         yield
     finally:
         _tf32 = False
+
+
+def let_fused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fused optimizers have a list of devices, on which a GPU is and the pretended one is not."""
+    for name in ("adam", "adamw"):  # of which torch 2.6 has two
+        module = import_module(f"torch.optim.{name}")
+        monkeypatch.setattr(module, "_device_dtype_check_for_fused", lambda _: None, raising=False)
 
 
 def _rounded(x: Any) -> Any:
