@@ -22,14 +22,15 @@ from feelvos_lab.data.clip import Clip, first_frames
 from feelvos_lab.data.davis import read_davis
 from feelvos_lab.errors import LabError, did_you_mean
 from feelvos_lab.figures.save import _made_with, save_figure
+from feelvos_lab.files.project import project_folder
 from feelvos_lab.model.checkpoint import (
-    device,
     load_checkpoint,
     save_checkpoint,
     sha256,
     shipped_mismatch,
     shipped_path,
 )
+from feelvos_lab.model.device import device
 from feelvos_lab.model.feelvos import Feelvos
 from feelvos_lab.training.loop import Trained, train
 
@@ -166,7 +167,7 @@ def load(path: Path | str, *, device: str | torch.device = "cpu") -> tuple[Feelv
 def published(folder: Path | str = "") -> Results:
     """Read an experiment's results from a folder; print their rows, seeds, clips, and what is missing.
 
-    LabError: a folder without results, or without its experiment file in `experiments/`.
+    LabError: a folder without results, or an experiment that is neither there nor one of the project's.
 
     Args:
         folder: published results, or the report of your own runs, such as `experiments/runs/components/report`.
@@ -174,7 +175,7 @@ def published(folder: Path | str = "") -> Results:
     """
     from feelvos_lab.ablation.results import read_published  # not needed by the notebook of a run
 
-    found = read_published(folder or Path(feelvos_lab.__file__).parents[1] / "experiments" / "results" / "components")
+    found = read_published(folder or project_folder() / "experiments" / "results" / "components")
     seeds = ", ".join(map(str, sorted(found.scores["seed"].unique())))
     print(f"{found.spec.name}: {len(found.variants)} rows, seeds {seeds}, {found.scores['clip'].nunique()} clips")
     if found.scores["seed"].nunique() == 1:

@@ -21,7 +21,7 @@ TESTS = Path(__file__).parent
 SLOW = frozenset(
     f"{folder}/test_{name}.py".lstrip("/")
     for folder, names in {
-        "": ("benchmarks", "clean_tree", "lab", "packaging"),
+        "": ("benchmarks", "clean_tree", "lab", "packaging", "wheel"),
         "ablation": ("dask_cluster", "difficulty", "execute", "given_networks", "sweep", "temporary_folders"),
         "cli": ("cli", "listening", "page"),
         "data": ("large",),
@@ -41,7 +41,7 @@ SLOW = frozenset(
         "robustness": ("full_disk", "fuzz", "killed", "soak"),
         "tf_import": ("convert",),
         "training": ("bfloat16", "distributed", "loaders", "numbers", "tensorboard"),
-        "widgets": ("mask_editor", "widgets"),
+        "widgets": ("explorer", "front_end", "mask_editor", "painted_video", "painter"),
     }.items()
     for name in names
 )

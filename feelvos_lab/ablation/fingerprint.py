@@ -80,7 +80,7 @@ def fingerprint(
         parts.append(hashlib.sha256(network.read_bytes()).hexdigest())
     for path in number_sources():
         stat = path.stat()
-        parts.append(f"{path.relative_to(PACKAGE)}:{_file_meaning(path, stat.st_mtime_ns, stat.st_size)}")
+        parts.append(f"{path.relative_to(PACKAGE).as_posix()}:{_file_meaning(path, stat.st_mtime_ns, stat.st_size)}")
     parts += [f"{name}:{_content_meaning(name, content)}" for name, content in sorted((own or {}).items())]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 

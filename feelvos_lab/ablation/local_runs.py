@@ -27,6 +27,7 @@ from feelvos_lab.ablation.worker import FAILURE, LOG, NOTEBOOK, PLAN, UNFINISHED
 from feelvos_lab.errors import LabError, reporting
 from feelvos_lab.files.atomic import is_unfinished, read_json, remove_unfinished, write_json
 from feelvos_lab.files.lock import INHERITED, acquire
+from feelvos_lab.files.project import relative_path
 
 PATIENCE = 10.0  # seconds that a stopped run gets to end its kernel
 
@@ -123,7 +124,7 @@ def plan_content(planned: PlannedRun, spec: Spec) -> dict[str, Any]:
         "notebook": str(spec.notebook),
         "parameters": {**planned.parameters, "folder": str(planned.folder.resolve())},
         "fingerprint": planned.fingerprint,
-        "experiment": os.path.relpath(spec.path.resolve(), planned.folder.resolve().parent),
+        "experiment": relative_path(spec.path.resolve(), planned.folder.resolve().parent),
         "imports": [str(folder) for folder in import_folders(spec.notebook, spec.path)] if has_modules(spec) else [],
     }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -38,6 +37,7 @@ from feelvos_lab.config import difference as preset_difference
 from feelvos_lab.errors import LabError
 from feelvos_lab.figures.style import in_house_style
 from feelvos_lab.files.atomic import complete_file, write_text
+from feelvos_lab.files.project import is_installed, project_folder, relative_path
 
 TEX, CLIPS, DIFFERENCES, FIGURE, PAGE = "table.tex", "clips.png", "differences.png", "figure.png", "report.md"
 
@@ -152,11 +152,11 @@ def _report(results: Results) -> str:
         settings = preset_difference(spec.preset, "full")
         cells = [["setting", spec.preset, "full"], *([name, str(a), str(b)] for name, (a, b) in settings.items())]
         parts += ["", f"## Preset {spec.preset} and the paper's settings (`full`)", "", *markdown(cells)]
-    commits = sorted({f"{r['commit']}{' with uncommitted changes' if r['dirty'] else ''}" for r in records})
+    commits = sorted({f"{_code(r)}{' with uncommitted changes' if r['dirty'] else ''}" for r in records})
     versions = ", ".join(f"{name} {version}" for name, version in records[0]["versions"].items() if version)
     total = sum(r["train_seconds"] + r["test_seconds"] for r in records)
     peak = max(r["peak_memory_mb"] for r in records)
-    pages = os.path.relpath(results.runs[0].folder.parent)
+    pages = relative_path(results.runs[0].folder.parent)
     parts += [
         "",
         "## How to make it again",
@@ -176,6 +176,11 @@ def _report(results: Results) -> str:
     return "\n".join(parts) + "\n"
 
 
+def _code(record: Mapping[str, Any]) -> str:
+    """The commit, or the version where the package was not used from a clone."""
+    return record["commit"] or f"feelvos_lab {record['versions'].get('feelvos_lab')}"
+
+
 def _found(records: Sequence[Mapping[str, Any]], key: str) -> str:
     """What the records hold under the key, such as `2`, or `1 or 2` where they differ."""
     return " or ".join(map(str, sorted({record[key] for record in records}, key=str)))
@@ -183,7 +188,9 @@ def _found(records: Sequence[Mapping[str, Any]], key: str) -> str:
 
 def _command(results: Results) -> str:
     """The command that makes these runs, with their seeds where they are not the experiment file's."""
-    command = f"feelvos-lab ablate run {shlex.quote(os.path.relpath(results.spec.path))}"
+    path = results.spec.path
+    published = is_installed() and path.resolve().is_relative_to(project_folder().resolve())  # then its name is enough
+    command = f"feelvos-lab ablate run {path.stem if published else shlex.quote(relative_path(path))}"
     seeds = sorted({run.seed for run in results.runs})
     if seeds != list(results.spec.seeds):
         command += f" --seeds {','.join(map(str, seeds))}{',' * (len(seeds) == 1)}"  # 3 alone would mean three seeds

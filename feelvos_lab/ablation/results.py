@@ -15,6 +15,7 @@ from feelvos_lab.ablation.runs import PlannedRun, State, plan
 from feelvos_lab.ablation.spec import Claim, Spec, Variant, load_spec
 from feelvos_lab.ablation.statistics import Difference, difference, estimate
 from feelvos_lab.errors import LabError
+from feelvos_lab.files.project import project_folder
 
 SCORES = ("J", "F", "JF")
 RECORDS, TABLE, REPORT = "records.csv", "table.csv", "report"
@@ -116,8 +117,8 @@ def read_results(
     of checkpoints, if the runs scored given ones.
 
     Example:
-        >>> import feelvos_lab
-        >>> components = Path(feelvos_lab.__file__).parents[1] / "experiments" / "components.yml"
+        >>> from feelvos_lab.files.project import project_folder
+        >>> components = project_folder() / "experiments" / "components.yml"
         >>> results = read_results(load_spec(components), root=Path("nothing-run-yet"), seeds=[0, 1])
         >>> len(results.scores), results.variants, results.lacking("full")
         (0, [], '2 missing')
@@ -141,14 +142,15 @@ def read_published(folder: Path | str) -> Results:
     """Read the results in `experiments/results/<name>/` or `experiments/runs/<name>/report/`, without the runs.
 
     Args:
-        folder: holds records.csv and table.csv; the experiment file is `experiments/<name>.yml`.
+        folder: holds records.csv and table.csv; the experiment file is `experiments/<name>.yml`, or the project's of
+            that name where there is none.
 
     Raises:
         LabError: a file is missing or no table, or the experiment file lacks a row or sets it otherwise now.
 
     Example:
-        >>> import feelvos_lab
-        >>> results = read_published(Path(feelvos_lab.__file__).parents[1] / "experiments/results/components")
+        >>> from feelvos_lab.files.project import project_folder
+        >>> results = read_published(project_folder() / "experiments" / "results" / "components")
         >>> worse = results.differences["first-only"]  # first-only minus full, paired by seed, clip and object
         >>> worse.estimate.mean < 0, worse.verdict
         (True, 'contradicted')
@@ -157,7 +159,8 @@ def read_published(folder: Path | str) -> Results:
     scores = read_scores(folder)
     table = read_table(folder / TABLE, ("variant", "clips", "test_seconds"))
     named = folder.parent if folder.name == REPORT else folder
-    spec = load_spec(named.parent.parent / f"{named.name}.yml")
+    own, shipped = (place / f"{named.name}.yml" for place in (named.parent.parent, project_folder() / "experiments"))
+    spec = load_spec(shipped if shipped.is_file() and not own.is_file() else own)
     if unknown := set(scores["variant"]) - set(spec.variant_names):
         raise LabError(f"{folder}/records.csv has rows of {', '.join(sorted(unknown))}, which {spec.path} lacks")
     _check_settings(folder, spec, table)

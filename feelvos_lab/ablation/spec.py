@@ -21,10 +21,13 @@ from feelvos_lab.ablation.spec_yaml import Claim, Places, Written, check_value, 
 from feelvos_lab.config import Config, configure
 from feelvos_lab.data.difficulty_sweep import BASE, FACTOR_NAMES, FACTORS, PASTED
 from feelvos_lab.errors import LabError, did_you_mean
-from feelvos_lab.files.atomic import write_text
+from feelvos_lab.files.atomic import is_device, write_text
 from feelvos_lab.files.notebooks import Parameter, read_parameters
+from feelvos_lab.files.project import project_folder
 
 TOP_LEVEL = {"preset", "split", "seed", "folder", "checkpoint"}  # of the whole experiment, never of a variant
+
+WORKER = project_folder() / "notebooks" / "run_experiment.ipynb"  # the notebook of a run, unless another is given
 
 MOST_SEEDS = 1000
 
@@ -78,8 +81,8 @@ def load_spec(path: Path | str) -> Spec:
     LabError names what is wrong first, with its line.
 
     Example:
-        >>> import feelvos_lab
-        >>> spec = load_spec(Path(feelvos_lab.__file__).parents[1] / "experiments" / "components.yml")
+        >>> from feelvos_lab.files.project import project_folder
+        >>> spec = load_spec(project_folder() / "experiments" / "components.yml")
         >>> spec.baseline, len(spec.variants), spec.variant("no-first").parameters["first_matching"]
         ('full', 6, 'none')
         >>> f"{spec.claims[0].better} > {spec.claims[0].worse}"  # written before the runs
@@ -88,7 +91,7 @@ def load_spec(path: Path | str) -> Spec:
     path = Path(path)
     _check_name("an experiment file's name without .yml", path.stem.replace("_", "-"), place=path)
     file, where = read_file(path)
-    notebook = (path.parent / file.notebook).resolve()
+    notebook = (WORKER if file.notebook is None else path.parent / file.notebook).resolve()
     parameters = _with_place(where.at("notebook"), read_parameters, notebook)
     table = None
     if file.paper_table is not None:
@@ -153,6 +156,8 @@ def _check_name(what: str, name: str, *, place: Path | str) -> None:
         raise LabError(f"{place}: {what} must have at most {LONGEST} characters, got {len(name)}")
     if not NAME.fullmatch(name):
         raise LabError(f"{place}: {what} must be of a-z, 0-9 and single dashes, got {name!r}")
+    if is_device(name):
+        raise LabError(f"{place}: {what} must not be a device's on Windows, got {name!r}")
 
 
 def _variant(
@@ -277,7 +282,7 @@ def check_seeds(seeds: Iterable[int], *, where: str) -> None:
 TEMPLATE = """\
 # What this experiment is for, in a sentence. Then: feelvos-lab ablate plan {path}
 question: Does a wider window help?  # the report's headline; end it with a question mark
-notebook: {notebook}  # from this file's folder; its parameters cell names all that a row may set
+# notebook: mine.ipynb  # instead of feelvos_lab's run_experiment.ipynb; the parameters cell names all that can be set
 preset: reduced  # smoke: does it run? · reduced: two cores, minutes a run · real: filmed video
 split: validation  # try things here; `test` is for the table that is published in the end
 metric: JF  # JF, J or F: the score by which rows are compared
@@ -299,12 +304,11 @@ claims:
 """
 
 
-def write_template(name: str, *, root: Path, notebook: Path) -> Path:
-    """Write `TEMPLATE` to `root/<name>.yml`, for the worker `notebook`; LabError if the file exists already."""
+def write_template(name: str, *, root: Path) -> Path:
+    """Write `TEMPLATE` to `root/<name>.yml`; LabError if the file exists already."""
     _check_name("an experiment's name", name.replace("_", "-"), place="ablate new")
     path = root / f"{name}.yml"
     if os.path.lexists(path):
         raise LabError(f"{path} exists already: choose another name")
-    worker = Path(os.path.relpath(notebook.resolve(), root.resolve())).as_posix()
-    write_text(path, TEMPLATE.format(path=path, notebook=worker))
+    write_text(path, TEMPLATE.format(path=path))
     return path

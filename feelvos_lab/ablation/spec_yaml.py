@@ -63,7 +63,7 @@ class Written(BaseModel, extra="forbid", strict=True, frozen=True):
     """The file's keys."""
 
     question: str
-    notebook: str
+    notebook: str | None = None  # None: the project's
     metric: Literal["JF", "J", "F"] = "JF"
     split: str | None = None
     preset: str | None = None

@@ -14,7 +14,22 @@ if TYPE_CHECKING:
 
 ablate_app = typer.Typer(help="Plan, run and report an ablation from its YAML file.", no_args_is_help=True)
 
-Spec = Annotated[Path, typer.Argument(help="The ablation's YAML file.")]
+ROOT = Path("experiments")
+
+
+def _experiment(path: Path) -> Path:
+    """The file that an argument names; a line says which, where it is not at that very path."""
+    from feelvos_lab.files.project import find_experiment
+
+    if (found := find_experiment(path, root=ROOT)) != path:
+        print(f"experiment: {found}")
+    return found
+
+
+Spec = Annotated[
+    Path,
+    typer.Argument(help="The ablation's YAML file, or the name of a published one.", callback=_experiment),
+]
 
 Seeds = Annotated[str | None, typer.Option(help="3 for 0, 1, 2, or a list such as 0,4. Default: the file's.")]
 
@@ -24,8 +39,6 @@ Networks = Annotated[
 ]
 
 Root = Annotated[Path, typer.Option(help="Folder of runs and results.")]
-
-ROOT = Path("experiments")
 
 # Without the address a worker's web server, which --no-dashboard leaves on, would listen on all addresses.
 PRIVATE = "--no-dashboard --dashboard-address 127.0.0.1:0"
@@ -38,9 +51,8 @@ def new(
 ) -> None:
     """Write a commented template of an experiment file; an existing file is not overwritten."""
     from feelvos_lab.ablation.spec import write_template
-    from feelvos_lab.cli.jupyter import NOTEBOOKS
 
-    path = write_template(name, root=root, notebook=NOTEBOOKS / "run_experiment.ipynb")
+    path = write_template(name, root=root)
     print(f"{path}: edit it, then feelvos-lab ablate plan {path}")
 
 
@@ -185,7 +197,8 @@ def export(
     """Write one flat CSV of all runs of several experiments: a line each, with state, scores and settings."""
     from feelvos_lab.ablation.export import write_runs
 
-    print(f"{out}: {write_runs(specs or sorted(root.glob('*.yml')), out, root=root)} runs")
+    named = [_experiment(path) for path in specs or sorted(root.glob("*.yml"))]
+    print(f"{out}: {write_runs(named, out, root=root)} runs")
 
 
 @ablate_app.command("compare")

@@ -13,7 +13,13 @@ from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
-REINSTALL = "run `make test`, or `pip install -e '.[app,dev,video]' -c constraints.txt`"
+from feelvos_lab.files.project import is_installed
+
+REINSTALL = (
+    "run `pip install --force-reinstall 'feelvos_lab[app,video]'`"
+    if is_installed()
+    else "run `make test`, or `pip install -e '.[app,dev,video]' -c constraints.txt`"
+)
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,11 @@ def _device() -> Finding:
 
     if torch.cuda.is_available():
         return Finding("device", True, torch.cuda.get_device_name(0))
+    if torch.backends.mps.is_available():
+        from feelvos_lab.model.device import APPLE, why_not
+
+        reason = why_not(APPLE)
+        return Finding("device", True, f"CPU, since on Apple's GPU {reason}" if reason else "Apple's GPU (mps)")
     return Finding("device", True, "CPU; train the presets full and real on a GPU")
 
 
@@ -128,7 +139,8 @@ def _checkpoint() -> Finding:
     try:
         cards = [f"{preset} {read_card(shipped_path(preset))['sha256'][:12]}…" for preset in presets]
     except LabError as error:
-        return Finding("checkpoint", False, f"{error}: run `git checkout feelvos_lab/checkpoints`")
+        advice = REINSTALL if is_installed() else "run `git checkout feelvos_lab/checkpoints`"
+        return Finding("checkpoint", False, f"{error}: {advice}")
     return Finding("checkpoint", True, ", ".join(cards))
 
 

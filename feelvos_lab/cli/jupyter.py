@@ -10,8 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from feelvos_lab.errors import LabError, reporting
+from feelvos_lab.files.project import project_folder
 
-NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+NOTEBOOKS = project_folder() / "notebooks"
 
 
 def copy_notebooks(source: Path | str, folder: Path | str) -> list[str]:
@@ -29,7 +30,7 @@ def copy_notebooks(source: Path | str, folder: Path | str) -> list[str]:
     books = sorted(Path(source).glob("*.ipynb"))
     pages = sorted(Path(source).glob("symbols.md"))  # linked by the lessons
     if not books:
-        raise LabError(f"{source} holds no notebooks: run this in a clone of the project, not in an installed package")
+        raise LabError(f"{source} holds no notebooks: install feelvos_lab again")
     originals = folder / ".originals"
     with reporting(f"cannot make the folder {folder}"):
         originals.mkdir(parents=True, exist_ok=True)
@@ -64,7 +65,7 @@ def open_page(notebook: Path, *, port: int, browser: bool) -> int:
     if find_spec("voila") is None:
         raise LabError("the page without code needs Voilà: pip install feelvos_lab[app]")
     if not notebook.is_file():
-        raise LabError(f"there is no {notebook}: run this in a clone of the project, not in an installed package")
+        raise LabError(f"there is no notebook {notebook}")
     options = ["--Voila.ip=127.0.0.1", "--Voila.auto_token=True", f"--port={port}", "--show_tracebacks=True"]
     return subprocess.call(
         [sys.executable, "-m", "voila", str(notebook), *options, *([] if browser else ["--no-browser"])]

@@ -7,11 +7,11 @@ import platform
 import subprocess
 import sys
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import feelvos_lab
 from feelvos_lab.files.memory import peak_memory
+from feelvos_lab.files.project import is_installed, project_folder
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "pandas")
 
@@ -20,6 +20,7 @@ def environment() -> dict[str, Any]:
     """Versions, commit, device, threads, FEELVOS_SEARCH, and the peak memory of the process so far, in MiB."""
     torch = sys.modules.get("torch")  # importing it only to report its threads would take seconds
     cuda = torch is not None and torch.cuda.is_initialized()
+    apple = torch is not None and torch.backends.mps.is_available() and torch.mps.driver_allocated_memory() > 0
     commit, dirty = _git()
     return {
         "versions": {
@@ -29,7 +30,7 @@ def environment() -> dict[str, Any]:
         },
         "commit": commit,
         "dirty": dirty,
-        "device": torch.cuda.get_device_name() if cuda else f"cpu ({platform.machine()})",
+        "device": torch.cuda.get_device_name() if cuda else f"{'mps' if apple else 'cpu'} ({platform.machine()})",
         "threads": torch.get_num_threads() if torch is not None else None,
         "search": os.environ.get("FEELVOS_SEARCH"),  # another search may choose another of equally near pixels
         "deterministic": torch is not None and torch.are_deterministic_algorithms_enabled(),
@@ -46,8 +47,10 @@ def _version(package: str) -> str | None:
 
 
 def _git() -> tuple[str | None, bool | None]:
-    """The commit and whether tracked files differ from it; (None, None) outside a repository."""
-    root = Path(feelvos_lab.__file__).parents[1]
+    """The commit and whether tracked files differ from it; (None, None) where the package is not used from a clone."""
+    root = project_folder()
+    if is_installed():  # the repository around it, if any, is another one
+        return None, None
 
     def output_of(*arguments: str) -> str | None:
         try:

@@ -235,7 +235,7 @@ def test_dask_prints_no_traceback_beside_our_sentence():
 def test_a_worker_s_files_stay_in_the_run_s_folder(tmp_path):
     spec = load_spec(write_spec(tmp_path))
     planned = plan(spec, root=tmp_path)[0]
-    for name in ("../evil", "/evil", "a/../../evil"):
+    for name in ("../evil", "/evil", "a/../../evil", "..\\evil", "C:/evil", "\\evil"):
         with pytest.raises(LabError, match="outside the run's folder"):
             dask_cluster._keep(planned, spec, {name: b""})
     assert not list(tmp_path.rglob("evil"))

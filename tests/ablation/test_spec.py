@@ -270,9 +270,14 @@ def test_a_new_file_is_valid_as_it_is_written(tmp_path, capsys):
 
 def test_a_new_file_overwrites_none(tmp_path):
     (tmp_path / "mine.yml").write_text("mine")
-    for name, sentence in [("mine", "exists already"), ("../mine", "must be of a-z"), ("Mine", "must be of a-z")]:
+    for name, sentence in [
+        ("mine", "exists already"),
+        ("../mine", "must be of a-z"),
+        ("Mine", "must be of a-z"),
+        ("nul", "device's on Windows"),
+    ]:
         with pytest.raises(LabError, match=sentence):
-            write_template(name, root=tmp_path, notebook=PROJECT / "notebooks" / "run_experiment.ipynb")
+            write_template(name, root=tmp_path)
     assert (tmp_path / "mine.yml").read_text() == "mine"
 
 
