@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -40,9 +41,11 @@ def segment(
         Literal["soft", "hard"] | None,
         typer.Option(help="The previous mask as one-hot (hard) or probabilities (soft). Default: the model's."),
     ] = None,
-    overlay: Annotated[
-        Literal["mp4", "gif", "none"], typer.Option(help="Video of the masks over the frames, 12 frames/s.")
-    ] = "mp4",
+    overlay: Annotated[Literal["mp4", "gif", "none"], typer.Option(help="Video of the masks over the frames.")] = "mp4",
+    rate: Annotated[
+        str | None,
+        typer.Option(help="Its frames per second, or own: those of VIDEO, with its sound in an mp4. Default: 12."),
+    ] = None,
     height: Height = None,
     cues: Annotated[bool, typer.Option("--cues", help="Also save the distance maps of each object.")] = False,
     corrections: Annotated[
@@ -84,6 +87,7 @@ def segment(
     from feelvos_lab.files.atomic import refuse_occupied
     from feelvos_lab.inference.output import segment as segment_clip
     from feelvos_lab.inference.part import read_part
+    from feelvos_lab.inference.timing import timing_of
 
     sample = video is None and not mask
     if not sample:
@@ -93,6 +97,8 @@ def segment(
     part = first is not None or last is not None or every > 1
     if part and (sample or many):
         raise LabError("--from, --to and --every choose frames of one video, none was given")
+    if many and rate == "own":
+        raise LabError("--rate own is for a video file: folders of frames have no rate, give frames per second")
     if resume and not many:
         raise LabError("--resume is for a folder of clips: the masks of one video are written as a whole or not at all")
     if not resume:
@@ -108,6 +114,10 @@ def segment(
         clip = film() if sample else read_clip(video, mask)
     for colour, object_id in ({} if sample or many else mask_colours(mask)).items():
         print(f"colour {colour}: {'void' if object_id == 255 else f'object {object_id}'}")
+    if overlay == "none" and rate is not None:
+        raise LabError(f"--rate {rate} is of the overlay, which --overlay none leaves out")
+    if clip is not None and rate is not None:
+        timing_of(clip, _rate(rate))  # before the model is read
     model, config, source = open_model(checkpoint)
     scaled = config.data.test_height if height is None else height
     corrections = corrections and not sample  # the sample's later masks are the truth that it is compared with
@@ -123,6 +133,7 @@ def segment(
             height=scaled,
             feedback=feedback,
             movie=overlay,
+            rate=_rate(rate),
             cues=cues,
             corrections=corrections,
             keep=keep,
@@ -143,6 +154,15 @@ def segment(
         run(clip, out)
     if sample:
         print(_overlap(clip, out))
+
+
+def _rate(text: str | None) -> float | str | None:
+    if text in (None, "own"):
+        return text
+    try:
+        return float(Fraction(text))
+    except (ValueError, ZeroDivisionError, OverflowError):
+        raise LabError(f"--rate must be 'own' or frames per second, such as 25 or 30000/1001, got {text!r}") from None
 
 
 def _print_masks(clip: Clip, names: list[str], *, corrections: bool) -> None:

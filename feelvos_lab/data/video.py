@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -17,12 +20,15 @@ from torch import Tensor
 
 from feelvos_lab.data.containers import breaks_off, gif_with_delays
 from feelvos_lab.data.images import MAX_PIXELS, failure_reason, require_file, size_text
+from feelvos_lab.data.sound import Sound
 from feelvos_lab.errors import LabError
 
 if TYPE_CHECKING:
     import av
 
 FRAMES_PER_SECOND = 12  # of a video that is written: slow enough to look at the masks
+
+TICKS = 90_000  # of the clock of an mp4 that is written, in a second
 
 GIF_WIDTH = 480  # pixels; wider frames are downscaled
 
@@ -33,7 +39,7 @@ class VideoFrames:
     Frames are rotated and mirrored as the file's display matrix says, so they are read as a player shows them. Reading
     in order decodes each frame once and keeps one in memory; reading an earlier frame decodes again from the start.
     Threads may share it. All frames are decoded once when the file is opened: those are counted, whatever its header
-    says.
+    says. `times` holds when each is shown, in seconds.
 
     Raises:
         LabError: PyAV is missing, or the file is missing, breaks off, is damaged, too large or holds no video, or its
@@ -44,9 +50,11 @@ class VideoFrames:
         self._av = _pyav("reading a video file")
         self.path = Path(path)
         self._decoding = Lock()
-        self._length = sum(1 for _ in self._decoded())  # the count in the container's header is often wrong
+        times = [frame.time for frame in self._decoded()]  # the count in the container's header is often wrong
+        self._length = len(times)
         if not self._length:
             raise LabError(f"{path} holds no video frame")
+        self.times: list[float] | None = None if None in times else times  # None: the file does not say when
         self._rewind()
 
     def __len__(self) -> int:
@@ -179,21 +187,32 @@ def _pyav(purpose: str, otherwise: str = "") -> Any:
 AppendPicture = Callable[[np.ndarray], None]
 
 
+class Timing(NamedTuple):
+    """When the pictures of a video that is written are shown."""
+
+    times: Sequence[float]  # in seconds, ascending: when each is shown, and last when the video ends, perhaps ∞
+    sound: Path | None = None  # the video file whose sound between these times an mp4 gets
+
+
 @contextmanager
-def open_movie(path: Path, *, kind: str) -> Iterator[AppendPicture]:
+def open_movie(path: Path, *, kind: str, timing: Timing | None = None) -> Iterator[AppendPicture]:
     """Open a video file to write; yields a function that appends one picture, uint8 (H, W, 3), all of one size.
 
-    `kind` is "mp4" (needs PyAV), "gif" or "none", which writes no file. Memory is constant: a picture is encoded when
-    it is appended.
+    Memory is constant: a picture is encoded when it is appended.
+
+    Args:
+        kind: "mp4" (needs PyAV), "gif" or "none", which writes no file.
+        timing: None: `FRAMES_PER_SECOND`, without sound. A GIF shows a picture for 0.02 s at least.
     """
     if kind == "none":
         yield lambda picture: None
     elif kind == "gif":
         with path.open("wb") as file:
-            yield lambda picture: _append_to_gif(file, picture)
+            count = itertools.count()
+            yield lambda picture: _append_to_gif(file, picture, _delay(timing, next(count)))
             file.write(b";")
     elif kind == "mp4":
-        with _mp4(path) as append:
+        with _mp4(path, timing) as append:
             yield append
     else:
         raise LabError(f"a video's kind must be mp4, gif or none, got {kind!r}")
@@ -204,34 +223,81 @@ def require_writer(kind: str) -> Any:
     return _pyav("writing an mp4", ", or ask for a gif") if kind == "mp4" else None
 
 
+def _shown(timing: Timing | None, index: int) -> float:
+    """When a picture is shown, in seconds from the first one."""
+    return index / FRAMES_PER_SECOND if timing is None else timing.times[index] - timing.times[0]
+
+
+def _duration(timing: Timing | None, index: int) -> float:
+    """For how long, in seconds; the last one as long as the one before where no end is known."""
+    shown = _shown(timing, index)
+    if math.isinf(end := _shown(timing, index + 1)):
+        return shown - _shown(timing, index - 1) if index else 1 / FRAMES_PER_SECOND
+    return end - shown
+
+
+def _delay(timing: Timing | None, index: int) -> float:
+    """`_duration` for a GIF, in milliseconds: whole hundredths of a second that add up to the right time."""
+    if timing is None:
+        return 1000 / FRAMES_PER_SECOND
+    shown = _shown(timing, index)
+    return max(20, 10 * (round(100 * (shown + _duration(timing, index))) - round(100 * shown)))
+
+
 @contextmanager
-def _mp4(path: Path) -> Iterator[AppendPicture]:
+def _mp4(path: Path, timing: Timing | None) -> Iterator[AppendPicture]:
     av = require_writer("mp4")
     with av.open(str(path.absolute()), "w") as container:
         stream: Any = None
+        sound: Sound | None = None
+        count, last = 0, -1  # pictures so far, and when the last one is shown, in 1/TICKS s
 
         def append(picture: np.ndarray) -> None:
-            nonlocal stream
+            nonlocal stream, sound, count, last
             even = np.pad(picture, ((0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0)), mode="edge")
             if stream is None:  # the encoder needs the size before its first frame, and yuv420p an even one
-                stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options={"crf": "20"})
+                rate = Fraction(FRAMES_PER_SECOND) if timing is None else _mean_rate(timing.times)
+                stream = container.add_stream("libx264", rate=rate, options={"crf": "20"})
                 stream.height, stream.width, stream.pix_fmt = *even.shape[:2], "yuv420p"
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
+                stream.codec_context.time_base = Fraction(1, TICKS)
+                if timing and timing.sound:
+                    sound = Sound(timing.sound, container, begin=timing.times[0])
+            frame = av.VideoFrame.from_ndarray(even, format="rgb24")
+            last = max(last + 1, round(TICKS * _shown(timing, count)))  # two of one time are shown one after the other
+            frame.pts, frame.time_base = last, Fraction(1, TICKS)
+            mux(stream.encode(frame), _duration(timing, count))
+            count += 1
+            if sound:
+                sound.write_until(timing.times[count])
+
+        def mux(packets: Sequence[Any], duration: float) -> None:
+            for packet in packets:
+                packet.duration = round(TICKS * duration)  # of the last one; for others the next frame's time counts
+                container.mux(packet)
 
         yield append
         if stream is not None:
-            container.mux(stream.encode())
+            mux(stream.encode(), _duration(timing, count - 1))
+        if sound:
+            sound.close(timing.times[count])
 
 
-def _append_to_gif(file: BinaryIO, picture: np.ndarray) -> None:
-    """Write one frame with a palette of its own; `Image.save` would keep all frames in memory."""
+def _mean_rate(times: Sequence[float]) -> Fraction:
+    """Frames per second; with one frame, or all at one time, `FRAMES_PER_SECOND`."""
+    shown = [time for time in times if not math.isinf(time)]
+    if len(shown) < 2 or shown[-1] <= shown[0]:
+        return Fraction(FRAMES_PER_SECOND)
+    return Fraction((len(shown) - 1) / (shown[-1] - shown[0])).limit_denominator(1001)
+
+
+def _append_to_gif(file: BinaryIO, picture: np.ndarray, milliseconds: float) -> None:
+    """Write one frame, shown for so long, with a palette of its own; `Image.save` would keep all frames in memory."""
     image = Image.fromarray(picture)
     if image.width > GIF_WIDTH:
         image = image.resize((GIF_WIDTH, round(image.height * GIF_WIDTH / image.width)), Image.Resampling.BOX)
     image = image.quantize(256, dither=Image.Dither.NONE)
     if not file.tell():
         file.writelines(GifImagePlugin.getheader(image, info={"loop": 0})[0])  # 0: repeats for ever
-    milliseconds = 1000 / FRAMES_PER_SECOND
     blocks = GifImagePlugin.getdata(image, duration=milliseconds, disposal=1, include_color_table=True)
     file.writelines(blocks)
     blocks.clear()  # Pillow keeps this list in a reference cycle, so the bytes would stay until the next full gc

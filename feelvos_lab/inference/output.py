@@ -16,13 +16,14 @@ from feelvos_lab.config import PRESETS
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.images import overlay, write_distance, write_mask
 from feelvos_lab.data.readers import frame_names, read_clip
-from feelvos_lab.data.video import open_movie, require_writer
+from feelvos_lab.data.video import Timing, open_movie, require_writer
 from feelvos_lab.errors import LabError
 from feelvos_lab.files.atomic import complete_file, complete_folder, refuse_occupied
 from feelvos_lab.inference.both_ways import propagate_both_ways
 from feelvos_lab.inference.coco import open_coco
 from feelvos_lab.inference.overlap import write_behind
 from feelvos_lab.inference.propagation import Prediction, propagate
+from feelvos_lab.inference.timing import Rate, timing_of
 from feelvos_lab.model.checkpoint import load_checkpoint, shipped_path
 from feelvos_lab.model.device import device
 from feelvos_lab.model.feelvos import Feelvos
@@ -40,6 +41,7 @@ def segment(
     height: int | None = None,
     feedback: Literal["soft", "hard"] | None = None,
     movie: Movie = "mp4",
+    rate: Rate | None = None,
     cues: bool = False,
     corrections: bool | None = None,
     keep: bool = False,
@@ -62,6 +64,7 @@ def segment(
         height: taller frames are downscaled to it for the network; 0: never. None: as the checkpoint was tested.
         feedback: see `propagate`.
         movie: the kind of `overlay.mp4` or `overlay.gif`.
+        rate: its frames per second, or "own": as the video file's, and with its sound in an mp4. None: 12.
         cues: write the distance maps too, see `write_cues`.
         corrections: see `propagate`. None: for masks read from files, and not for a `Clip`, whose masks may be the
             truth.
@@ -88,6 +91,7 @@ def segment(
         path = shipped_path(model) if model in PRESETS else Path(model)
         model, config = load_checkpoint(path, device=device())
         height = config.data.test_height if height is None else height
+    timing = None if rate is None or movie == "none" else timing_of(clip, rate)
     on_gpu = next(model.parameters()).device.type != "cpu"
     corrections = not isinstance(video, Clip) if corrections is None else corrections
     failures: list[LabError] = []
@@ -98,7 +102,7 @@ def segment(
         if keep:
             predictions = _until_damaged(predictions, failures)
         counted = tqdm(predictions, total=len(clip), unit="frame", disable=None)  # None: only on a terminal
-        kinds = {"movie": movie, "cues": cues, "alpha": alpha, "cutouts": cutouts, "coco": coco}
+        kinds = {"movie": movie, "cues": cues, "alpha": alpha, "cutouts": cutouts, "coco": coco, "timing": timing}
         written = write_segmentation(counted, clip, folder, **kinds, behind=on_gpu, names=names)
     if failures:
         raise LabError(f"{failures[0]}; the masks of the {written} frames before it are in {out}") from failures[0]
@@ -124,6 +128,7 @@ def write_segmentation(
     folder: Path | str,
     *,
     movie: Movie = "mp4",
+    timing: Timing | None = None,
     cues: bool = False,
     alpha: bool = False,
     cutouts: bool = False,
@@ -155,7 +160,7 @@ def write_segmentation(
             append_coco(prediction.frame, prediction.labels)
 
     with ExitStack() as open_files:
-        append = open_files.enter_context(open_movie(folder / f"overlay.{movie}", kind=movie))
+        append = open_files.enter_context(open_movie(folder / f"overlay.{movie}", kind=movie, timing=timing))
         append_coco = open_files.enter_context(open_coco(folder / "coco.json", clip, names)) if coco else None
         later = open_files.enter_context(write_behind(on=behind))
         for prediction in predictions:
