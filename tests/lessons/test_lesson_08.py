@@ -15,6 +15,7 @@ from PIL import Image
 from feelvos_lab.config import configure
 from feelvos_lab.data.images import write_mask
 from feelvos_lab.data.synthetic import make_clip
+from feelvos_lab.errors import LabError
 from feelvos_lab.files import notebooks
 from feelvos_lab.inference.matches import find_links, run_to_frames
 from feelvos_lab.lessons import rules
@@ -49,12 +50,12 @@ def test_papermill_draws_a_list_of_clips_that_the_parameters_name(tmp_path):
     assert not [o for c in cells for o in c.get("outputs", []) if o.get("name") == "stderr"]
     pictures = {c["id"]: sum("image/png" in o.get("data", {}) for o in c.get("outputs", [])) for c in cells}
     assert {n: count for n, count in pictures.items() if count} == {
-        "paper": 1, "sheet": 1, "strip": 1, "arrows": 1, "failing": 1, "own": 2,
+        "paper": 1, "clip": 1, "sheet": 1, "strip": 1, "arrows": 1, "failing": 1, "given": 1, "own": 2,
     }  # fmt: skip
     for name in ("film-strip-4-page", "shapes-7-strip-4-page"):
         notes = json.loads((tmp_path / "figures" / f"{name}.json").read_text(encoding="utf-8"))
         assert notes["parameters"]["frames"] == [1, 4] and notes["parameters"]["objects"] == [1]
-        assert notes["checkpoint_sha256"] and notes["preset"] == "reduced"
+        assert notes["checkpoint_sha256"] and notes["preset"] == "real"  # a folder is taken for real video
     assert notes["parameters"]["video"] == "shapes-7"
 
 
@@ -69,7 +70,7 @@ def run(tmp_path_factory: pytest.TempPathFactory):
 
 
 def test_as_shipped_it_keeps_every_figure_with_its_notes(run):
-    names = ["08-sheet", "08-strip", "08-arrows", "08-failing", "doubles-1000000500-sheet-12-column"]
+    names = ["08-sheet", "08-strip", "08-arrows", "08-failing", "bunny-sheet-24-column"]
     assert run[2] == {f"{name}.{kind}" for name in names for kind in ("png", "pdf", "json")}
 
 
@@ -124,16 +125,53 @@ def test_the_last_arrow_leads_from_the_look_alike_into_the_object_and_has_no_fel
     assert links[-1].previous is None and links[-1].first_distance < 0.3 and len(links) >= 3
     steps = torch.tensor([[b - a for a, b in zip(li.query, li.previous, strict=True)] for li in links[:-1]]).float()
     jumps = torch.tensor([[b - a for a, b in zip(li.query, li.first, strict=True)] for li in links[:-1]]).float()
-    assert steps.std(0).max() < 2 < jumps.std(0).max()
+    assert steps.std(0).max() < 1 and jumps.std(0).max() > 2
+    assert links[-1].first_distance < 0.1 and max(li.first_distance for li in links[:-1]) < 0.1
+
+
+def test_the_numbers_to_guess_are_those_of_the_grids(run):
+    assert "without a window: it is 15;" in run[1]["paper"] and "radius 1: it is 7;" in run[1]["paper"]
+    assert [line[2:].split(" is ", 1)[1].split(";")[0] for line in run[1]["numbers"].splitlines()] == [
+        "changed colours", "no difficulty", "a return", "a look-alike",
+    ]  # fmt: skip
+
+
+def test_the_stones_are_near_to_the_bunny_in_its_global_map_alone(run):
+    clip, network = run[0]["sources"][0].clip, run[0]["network"]
+    seen = run_to_frames(network, clip, [24], height=240)[24]
+    truth = resize_labels(clip.masks[24], seen.cues.global_map.shape[1:])
+    far, near = ({o: float(m[1][truth == o].mean()) for o in range(4)} for m in seen.cues[:2])
+    assert max(far[2], far[3]) < far[0] - 0.3 and near[2] > far[2] + 0.2 and near[3] < near[2] - 0.2
+    assert all(((seen.labels == o) & (clip.masks[24] == 1)).sum() < 0.05 * (clip.masks[24] == 1).sum() for o in (2, 3))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"layout": "shet"}, "there is no layout 'shet'"),
+        ({"frames": [41]}, "there is no frame 41 in clip 'bunny': it has frames 0 to 40"),
+        ({"frames": [0]}, "frame 0 of clip 'bunny' has no distance maps"),
+        ({"height": 3}, "height must be a whole number from 4 to 4320, got 3"),
+        ({"preset": "full"}, "preset must be 'smoke' or 'reduced' or 'real', got 'full'"),
+        ({"clip_seed": -1}, "clip_seed must be a whole number from 0"),
+    ],
+)
+def test_a_parameter_out_of_range_is_refused_before_anything_is_drawn(given, message, tmp_path):
+    with pytest.raises(LabError, match=message):
+        run_here(NAME, tmp_path, change=str, **given)
+    assert not list(tmp_path.iterdir())
 
 
 def test_each_letter_fails_as_the_text_says(run):
     rows = run[0]["rows"]
-    inside, local, outside, j = (
-        {letter: row[name] for letter, row in rows.items()}
-        for name in ("global, mean inside", "local, mean inside", "global, bright cells outside", "J")
+    names = ("global, mean inside", "local, mean inside", "global, bright cells outside", "local, bright cells outside")
+    inside, local, outside, local_outside, j = (
+        {letter: row[name] for letter, row in rows.items()} for name in (*names, "J")
     )
     assert inside["B"] < 0.25 and local["B"] < 0.25 and j["B"] > 0.8
     assert outside["D"] > 2 * outside["B"] and local["D"] < 0.25
+    assert local_outside["D"] > 2 * local_outside["B"]  # the look-alike was let in before
+    piece = [cue[2] < 0.3 for cue in run[0]["seen"]["D"].cues[:2]]
+    assert (piece[0] & piece[1] & ~run[0]["inside"]["D"]).sum() > 40  # the same piece in both maps
     assert local["C"] == 1 and (run[0]["seen"]["C"].cues.local_map[2] > 0.9).all() and j["C"] > 0.5
     assert inside["A"] > 0.7 and local["A"] < 0.4 and outside["A"] > 10 and 0.2 < j["A"] < 0.7
