@@ -20,7 +20,7 @@ from feelvos_lab.data.images import PALETTE, overlay
 from feelvos_lab.figures import style
 from feelvos_lab.figures.basic import grid_extent, window_bounds
 from feelvos_lab.inference.probe import NearestCell, PixelView
-from feelvos_lab.model.grid import cell_spacing
+from feelvos_lab.model.grid import cell_at, cell_spacing
 
 _BLACK_EDGE = [withStroke(linewidth=2.0, foreground="black")]  # a white line is visible on any picture
 
@@ -28,14 +28,24 @@ _BLACK_EDGE = [withStroke(linewidth=2.0, foreground="black")]  # a white line is
 class ExplorerSheet:
     """Six pictures of a `PixelView`: both reference frames and the current one, below them distances and result.
 
-    `grid` is (h, w); a figure of fewer `dpi` is drawn faster.
+    `grid` is (h, w), `width` in inches; a figure of fewer `dpi` is drawn faster.
     """
 
-    def __init__(self, clip: Clip, grid: tuple[int, int], *, dpi: int = style.DPI) -> None:
+    def __init__(self, clip: Clip, grid: tuple[int, int], *, width: float = style.PAGE, dpi: int = style.DPI) -> None:
         self.clip, self.grid = clip, grid
         self.size = tuple(clip.frames[0].shape[-2:])
-        self.figure = self._laid_out(dpi)
-        self._frame = 0  # none is shown yet
+        self.figure = style.new_figure(width=width, height=width)
+        self.figure.set_dpi(dpi)
+        self.fit(width)
+
+    @style.in_house_style
+    def fit(self, width: float) -> Figure:
+        """Lay the pictures out for a figure of another width in inches; the same figure is returned, empty."""
+        self.figure.clear()
+        self.figure.set_layout_engine("constrained")
+        self._lay_out(width)
+        self._look: PixelView | None = None
+        return self.figure
 
     @property
     def clickable(self) -> tuple[Axes, Axes]:
@@ -53,10 +63,9 @@ class ExplorerSheet:
             f"○ nearest pixel of {who}    {window}white line: {who}, given in A, predicted in B{true}"
         )
         frames = self.clip.frames
-        if not self._frame:
+        if self._look is None:
             self._images["first"].set_data(overlay(frames[0], self.clip.masks[0]))
-        if t != self._frame:  # most changes keep the frame
-            self._frame = t
+        if self._look is None or t != self._look.frame:  # most changes keep the frame
             self._images["previous"].set_data(overlay(frames[t - 1], look.previous_labels))
             self._images["current"].set_data(frames[t].permute(1, 2, 0).numpy())
         self._images["result"].set_data(overlay(frames[t], look.labels))
@@ -81,14 +90,34 @@ class ExplorerSheet:
         for name, (title, caption) in labels.items():
             style.label(self._axes[name], title, caption)
         self._below.set_text(_cues_in_words(look))
+        self._look = look
         return self.figure
 
-    @style.in_house_style
-    def _laid_out(self, dpi: int) -> Figure:
+    def value_at(self, axes: Axes | None, row: float, column: float) -> str:
+        """What the view that is shown holds at a place of one of its pictures, in words; "" elsewhere."""
+        name = next((name for name, shown in self._axes.items() if shown is axes), None)
+        if name is None or self._look is None:
+            return ""
+        look, t = self._look, self._look.frame
+        if name.endswith("distance"):
+            y, x = cell_at((row, column), self.size, self.grid)
+            distance, frame = (look.first_distance, 0) if name.startswith("first") else (look.previous_distance, t - 1)
+            return f"from + to row {y}, column {x} of frame {frame}: distance {distance[y, x]:.3f}"
+        y, x = (min(max(round(at), 0), side - 1) for at, side in zip((row, column), self.size, strict=True))
+        if name == "current":
+            return f"frame {t}, pixel row {y}, column {x}: click to look at it"
+        labels, frame = {
+            "first": (self.clip.masks[0], 0),
+            "previous": (look.previous_labels, t - 1),
+            "result": (look.labels, t),
+        }[name]
+        return f"frame {frame}, pixel row {y}, column {x}: {style.name_of(int(labels[y, x]))}"
+
+    def _lay_out(self, page: float) -> None:
         height, width = self.size
-        panel = min(2.6, (style.PAGE / 3 - 0.1) * height / width)
-        figure = style.new_figure(width=style.PAGE, height=2 * (panel + 0.42) + 0.95)
-        figure.set_dpi(dpi)
+        panel = min(2.6 * page / style.PAGE, (page / 3 - 0.1) * height / width)
+        figure = self.figure
+        figure.set_size_inches(page, 2 * (panel + 0.42) + 0.95)
         self._heading = figure.suptitle("two\nlines", x=0.005, ha="left")
         grid = figure.add_gridspec(3, 3, height_ratios=[panel, panel, 0.08])
         names = (("first", "previous", "current"), ("first_distance", "previous_distance", "result"))
@@ -123,7 +152,6 @@ class ExplorerSheet:
         self._below = figure.add_subplot(grid[2, 2]).text(0, 0.5, "", va="top", color=style.QUIET)
         self._below.axes.set_axis_off()
         style.freeze_layout(figure)  # later texts have as many lines as these
-        return figure
 
     def _mark(self, look: PixelView) -> None:
         down, across = spacing = cell_spacing(self.size, self.grid)

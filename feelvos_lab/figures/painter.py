@@ -1,4 +1,4 @@
-"""The painter's two pictures: the frame with the mask being painted, and a frame of the result.
+"""The painter's pictures: a frame with its mask, to paint on and to zoom into, and a figure of both with a title.
 
 Large frames are drawn subsampled, so that the brush keeps up with the mouse; the mask keeps all pixels.
 Symbols: H W frame size.
@@ -14,7 +14,15 @@ from torch import Tensor
 from feelvos_lab.data.images import PALETTE, overlay
 from feelvos_lab.figures import style
 
-_SHOWN = 400  # rows up to which every pixel is drawn
+_SHOWN = 540  # rows up to which every pixel is drawn
+
+_DPI = 100  # of pictures in the page, whose sizes are given in its pixels
+
+_TALLEST = 600  # pixels: the controls stay in view
+
+_CLOSEST = 32  # times that a frame can be magnified
+
+OPACITY = 0.55
 
 
 def swatch(object_id: int) -> str:
@@ -23,20 +31,67 @@ def swatch(object_id: int) -> str:
 
 
 class FrameSheet:
-    """One frame with its mask, whose data coordinates are the frame's pixels; `size` is (H, W)."""
+    """One frame with its mask, drawn up to the figure's edges; data coordinates are the frame's pixels.
 
-    def __init__(self, size: tuple[int, int], *, dpi: int = style.DPI) -> None:
-        self.size = size
-        self.step = -(-size[0] // _SHOWN)  # draw every `step`-th pixel
-        self.figure = self._laid_out(dpi)
+    The figure stays the same one when another size (H, W) is shown, so its canvas can stay in a page. `width` is that
+    of the picture in pixels; a tall frame gets a narrower one.
+    """
+
+    def __init__(self, size: tuple[int, int], *, width: int = 690) -> None:
+        self.figure = Figure(dpi=_DPI)
+        self.fit(size, width=width)
 
     @style.in_house_style
-    def show(self, frame: Tensor, labels: Tensor, *, title: str, caption: str = "") -> Figure:
-        """Draw a frame (3, H, W) with its labels (H, W); the same figure is returned."""
-        few = slice(None, None, self.step)
-        self._image.set_data(overlay(frame[:, few, few], labels[few, few], opacity=0.55))
-        style.label(self.axes, title, caption)
+    def fit(self, size: tuple[int, int], *, width: int) -> Figure:
+        """Lay the picture out for frames of another size, or for another width, and show the whole frame."""
+        self.size = size
+        across = min(width, _TALLEST * size[1] / size[0])
+        self.figure.clear()
+        self.figure.set_size_inches(across / _DPI, max(1, across * size[0] / size[1]) / _DPI)
+        self.axes: Axes = self.figure.add_axes((0, 0, 1, 1))
+        self._image = self.axes.imshow([[[0, 0, 0]]], interpolation="nearest", aspect="auto")
+        style.hide_axes(self.axes)
+        self._rings = [
+            self.axes.add_patch(Circle((0, 0), 1, fill=False, edgecolor=colour, linewidth=line, visible=False))
+            for colour, line in style.EDGES
+        ]
+        self.whole()
         return self.figure
+
+    @property
+    def magnification(self) -> float:
+        """How many times larger than the whole frame it is drawn; 1: the whole frame is in view."""
+        left, right = self.axes.get_xlim()
+        return self.size[1] / (right - left)
+
+    def whole(self) -> None:
+        """Bring the whole frame into view."""
+        self._look_at(self.size[0] / 2 - 0.5, self.size[1] / 2 - 0.5, 1.0)
+
+    def zoom(self, factor: float, at: tuple[float, float] | None = None) -> None:
+        """Magnify by a factor; the row and column `at` stays where it is in the picture, None: the middle."""
+        (left, right), (bottom, top) = self.axes.get_xlim(), self.axes.get_ylim()
+        middle = (top + bottom) / 2, (left + right) / 2
+        at = at or middle
+        new = min(max(self.magnification * factor, 1.0), _CLOSEST)
+        kept = self.magnification / new
+        self._look_at(at[0] + (middle[0] - at[0]) * kept, at[1] + (middle[1] - at[1]) * kept, new)
+
+    def pan(self, down: float, across: float) -> None:
+        """Move the view by so many rows and columns of the frame, at most to its edges."""
+        (left, right), (bottom, top) = self.axes.get_xlim(), self.axes.get_ylim()
+        self._look_at((top + bottom) / 2 + down, (left + right) / 2 + across, self.magnification)
+
+    def show(self, frame: Tensor, labels: Tensor, *, opacity: float = OPACITY) -> None:
+        """Draw what is in view of a frame (3, H, W) with its labels (H, W)."""
+        (left, right), (bottom, top) = self.axes.get_xlim(), self.axes.get_ylim()
+        step = max(1, -(-round(bottom - top) // _SHOWN))
+        first, last = max(0, int(top + 0.5)), min(self.size[0], int(bottom + 1.5))
+        start, end = max(0, int(left + 0.5)), min(self.size[1], int(right + 1.5))
+        rows, columns = slice(first, last, step), slice(start, end, step)
+        self._image.set_data(overlay(frame[:, rows, columns], labels[rows, columns], opacity=opacity))
+        drawn = [-(-(b - a) // step) * step for a, b in ((first, last), (start, end))]  # up to the last pixel's edge
+        self._image.set_extent((start - 0.5, start + drawn[1] - 0.5, first + drawn[0] - 0.5, first - 0.5))
 
     def brush(self, at: tuple[float, float] | None, *, radius: float) -> None:
         """Show the size of the brush as a ring at a row and column; None hides it."""
@@ -46,21 +101,22 @@ class FrameSheet:
                 ring.set_center((at[1], at[0]))
                 ring.set_radius(radius)
 
-    @style.in_house_style
-    def _laid_out(self, dpi: int) -> Figure:
-        height, width = self.size
-        across = min(style.PAGE - 0.1, 3.9 * width / height)
-        figure = style.new_figure(width=max(style.COLUMN, across + 0.1), height=across * height / width + 0.5)
-        figure.set_dpi(dpi)
-        self.axes: Axes = figure.add_subplot()
-        bottom, right = (-(-side // self.step) * self.step - 0.5 for side in self.size)  # of the last pixel drawn
-        self._image = self.axes.imshow([[[0, 0, 0]]], interpolation="nearest", extent=(-0.5, right, bottom, -0.5))
-        self.axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
-        style.hide_axes(self.axes)
-        style.label(self.axes, "title", "caption")
-        self._rings = [
-            self.axes.add_patch(Circle((0, 0), 1, fill=False, edgecolor=colour, linewidth=line, visible=False))
-            for colour, line in style.EDGES
-        ]
-        style.freeze_layout(figure)  # the picture must not move under the brush
-        return figure
+    def _look_at(self, row: float, column: float, magnification: float) -> None:
+        """Bring a part of the frame into view, around a place as near to this one as the frame's edges allow."""
+        down, across = (side / magnification / 2 for side in self.size)
+        row = min(max(row, down - 0.5), self.size[0] - 0.5 - down)
+        column = min(max(column, across - 0.5), self.size[1] - 0.5 - across)
+        self.axes.set(xlim=(column - across, column + across), ylim=(row + down, row - down))
+
+
+@style.in_house_style
+def frame_picture(frame: Tensor, labels: Tensor, *, title: str, caption: str = "") -> Figure:
+    """A frame (3, H, W) with its labels (H, W) as a figure with a title above and a caption below."""
+    height, width = frame.shape[-2:]
+    across = min(style.PAGE - 0.1, 3.9 * width / height)
+    figure = style.new_figure(width=max(style.COLUMN, across + 0.1), height=across * height / width + 0.5)
+    axes = figure.add_subplot()
+    axes.imshow(overlay(frame, labels, opacity=OPACITY), interpolation="nearest")
+    style.hide_axes(axes)
+    style.label(axes, title, caption)
+    return figure

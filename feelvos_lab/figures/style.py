@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -115,7 +116,8 @@ def credit(figure: Figure, text: str) -> None:
 
 def freeze_layout(figure: Figure) -> None:
     """Lay the figure out now and never again, so that nothing moves when its content changes."""
-    FigureCanvasAgg(figure)
+    if type(figure.canvas) is FigureCanvasBase:  # cannot draw; the canvas of a widget can, and must stay
+        FigureCanvasAgg(figure)
     figure.get_layout_engine().execute(figure)
     figure.set_layout_engine("none")
 

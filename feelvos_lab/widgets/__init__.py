@@ -1,7 +1,7 @@
-"""Jupyter widgets: `explore` matches, `paint` a first mask and propagate it, `slide` through figures.
+"""Jupyter widgets: `explore` matches, `paint` masks and propagate them, `slide` through figures.
 
-Widgets are thin: `inference` and `mask_editor` compute, `figures` draw. Without a live front end, as under papermill,
-only a static picture is displayed.
+Widgets are thin: `inference`, `mask_editor` and `painted_video` compute, `figures` draw. Without a live front end, as
+under papermill, only a static picture is displayed.
 """
 
 from feelvos_lab import lazy_names

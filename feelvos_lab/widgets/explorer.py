@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
-from ipywidgets import HTML, Dropdown, HBox, IntSlider, Label, Layout, ToggleButtons, VBox
+from ipywidgets import HTML, Button, Dropdown, HBox, IntSlider, Label, Layout, ToggleButtons, VBox
 
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.figures.explorer import ExplorerSheet, explorer_sheet
 from feelvos_lab.inference.probe import Cell, Probe, Switches
 from feelvos_lab.model.feelvos import Feelvos
-from feelvos_lab.widgets.notebook import Status, live_canvas, show
+from feelvos_lab.widgets.notebook import Picture, Status, live_canvas, resized, show
+from feelvos_lab.widgets.page_width import PageWidth
 
-_DPI = 90  # a smaller picture is drawn and sent faster
+_DPI = 100  # letters of 8 points are 11 pixels high; a smaller picture is drawn and sent faster
 
-_HINT = "click a pixel of C or of the result"
+_NARROWEST, _WIDEST = 690, 1100  # pixels
+
+_HINT = "click a pixel of C or of the result; point at any place to read its value; ← and → change the frame"
 
 _WIDE = {"description_width": "110px"}
 
@@ -63,10 +67,12 @@ class Explorer(VBox):
         object_id = clip.object_ids[0] if object_id is None else object_id
         self.cell = self.probe.centre_of(frame, object_id) if cell is None else cell
         self.look = self.probe.look(frame, object_id=object_id, cell=self.cell)
-        self.sheet = ExplorerSheet(clip, self.probe.grid, dpi=_DPI)
+        self.sheet = ExplorerSheet(clip, self.probe.grid, width=_NARROWEST / _DPI, dpi=_DPI)
         self.sheet.show(self.look)
         self.canvas = live_canvas(self.sheet.figure)
         self.canvas.mpl_connect("button_press_event", self._clicked)
+        self.canvas.mpl_connect("motion_notify_event", self._pointed)
+        self.canvas.mpl_connect("key_press_event", self._typed)
 
         objects = [("the background", 0), *((f"object {i}", i) for i in clip.object_ids)]
         slider = {"style": _WIDE, "layout": Layout(width="330px")}
@@ -76,16 +82,26 @@ class Explorer(VBox):
         self.first_matching = _choice(("global", "none"), trained.first_matching)
         self.previous_matching = _choice(("local", "global", "none"), trained.previous_matching)
         self.previous_mask = _choice(("on", "none"), "on" if trained.previous_mask else "none")
+        self.reset = Button(
+            description="reset to trained",
+            tooltip="Switch all cues on, with the window that the network was trained with",
+            layout=Layout(width="140px"),
+        )
+        self.value = HTML()  # of the place under the mouse
         self.status = Status()
         self.status.say(_HINT)
+        self._still = False  # whether controls change without a redraw
+        self._page = PageWidth()
+        self._page.call(self._fit)
+        self.reset.on_click(lambda _: self.reset_to_trained())
         changed = self.status.guarded(self._changed)
         for control in self.controls:
             control.observe(changed, "value")
         self._enable()
         names = ("first frame", "previous frame", "previous mask")
         choices = VBox([_named(name, choice) for name, choice in zip(names, self.controls[3:], strict=True)])
-        columns = HBox([VBox(self.controls[:3]), choices])
-        super().__init__([columns, self.canvas, self.status, HTML(_OFF)])
+        columns = HBox([VBox(self.controls[:3]), choices, self.reset], layout=Layout(flex_flow="row wrap"))
+        super().__init__([columns, self._page, self.canvas, self.value, self.status, HTML(_OFF)])
         self.add_class("feelvos-explorer")
 
     @property
@@ -106,7 +122,34 @@ class Explorer(VBox):
 
     def show(self) -> None:
         """Display the picture, and below it the widget if the front end is live."""
-        show(self, lambda: explorer_sheet(self.probe.clip, self.look))
+        show(self, self.picture)
+
+    def picture(self) -> Picture:
+        """What is shown, as a figure of its own, with a text for those who cannot see it."""
+        look, who = self.look, self.object_id.label
+        matches = (("frame 0", look.first_match), (f"frame {look.frame - 1}", look.previous_match))
+        found = "; ".join(
+            f"nearest pixel of {who} in {frame}: row {match.row}, column {match.column}, distance {match.distance:.2f}"
+            if match is not None
+            else f"no pixel of {who} is matched in {frame}"
+            for frame, match in matches
+        )
+        text = (
+            f"Frame {look.frame} of {self.probe.clip.name}, the pixel at row {look.cell[0]}, column {look.cell[1]} of "
+            f"the grid: {found}; it is {who} with a probability of {look.probability:.2f}."
+        )
+        return Picture(explorer_sheet(self.probe.clip, look), text)
+
+    def reset_to_trained(self) -> None:
+        """Switch on the cues that the network was trained with, with its window."""
+        trained = self.probe.trained
+        self._still = True
+        self.first_matching.value = trained.first_matching
+        self.previous_matching.value = trained.previous_matching
+        self.previous_mask.value = "on" if trained.previous_mask else "none"
+        self.radius.value = min(trained.radius, self.radius.max)
+        self._still = False
+        self._changed(None)
 
     def redraw(self) -> None:
         """Compute and draw what the controls are set to."""
@@ -117,6 +160,8 @@ class Explorer(VBox):
         self.canvas.draw_idle()
 
     def _changed(self, _: Any) -> None:
+        if self._still:
+            return
         self._enable()
         self.redraw()
         self.status.say(_HINT)
@@ -129,10 +174,25 @@ class Explorer(VBox):
         self.previous_matching.disabled = trained.previous_matching == "none"
         self.previous_mask.disabled = not trained.previous_mask
 
+    def _fit(self) -> None:
+        """Make the picture as wide as the page allows."""
+        width = min(max(self._page.width - 10, _NARROWEST), _WIDEST)
+        self.sheet.fit(width / _DPI)
+        self.sheet.show(self.look)
+        resized(self.canvas)
+
     def _clicked(self, event: Any) -> None:
         if event.inaxes in self.sheet.clickable and event.xdata is not None:
             self.cell = self.probe.cell_at(event.ydata, event.xdata)
             self.redraw()
+
+    def _pointed(self, event: Any) -> None:
+        if event.inaxes is not None:
+            self.value.value = escape(self.sheet.value_at(event.inaxes, event.ydata, event.xdata))
+
+    def _typed(self, event: Any) -> None:
+        by = {"left": -1, "right": 1}.get(event.key, 0)
+        self.frame.value = min(max(self.frame.value + by, self.frame.min), self.frame.max)
 
 
 def explore(

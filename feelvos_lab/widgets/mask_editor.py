@@ -1,16 +1,17 @@
-"""A mask that is edited by brush strokes, with an eraser and undo. Symbols: H W frame size."""
+"""A mask that is edited by brush strokes and filled outlines, with undo and redo. Symbols: H W frame size."""
 
 from __future__ import annotations
 
 import math
 
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 from feelvos_lab.data.images import MAX_OBJECTS, VOID, object_ids
 from feelvos_lab.errors import LabError, shape_text
 
-_STEPS = 100  # strokes that can be undone
+_STEPS = 100  # that can be undone
 
 Point = tuple[float, float]  # row and column of the frame, in pixels
 
@@ -26,6 +27,7 @@ class Painting:
     def __init__(self, size: tuple[int, int], *, start: Tensor | None = None) -> None:
         self._labels = torch.zeros(size, dtype=torch.uint8)
         self._before: list[Tensor] = []
+        self._after: list[Tensor] = []  # undone, the last one undone at the end
         if start is not None:
             self._labels = self._checked(start)
 
@@ -43,14 +45,14 @@ class Painting:
         """Begin a step: strokes from here on are undone together."""
         self._before.append(self._labels.clone())
         del self._before[:-_STEPS]
+        self._after.clear()
 
     def stroke(self, start: Point, end: Point, *, radius: float, object_id: int) -> None:
         """Give an object the pixels within `radius` of the line from start to end; object 0 erases.
 
         A radius below 1 round a pixel's centre paints that pixel only. Parts outside the frame are clipped.
         """
-        if not 0 <= object_id <= MAX_OBJECTS:
-            raise LabError(f"an object's number must be 1 to {MAX_OBJECTS}, or 0 to erase, got {object_id}")
+        _check_object(object_id)
         if radius <= 0:
             raise LabError(f"a brush's radius must be greater than 0, got {radius}")
         height, width = self._labels.shape
@@ -65,6 +67,20 @@ class Painting:
         touched = self._labels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         touched[away < radius**2] = object_id
 
+    def fill(self, at: Point, *, object_id: int) -> None:
+        """Give an object the region around a pixel, up to pixels of another label; 0 erases it. One step.
+
+        The region is 4-connected. One that reaches all four sides of the frame is not enclosed: LabError.
+        """
+        _check_object(object_id)
+        row, column = (min(max(round(x), 0), side - 1) for x, side in zip(at, self._labels.shape, strict=True))
+        regions, _ = ndimage.label((self._labels == self._labels[row, column]).numpy())
+        region = torch.from_numpy(regions == regions[row, column])  # (H, W)
+        if all(side.any() for side in (region[0], region[-1], region[:, 0], region[:, -1])):
+            raise LabError("nothing encloses this place: close the outline around it, then fill it")
+        self.begin()
+        self._labels[region] = object_id
+
     def clear(self) -> None:
         """Erase everything; can be undone."""
         self.begin()
@@ -78,22 +94,29 @@ class Painting:
 
     def undo(self) -> bool:
         """Undo the last step; False if there is none."""
-        if not self._before:
-            return False
-        self._labels = self._before.pop()
-        return True
+        return self._move(self._before, self._after)
 
-    def finished(self) -> Tensor:
-        """The mask to propagate: int64 (H, W); LabError if nothing is painted."""
-        if not self.object_ids:
-            raise LabError("the first mask is empty: paint at least one object, then propagate")
-        return self.labels
+    def redo(self) -> bool:
+        """Do the last undone step again; False if there is none, or another step was done since."""
+        return self._move(self._after, self._before)
+
+    def _move(self, source: list[Tensor], target: list[Tensor]) -> bool:
+        if not source:
+            return False
+        target.append(self._labels)
+        self._labels = source.pop()
+        return True
 
     def _checked(self, labels: Tensor) -> Tensor:
         if labels.shape != self._labels.shape:
             wanted, got = shape_text(self._labels.shape), shape_text(labels.shape)
             raise LabError(f"a mask to start from must be {wanted} like the frames, got {got}")
         return torch.where(labels == VOID, 0, labels).to(torch.uint8)
+
+
+def _check_object(object_id: int) -> None:
+    if not 0 <= object_id <= MAX_OBJECTS:
+        raise LabError(f"an object's number must be 1 to {MAX_OBJECTS}, or 0 to erase, got {object_id}")
 
 
 def _reached(start: float, end: float, radius: float, limit: int) -> Tensor:

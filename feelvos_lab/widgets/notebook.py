@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
+from base64 import b64encode
 from collections.abc import Callable
+from html import escape
 from typing import Any
 
 from ipympl.backend_nbagg import Canvas, FigureManager
@@ -30,7 +33,11 @@ def _is_voila() -> bool:
 
 
 def live_canvas(figure: Figure) -> Canvas:
-    """The figure as a widget that passes on mouse events, without pyplot and without a toolbar."""
+    """The figure as a widget that passes on mouse and key events, without pyplot and without a toolbar.
+
+    Keep one canvas for a figure whose content or size changes, and call `resized`: the page never removes a canvas that
+    is replaced in a box, and the old one above the new one takes its clicks.
+    """
     canvas = Canvas(figure)
     canvas.header_visible = canvas.footer_visible = canvas.resizable = False
     canvas.toolbar_visible = False
@@ -46,7 +53,28 @@ def live_canvas(figure: Figure) -> Canvas:
     return canvas
 
 
-def show(widget: Widget, picture: Callable[[], Figure]) -> None:
+def resized(canvas: Canvas) -> None:
+    """Give the canvas in the page the size of its figure, which has changed, and draw it again."""
+    canvas.manager.resize(*canvas.figure.bbox.size)
+    canvas.draw_idle()
+
+
+class Picture:
+    """A figure that is displayed with a text for those who cannot see it."""
+
+    def __init__(self, figure: Figure, text: str) -> None:
+        self.figure, self.text = figure, text
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        """JupyterLab shows a PNG without its text, so the picture is an HTML image."""
+        with io.BytesIO() as png:
+            self.figure.savefig(png, format="png", dpi=100)
+            data = b64encode(png.getvalue()).decode()
+        html = f'<img alt="{escape(self.text)}" style="max-width:100%" src="data:image/png;base64,{data}">'
+        return {"text/html": html, "text/plain": self.text}
+
+
+def show(widget: Widget, picture: Callable[[], Picture]) -> None:
     """Display a picture, and below it the widget if the front end is live.
 
     The picture remains in the notebook without a kernel. Voilà keeps no page, so it shows the widget alone. Outside
@@ -59,14 +87,15 @@ def show(widget: Widget, picture: Callable[[], Figure]) -> None:
 
 
 class Status(HTML):
-    """A line below a widget for progress and error messages."""
+    """A line below a widget for progress and error messages, readable in a light and in a dark theme."""
 
     text = ""
 
     def say(self, text: str, *, error: bool = False) -> None:
-        """Replace the text; errors are red."""
-        escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        self.value = f'<span role="status" style="color:{"#a12" if error else "#555"}">{escaped}</span>'
+        """Replace the text; errors are red and begin with a sign."""
+        colour = "var(--jp-error-color1, #d32f2f)" if error else "var(--jp-ui-font-color1, inherit)"
+        shown = escape(f"⚠ {text}" if error else text)
+        self.value = f'<span role="status" style="color:{colour}">{shown}</span>'
         self.text = text
 
     def guarded(self, action: Callable[..., Any]) -> Callable[..., None]:

@@ -1,50 +1,45 @@
-"""The painter widget: paint a first mask, propagate it through the video, inspect and save the result."""
+"""The painter widget: paint masks of a video, propagate them, correct any frame and go on from there, save."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from html import escape
 from pathlib import Path
 from typing import Any
 
-from ipywidgets import (
-    HTML,
-    BoundedIntText,
-    Button,
-    Dropdown,
-    HBox,
-    IntProgress,
-    IntSlider,
-    Layout,
-    Text,
-    ToggleButtons,
-    VBox,
-)
-from matplotlib.figure import Figure
+from ipywidgets import HTML, VBox
 from torch import Tensor
 
-from feelvos_lab.data.clip import Clip, FrameSource, check_clip
-from feelvos_lab.data.images import MAX_OBJECTS, read_mask
-from feelvos_lab.data.readers import read_frames
-from feelvos_lab.data.sample_video import FILMS, film
-from feelvos_lab.data.video import require_writer
+from feelvos_lab.data.clip import Clip
 from feelvos_lab.errors import LabError
-from feelvos_lab.figures.painter import FrameSheet, swatch
-from feelvos_lab.files.atomic import complete_folder, refuse_occupied
-from feelvos_lab.inference.output import Movie, write_segmentation
-from feelvos_lab.inference.propagation import Prediction, propagate
+from feelvos_lab.figures.painter import frame_picture
 from feelvos_lab.model.feelvos import Feelvos
 from feelvos_lab.widgets.explorer import Explorer
 from feelvos_lab.widgets.mask_editor import Painting
-from feelvos_lab.widgets.notebook import Status, live_canvas, show
+from feelvos_lab.widgets.notebook import Picture, Status, show
+from feelvos_lab.widgets.page_width import PageWidth
+from feelvos_lab.widgets.paint_canvas import PaintCanvas, Point
+from feelvos_lab.widgets.painted_video import open_video
+from feelvos_lab.widgets.painter_controls import Controls, ObjectList, row
+from feelvos_lab.widgets.painter_keys import action_of, keys_as_html
+from feelvos_lab.widgets.strip import Strip
+from feelvos_lab.widgets.video_chooser import VideoChooser
 
-_DPI = 100
+_WIDTH, _WIDEST = 690, 1060  # pixels of the pictures: before the page says how wide it is, and at most
 
 _FIRST = "paint over an object of frame 0, choose another number for the next one, then propagate"
 
+_ORIGINS = {
+    "painted": "painted",
+    "predicted": "predicted",
+    "outdated": "predicted before the last edit, propagate again",
+    "empty": "not segmented yet",
+}
+
 
 class Painter(VBox):
-    """The widget. Its handlers edit a `Painting`, run `propagate`, and save as `feelvos-lab segment` does.
+    """The widget. Its handlers edit a `PaintedVideo`, propagate its masks, and save as `feelvos-lab segment` does.
 
     Args:
         video: a clip, a folder of numbered frames, a video file, or "bunny", the sample video (see `film`).
@@ -63,7 +58,7 @@ class Painter(VBox):
         >>> painter = Painter(clip, load_model("reduced"), mask=clip.masks[0])
         >>> painter.run()  # as the button "propagate" does
         >>> painter.status.text
-        '3 of 3 frames are segmented: look at them below'
+        '3 of 3 frames are segmented: look at them, and correct any of them'
     """
 
     def __init__(
@@ -76,201 +71,107 @@ class Painter(VBox):
         out: Path | str = "masks",
     ) -> None:
         self.model, self.height = model, height
-        self.labels: list[Tensor] = []  # of each segmented frame, int64 (H, W)
-        self.clip: Clip | None = None  # the video with the mask that was last propagated
-        self._last: tuple[float, float] | None = None  # where the brush is pressed
+        self.video = open_video(video, mask)
         self._working: Any = None  # the task that propagates
         self._stopped = False
-        self._make_controls(video, mask, str(out))
-        self.load(video, mask)
-        super().__init__(
-            [
-                HBox([self.video, self.mask, self.open_button]),
-                HBox([self.tool, self.object_id, self.colour, self.brush]),
-                HBox([self.undo, self.clear, self.given, self.propagate, self.progress]),
-                self._canvas_box,
-                self.status,
-                self._result_box,
-                self._explorer_box,
-            ]
-        )
+        self.status = Status()
+        self.chooser = VideoChooser(video, mask, load=self.load, status=self.status)
+        self.controls = controls = Controls(self.status, str(out))
+        self.frame, self.object_id = controls.frame, controls.object_id
+        self.tool, self.brush = controls.tool, controls.brush
+        self.objects = ObjectList(self.choose_object)
+        self.view = PaintCanvas(self.video.size, width=_WIDTH, hand=self, guarded=self.status.guarded)
+        self.strip = Strip(len(self.video), width=_WIDTH, choose=self.go)
+        self._page = PageWidth()
+        self._explorer_box = VBox()
+        super().__init__(self._rows())
+        self.object_id.observe(lambda _: self._show_objects(), "value")
+        self.tool.observe(lambda _: self._show_brush(), "value")
+        self.brush.observe(lambda _: self._show_brush(), "value")
+        controls.opacity.observe(lambda _: self.look(), "value")
+        self.frame.observe(lambda _: self._show_frame(), "value")
+        self._page.call(self._fit)
+        self._begin()
         self.add_class("feelvos-painter")
 
     def load(self, video: Clip | Path | str, mask: Tensor | Path | str | None = None) -> None:
         """Open another video, with a mask to correct if one is given."""
-        start = mask if isinstance(mask, Tensor) or mask is None else read_mask(mask)
-        given: Tensor | None = None
-        if not isinstance(video, Clip) and str(video) in FILMS and not Path(video).exists():
-            video = film(str(video))
-        if isinstance(video, Clip):
-            name, frames, given = video.name, video.frames, video.masks[0]
-        else:
-            name, frames = read_frames(Path(video).expanduser())
-        size = tuple(frames[0].shape[1:])
-        self.painting = Painting(size, start=start)  # first, since it may raise
-        self.name: str = name
-        self.frames: FrameSource = frames
-        self._given = given if start is None else start
-        self.given.disabled = self._given is None
-        self.labels, self.clip = [], None
-        self.sheet, self.result_sheet = FrameSheet(size, dpi=_DPI), FrameSheet(size, dpi=_DPI)
-        self.canvas, self.result_canvas = live_canvas(self.sheet.figure), live_canvas(self.result_sheet.figure)
-        self.canvas.mpl_connect("button_press_event", self._pressed)
-        self.canvas.mpl_connect("button_release_event", self._released)
-        self.canvas.mpl_connect("motion_notify_event", self._moved)
-        self.brush.max = max(2, size[0] // 6)
-        self.brush.value = max(1, size[0] // 20)
-        self._canvas_box.children = [self.canvas]
-        self._result_box.layout.display = "none"
-        self._explorer_box.children = []
-        self._draw()
-        self.status.say(_FIRST)
+        self._refuse_while_working("open another")
+        self.video = open_video(video, mask)
+        self._fit()
+        self._begin()
+
+    @property
+    def labels(self) -> list[Tensor]:
+        """The masks predicted so far, one per frame, int64 (H, W)."""
+        return self.video.predicted
+
+    @property
+    def painting(self) -> Painting:
+        """The mask of the frame that is shown, to edit."""
+        return self.video.painting(self.frame.value)
 
     def show(self) -> None:
         """Display frame 0 with its mask as a picture, and below it the widget if the front end is live."""
         show(self, self.picture)
 
-    def picture(self) -> Figure:
+    def picture(self) -> Picture:
         """Frame 0 and its mask as a figure of its own."""
-        ids = ", ".join(map(str, self.painting.object_ids)) or "nothing is painted yet"
-        title = f"Frame 0 of “{self.name}” and its mask (objects: {ids})"
-        return FrameSheet(self.sheet.size, dpi=_DPI).show(self.frames[0], self.painting.labels, title=title)
+        ids = ", ".join(map(str, self.video.object_ids)) or "nothing is painted yet"
+        title = f"Frame 0 of “{self.video.name}” and its mask (objects: {ids})"
+        return Picture(frame_picture(self.video.frames[0], self.video.labels(0), title=title), title)
 
     def steps(self) -> Iterator[int]:
-        """Propagate the mask as it is now, one frame per step; the frames so far are in `labels`.
-
-        An empty mask, or a video of fewer than two frames, raises LabError.
-        """
-        mask = self.painting.finished()
-        clip = Clip(self.name, self.frames, mask[None], self.painting.object_ids)
-        check_clip(clip)
-        self.clip, self.labels = clip, []
-        for prediction in propagate(self.model, clip, height=self.height):
-            self.labels.append(prediction.labels)
-            yield prediction.frame
+        """Propagate the painted masks, one frame per step, see `PaintedVideo.steps`."""
+        yield from self.video.steps(self.model, height=self.height)
 
     def run(self) -> None:
         """Run all steps, blocking."""
-        for _ in self.steps():
-            self._advance()
+        for frame in self.steps():
+            self._advance(frame)
         self._finish()
 
-    def save(self, folder: Path | str, *, movie: Movie = "none") -> None:
-        """Write one indexed PNG per frame, and a movie, to a new or empty folder, as `feelvos-lab segment` does.
+    # What buttons and keys do
 
-        LabError: nothing is segmented yet, an occupied folder, or mp4 without PyAV.
+    def choose_tool(self, name: str) -> None:
+        """Take the brush, the eraser, or fill."""
+        self.tool.value = name
+
+    def choose_object(self, object_id: int) -> None:
+        """Paint this object from here on; the brush takes the eraser's place."""
+        self.object_id.value = object_id
+        if self.tool.value == "eraser":
+            self.tool.value = "brush"
+
+    def grow(self, direction: int) -> None:
+        """Make the brush larger (1) or smaller (−1) by about a sixth, at least a pixel."""
+        self.brush.value += direction * max(1, self.brush.value // 6)
+
+    def take_back(self) -> None:
+        """Undo the last step in the frame that is shown."""
+        self._edit(Painting.undo, "undone", nothing="there is nothing to undo")
+
+    def do_again(self) -> None:
+        """Redo what was undone last in the frame that is shown."""
+        self._edit(Painting.redo, "done again", nothing="there is nothing to redo")
+
+    def go(self, frame: int) -> None:
+        """Show this frame; the first or the last one if there is none such."""
+        self.frame.value = min(max(frame, 0), self.frame.max)
+
+    def toggle_play(self) -> None:
+        """Play the video from the frame that is shown, or pause."""
+        self.controls.play.playing = not self.controls.play.playing
+
+    def propagate_or_stop(self) -> None:
+        """Carry the masks on; while that is done, stop it.
+
+        In a kernel the steps run as a task between other messages, so that a second click can stop them.
         """
-        if not self.labels or self.clip is None:
-            raise LabError("there is no result to save yet: paint a mask and propagate it")
-        refuse_occupied(folder)
-        require_writer(movie)
-        done = (Prediction(t, labels, labels, None) for t, labels in enumerate(self.labels))
-        with complete_folder(folder) as unfinished:
-            write_segmentation(done, self.clip, unfinished, movie=movie)
-
-    def _make_controls(self, video: Clip | Path | str, mask: Tensor | Path | str | None, out: str) -> None:
-        wide, narrow = Layout(width="310px"), Layout(width="190px")
-        self.status = Status()
-        shown = "" if isinstance(video, Clip) else str(video)
-        self.video = Text(
-            shown, description="video", placeholder="a folder of frames, a video file, or bunny", layout=wide
-        )
-        first = "" if isinstance(mask, Tensor) or mask is None else str(mask)
-        self.mask = Text(first, description="mask", placeholder="optional: a PNG to correct", layout=wide)
-        self.open_button = self._button("open", self._open, "Read the video, and the mask if one is named")
-        self.tool = ToggleButtons(options=("brush", "eraser"), style={"button_width": "64px"})
-        self.object_id = BoundedIntText(1, 1, MAX_OBJECTS, description="object", layout=Layout(width="150px"))
-        self.colour = HTML()
-        self.object_id.observe(self._show_colour, "value")
-        self._show_colour(None)
-        style = {"description_width": "90px"}
-        self.brush = IntSlider(8, 1, 100, description="brush radius", style=style, layout=Layout(width="320px"))
-        self.undo = self._button("undo", self._undo, "Undo the last stroke")
-        self.clear = self._button("clear", self._clear, "Erase everything")
-        self.given = self._button("given mask", self._take_given, "Start from the mask that came with the video")
-        self.propagate = self._button("propagate", self._propagate, "Carry the mask through the video")
-        self.propagate.button_style = "primary"
-        self.progress = IntProgress(0, 0, 1, layout=narrow)
-        self.frame = IntSlider(0, 0, 1, description="frame", layout=Layout(width="480px"))
-        self.frame.observe(self._show_result, "value")
-        self.out = Text(out, description="save to", placeholder="a new folder", layout=wide)
-        self.movie = Dropdown(options=("none", "mp4", "gif"), description="movie", layout=narrow)
-        self.save_button = self._button("save", self._save, "Write one indexed PNG per frame")
-        self.explore = self._button("explore", self._explore, "Show how its pixels are matched")
-        self._canvas_box, self._explorer_box = VBox(), VBox()
-        self._result_box = VBox([], layout=Layout(display="none"))
-        self._saving = HBox([self.out, self.movie, self.save_button, self.explore])
-
-    def _button(self, name: str, action: Any, tooltip: str) -> Button:
-        button = Button(description=name, tooltip=tooltip, layout=Layout(width="96px"))
-        button.on_click(self.status.guarded(action))
-        return button
-
-    def _show_colour(self, _: Any) -> None:
-        """A patch in the colour of the current object."""
-        look = f"display:inline-block;width:20px;height:20px;background:{swatch(self.object_id.value)}"
-        self.colour.value = f'<span style="{look}"></span>'
-
-    def _open(self, _: Any) -> None:
-        if self._working is not None:
-            raise LabError("a video is being segmented: stop that first, then open another")
-        if not self.video.value.strip():
-            raise LabError("no video is named: a folder of frames or a video file was expected")
-        self.load(self.video.value.strip(), self.mask.value.strip() or None)
-
-    def _draw(self) -> None:
-        ids = ", ".join(map(str, self.painting.object_ids)) or "none yet"
-        title = f"Frame 0 of “{self.name}”: paint each object with its own number"
-        self.sheet.show(self.frames[0], self.painting.labels, title=title, caption=f"painted objects: {ids}")
-        self.canvas.draw_idle()
-
-    def _pressed(self, event: Any) -> None:
-        if event.inaxes is self.sheet.axes and event.button == 1:
-            self.painting.begin()
-            self._stroke((event.ydata, event.xdata))
-
-    def _moved(self, event: Any) -> None:
-        if event.inaxes is not self.sheet.axes:
-            self._last = None
-            self.sheet.brush(None, radius=self.brush.value)
-            self.canvas.draw_idle()
-            return
-        at = (event.ydata, event.xdata)
-        self.sheet.brush(at, radius=self.brush.value)
-        if self._last is not None:
-            self._stroke(at)
-        else:
-            self.canvas.draw_idle()
-
-    def _released(self, _: Any) -> None:
-        self._last = None
-
-    def _stroke(self, at: tuple[float, float]) -> None:
-        object_id = 0 if self.tool.value == "eraser" else self.object_id.value
-        self.painting.stroke(self._last or at, at, radius=self.brush.value, object_id=object_id)
-        self._last = at
-        self._draw()
-
-    def _undo(self, _: Any) -> None:
-        self.status.say("undone" if self.painting.undo() else "there is nothing to undo")
-        self._draw()
-
-    def _clear(self, _: Any) -> None:
-        self.painting.clear()
-        self._draw()
-        self.status.say(_FIRST)
-
-    def _take_given(self, _: Any) -> None:
-        self.painting.replace(self._given)
-        self._draw()
-        self.status.say("this mask came with the video: correct it, or propagate it")
-
-    def _propagate(self, _: Any) -> None:
-        """In a kernel the steps run as a task between other messages, so that a second click can stop them."""
         if self._working is not None:
             self._stopped = True
             return
-        self.painting.finished()  # raises before anything is displayed
+        self.video.clip()  # raises before anything is displayed
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -279,11 +180,167 @@ class Painter(VBox):
         self._stopped = False
         self._working = loop.create_task(self._run_as_task())
 
+    def _rows(self) -> list[Any]:
+        controls, button = self.controls, self.controls.button
+        self.undo = button("undo", self.take_back, "Undo the last step in this frame (Ctrl+Z)")
+        self.redo = button("redo", self.do_again, "Do again what was undone (Ctrl+Y)")
+        self.clear = button("clear", self._clear, "Erase everything in this frame")
+        self.given = button("given mask", self._take_given, "Take the mask that came with the video for this frame")
+        self.unpaint = button("unpaint", self._unpaint, "Remove what was painted in this frame: it is predicted again")
+        self.propagate = button("propagate", self.propagate_or_stop, "Carry the masks through the video (Enter)")
+        self.propagate.button_style = "primary"
+        self.save_button = button("save", self._save, "Write one indexed PNG per frame")
+        self.explore = button("explore", self._explore, "Show how its pixels are matched")
+        closer = button("zoom +", lambda: self.view.zoom(1.5), "Zoom in (+)")
+        away = button("zoom −", lambda: self.view.zoom(1 / 1.5), "Zoom out (−)")
+        whole = button("whole", self.view.whole, "Show the whole frame (0)")
+        self._saving = row(controls.out, controls.movie, self.save_button, self.explore)
+        return [
+            self.chooser,
+            row(self.tool, self.object_id, controls.colour, self.brush, controls.opacity),
+            row(self.undo, self.redo, self.clear, self.given, self.unpaint, away, closer, whole),
+            self.objects,
+            controls.title,
+            self._page,
+            self.view.canvas,
+            row(controls.play, self.frame, self.propagate, controls.progress),
+            self.status,
+            self.strip.canvas,
+            HTML(keys_as_html()),
+            self._saving,
+            self._explorer_box,
+        ]
+
+    def _begin(self) -> None:
+        """Show frame 0 of a video that was just opened, with nothing left of the one before."""
+        last, play = len(self.video) - 1, self.controls.play
+        play.playing, play.max, self.frame.max = False, last, last
+        self.controls.progress.value, self.controls.progress.max = 0, len(self.video)
+        self.brush.max = max(2, self.video.size[0] // 6)
+        self.brush.value = max(1, self.video.size[0] // 20)
+        self._saving.layout.display = "none"
+        self._explorer_box.children = []
+        self.strip.hide()
+        self.frame.value = 0
+        self._show_frame()
+        self._show_brush()
+        self.status.say(_FIRST)
+
+    def _fit(self) -> None:
+        """Give the pictures the size that the video and the page have room for."""
+        width = min(self._page.width - 10, _WIDEST) if self._page.width else _WIDTH
+        self.view.fit(self.video.size, width=width)
+        self.strip.fit(len(self.video), width=width)
+        self.look()
+        self.strip.show(self.video, self.frame.value)
+
+    # What is shown
+
+    def look(self) -> None:
+        """Draw the frame that is shown, with its mask."""
+        t = self.frame.value
+        self.view.show(self.video.frames[t], self.video.labels(t), opacity=self.controls.opacity.value)
+
+    def _show_frame(self) -> None:
+        """Show the frame that the slider names, and what is known of it."""
+        self.look()
+        self._describe()
+        self.strip.move(self.frame.value)
+
+    def _describe(self) -> None:
+        t = self.frame.value
+        name, origin = escape(self.video.name), _ORIGINS[self.video.origin(t)]
+        self.controls.title.value = f"<b>Frame {t}</b> of “{name}” (0 to {len(self.video) - 1}): {origin}"
+        self.given.disabled = self.video.true_mask(t) is None
+        self.unpaint.disabled = not self.video.is_painted(t)
+        self._show_objects()
+
+    def _show_objects(self) -> None:
+        t = self.frame.value
+        self.controls.show_colour(self.object_id.value)
+        scores, areas = self.video.scores(t), self.video.areas(t)
+        notes = {i: f"J {scores[i]:.2f}" if i in scores else f"{n:,} pixels" if n else "none" for i, n in areas.items()}
+        self.objects.show(notes, chosen=self.object_id.value)
+
+    def _show_brush(self) -> None:
+        self.view.radius = None if self.tool.value == "fill" else self.brush.value
+
+    # Editing
+
+    def press(self, at: Point) -> bool:
+        """Begin a stroke, or fill; see `Hand`."""
+        self._refuse_while_working("paint")
+        if self.tool.value == "fill":
+            self.painting.fill(at, object_id=self.object_id.value)
+            self._painted()
+            return False
+        self.painting.begin()
+        return True
+
+    def drag(self, start: Point, end: Point) -> None:
+        """Paint from one place to another, or erase."""
+        object_id = 0 if self.tool.value == "eraser" else self.object_id.value
+        self.painting.stroke(start, end, radius=self.brush.value, object_id=object_id)
+        self.look()
+
+    def release(self) -> None:
+        """End a stroke."""
+        self._painted()
+
+    def key(self, name: str | None) -> None:
+        """Do what a key means, see `painter_keys`."""
+        if (action := action_of(name)) is not None:
+            action(self)
+
+    def _painted(self) -> None:
+        self._edited()
+        if self.labels:
+            t = self.frame.value
+            self.status.say(f"frame {t} is corrected: propagate goes on from frame {self.video.valid}")
+
+    def _edited(self) -> None:
+        """Draw what was edited, and mark what follows as outdated."""
+        self.video.changed(self.frame.value)
+        self.controls.progress.value = self.video.valid
+        self.look()
+        self._describe()
+        self.strip.show(self.video, self.frame.value)
+
+    def _edit(self, change: Callable[[Painting], Any], done: str, *, nothing: str | None = None) -> None:
+        """Change the frame's mask; where a change returns False, nothing was changed."""
+        self._refuse_while_working("edit")
+        if change(self.painting) is False:
+            self.status.say(nothing or done)
+            return
+        self._edited()
+        self.status.say(done)
+
+    def _clear(self) -> None:
+        self._edit(Painting.clear, "everything in this frame is erased")
+
+    def _take_given(self) -> None:
+        mask = self.video.true_mask(self.frame.value)
+        said = "this mask came with the video: correct it, or propagate it"
+        self._edit(lambda painting: painting.replace(mask), said)
+
+    def _unpaint(self) -> None:
+        self._refuse_while_working("edit")
+        self.video.forget(self.frame.value)
+        self._edited()
+        self.status.say("what was painted in this frame is removed")
+
+    def _refuse_while_working(self, what: str) -> None:
+        if self._working is not None:
+            raise LabError(f"a video is being segmented: stop that first, then {what}")
+
+    # Propagating, saving
+
     async def _run_as_task(self) -> None:
         self.propagate.description = "stop"
         try:
-            for _ in self.steps():
-                self._advance()
+            for frame in self.steps():
+                self._advance(frame)
+                self.frame.value = frame
                 await asyncio.sleep(0.01)  # lets the kernel handle clicks and send pictures
                 if self._stopped:
                     break
@@ -293,40 +350,33 @@ class Painter(VBox):
         finally:
             self.propagate.description, self._working = "propagate", None
 
-    def _advance(self) -> None:
-        self.progress.max, self.progress.value = len(self.frames), len(self.labels)
-        self.status.say(f"frame {len(self.labels)} of {len(self.frames)}")
+    def _advance(self, frame: int) -> None:
+        self.controls.progress.value = frame + 1
+        self.status.say(f"frame {frame + 1} of {len(self.video)}")
 
     def _finish(self) -> None:
-        last = len(self.labels) - 1
-        self._result_box.children = [self.frame, self.result_canvas, self._saving]
-        self._result_box.layout.display = ""
-        self.frame.max = last
-        self.frame.value = last
-        self._show_result(None)
-        stopped = "" if last + 1 == len(self.frames) else f", stopped before frame {last + 1}"
-        self.status.say(f"{last + 1} of {len(self.frames)} frames are segmented{stopped}: look at them below")
+        done, count = self.video.valid, len(self.video)
+        self._saving.layout.display = ""
+        self.frame.value = done - 1
+        self._show_frame()
+        self.strip.show(self.video, done - 1)
+        stopped = "" if done == count else f", stopped before frame {done}"
+        self.status.say(f"{done} of {count} frames are segmented{stopped}: look at them, and correct any of them")
 
-    def _show_result(self, _: Any) -> None:
-        t = self.frame.value
-        if t < len(self.labels):
-            given = "the painted mask" if t == 0 else "predicted"
-            title = f"Result · frame {t} of “{self.name}”: {given}"
-            pixels = {i: int((self.labels[t] == i).sum()) for i in self.clip.object_ids}
-            caption = ", ".join(f"object {i}: {n} pixels" if n else f"object {i}: lost" for i, n in pixels.items())
-            self.result_sheet.show(self.frames[t], self.labels[t], title=title, caption=caption)
-            self.result_canvas.draw_idle()
+    def _save(self) -> None:
+        folder, movie = self.controls.out.value.strip() or "masks", self.controls.movie.value
+        self.video.save(folder, movie=movie)
+        written = "" if movie == "none" else f" and overlay.{movie}"
+        self.status.say(f"{len(self.labels)} masks{written} are in {Path(folder).absolute()}")
 
-    def _save(self, _: Any) -> None:
-        self.save(self.out.value.strip() or "masks", movie=self.movie.value)
-        movie = "" if self.movie.value == "none" else f" and overlay.{self.movie.value}"
-        self.status.say(f"{len(self.labels)} masks{movie} are in {Path(self.out.value).absolute()}")
-
-    def _explore(self, _: Any) -> None:
-        if self.clip is None:
+    def _explore(self) -> None:
+        if not self.labels:
             raise LabError("there is no result to explore yet: paint a mask and propagate it")
+        clip = self.video.explorable()
         frame = max(1, self.frame.value)
-        self._explorer_box.children = [Explorer(self.clip, self.model, frame=frame, height=self.height)]
+        self._explorer_box.children = [Explorer(clip, self.model, frame=frame, height=self.height)]
+        if len(self.video.key_frames) > 1:
+            self.status.say("the explorer shows what the mask of frame 0 gives, without later corrections")
 
 
 def paint(

@@ -61,7 +61,10 @@ def test_the_pages_notebook_runs_where_nobody_can_click_and_shows_pictures_alone
     outputs = [(c["id"], o) for c in cells for o in c.get("outputs", []) if c["id"] != "setup"]
     assert [name for name, _ in outputs] == ["explorer", "painter"]
     for _, output in outputs:
-        assert set(output["data"]) == {"image/png", "text/plain"}
+        assert set(output["data"]) == {"text/html", "text/plain"}
+        assert "".join(output["data"]["text/plain"]) in "".join(
+            output["data"]["text/html"]
+        )  # the text of the picture, for all readers
 
 
 def test_doctor_misses_the_extension_without_which_no_figure_can_be_clicked(

@@ -92,9 +92,50 @@ def test_a_mask_to_correct_is_copied_and_its_void_is_background() -> None:
     assert painting.object_ids == (1, 2, 3)
 
 
-def test_an_empty_mask_cannot_be_segmented_by() -> None:
-    with pytest.raises(LabError, match="the first mask is empty: paint at least one object"):
-        Painting((5, 5)).finished()
+def test_what_is_undone_is_done_again_until_something_else_is_done() -> None:
+    painting, states = Painting((20, 20)), []
+    for at in ((5, 5), (10, 10), (15, 15)):
+        states.append(painting.labels)
+        painting.begin()
+        painting.stroke(at, at, radius=3, object_id=1)
+    states.append(painting.labels)
+    assert not painting.redo()
+    for expected in reversed(states[:-1]):
+        assert painting.undo() and torch.equal(painting.labels, expected)
+    for expected in states[1:]:
+        assert painting.redo() and torch.equal(painting.labels, expected)
+    painting.undo()
+    painting.clear()
+    assert not painting.redo()
+    assert painting.undo() and torch.equal(painting.labels, states[2])
+
+
+def test_a_fill_reaches_the_labels_around_it_and_the_frames_edge() -> None:
+    start = torch.zeros(9, 12, dtype=torch.int64)
+    start[4, :] = 1  # from edge to edge: the upper part has an open left, top and right side, and is enclosed
+    start[6:8, 2:5] = 3
+    painting = Painting((9, 12), start=start)
+    painting.fill((0, 0), object_id=2)
+    assert (painting.labels[:4] == 2).all() and torch.equal(painting.labels[4:], start[4:])
+    painting.fill((6.4, 3.2), object_id=0)
+    assert not (painting.labels == 3).any()
+    assert painting.undo() and painting.undo() and torch.equal(painting.labels, start)
+
+
+def test_a_fill_that_nothing_encloses_is_refused_and_is_no_step() -> None:
+    painting = Painting((9, 9))
+    painting.stroke((4, 2), (4, 6), radius=1, object_id=1)  # an outline with two open ends
+    before = painting.labels
+    with pytest.raises(LabError, match="nothing encloses this place: close the outline around it, then fill it"):
+        painting.fill((1, 1), object_id=1)
+    assert torch.equal(painting.labels, before) and not painting.undo()
+    start = torch.zeros(9, 9, dtype=torch.int64)
+    start[2:7, 2:7] = torch.eye(5, dtype=torch.int64)  # diagonal neighbours close an outline
+    start[2, 2:7] = start[6, 2:7] = 1
+    start[2:7, 2] = 1
+    closed = Painting((9, 9), start=start)
+    closed.fill((4, 3), object_id=1)
+    assert int(closed.labels.sum()) == 16 + 3
 
 
 def test_what_is_no_brush_is_refused() -> None:
@@ -103,5 +144,7 @@ def test_what_is_no_brush_is_refused() -> None:
         painting.stroke((1, 1), (1, 1), radius=1, object_id=33)
     with pytest.raises(LabError, match="radius must be greater than 0, got 0"):
         painting.stroke((1, 1), (1, 1), radius=0, object_id=1)
+    with pytest.raises(LabError, match="1 to 32, or 0 to erase, got -1"):
+        painting.fill((1, 1), object_id=-1)
     with pytest.raises(LabError, match="5×5 like the frames, got 5×6"):
         painting.replace(torch.zeros(5, 6, dtype=torch.int64))

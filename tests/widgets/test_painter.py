@@ -1,0 +1,421 @@
+"""The painter follows the mouse, keys and buttons; handlers are called as the page calls them, without a browser."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mouse import drag, mouse, pixels_of, press_key, texts
+from PIL import Image
+
+from feelvos_lab.data.clip import Clip
+from feelvos_lab.data.images import read_mask, write_mask
+from feelvos_lab.model.feelvos import Feelvos
+from feelvos_lab.widgets import Explorer, Painter
+from feelvos_lab.widgets.painter_keys import KEYS, keys_as_html
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def painter(model: Feelvos, clip: Clip) -> Painter:
+    return Painter(clip, model)
+
+
+@pytest.fixture
+def done(painter: Painter) -> Painter:
+    """The given mask, propagated."""
+    painter.given.click()
+    painter.propagate.click()
+    return painter
+
+
+def axes_of(painter: Painter):
+    return painter.view.sheet.axes
+
+
+# brush, eraser, fill
+
+
+def test_the_mask_is_what_was_painted(painter: Painter) -> None:
+    painter.brush.value = 4
+    drag(axes_of(painter), (20, 20), (20, 40))
+    y, x = np.indices((64, 80))
+    along = np.clip(x, 20, 40)
+    expected = (y - 20) ** 2 + (x - along) ** 2 < 16
+    painted = painter.painting.labels.numpy()
+    assert (painted != expected).sum() <= 4  # a screen's pixel is not quite a frame's
+    painter.object_id.value = 3
+    drag(axes_of(painter), (50, 60))
+    assert painter.painting.object_ids == (1, 3)
+    assert painter.painting.labels[50, 60] == 3
+    assert "#808000" in painter.controls.colour.value  # object 3 in the DAVIS colours
+
+
+def test_the_eraser_undo_redo_and_clear_do_what_they_say(painter: Painter) -> None:
+    drag(axes_of(painter), (30, 30), (30, 50))
+    painted = painter.painting.labels
+    painter.tool.value = "eraser"
+    drag(axes_of(painter), (30, 40))
+    erased = painter.painting.labels
+    assert erased[30, 40] == 0 and erased[30, 30] == 1
+    painter.undo.click()
+    assert torch.equal(painter.painting.labels, painted)
+    painter.redo.click()
+    assert torch.equal(painter.painting.labels, erased)
+    painter.redo.click()
+    assert painter.status.text == "there is nothing to redo"
+    painter.clear.click()
+    assert painter.painting.object_ids == ()
+    for _ in range(3):
+        painter.undo.click()
+    assert painter.painting.object_ids == ()
+    painter.undo.click()
+    assert painter.status.text == "there is nothing to undo"
+
+
+def test_fill_paints_what_an_outline_encloses_and_refuses_an_open_one(painter: Painter) -> None:
+    axes, painter.brush.value = axes_of(painter), 2
+    drag(axes, (10, 20), (10, 60), (50, 60))
+    painter.tool.value = "fill"
+    before = painter.painting.labels
+    drag(axes, (30, 40))
+    assert "nothing encloses this place" in painter.status.text and torch.equal(painter.painting.labels, before)
+    painter.tool.value = "brush"
+    drag(axes, (50, 60), (50, 20), (10, 20))
+    painter.tool.value = "fill"
+    drag(axes, (30, 40))
+    assert (painter.painting.labels[10:51, 20:61] == 1).all() and painter.painting.labels[5, 40] == 0
+    assert not any(ring.get_visible() for ring in painter.view.sheet._rings)  # no brush to show
+
+
+def test_moving_without_a_button_paints_nothing(painter: Painter) -> None:
+    mouse(axes_of(painter), "motion_notify_event", row=30, column=30, button=None)
+    mouse(axes_of(painter), "motion_notify_event", row=30, column=50, button=None)
+    assert painter.painting.object_ids == ()
+    assert all(ring.get_visible() for ring in painter.view.sheet._rings)
+
+
+def test_a_stroke_that_leaves_the_picture_ends_there(painter: Painter) -> None:
+    axes = axes_of(painter)
+    mouse(axes, "button_press_event", row=30, column=70)
+    mouse(axes, "motion_notify_event", row=30, column=500)
+    mouse(axes, "motion_notify_event", row=60, column=10)
+    assert painter.painting.labels[45, 40] == 0  # nothing on the way from one to the other
+
+
+def test_the_list_of_objects_chooses_and_counts(painter: Painter) -> None:
+    painter.given.click()
+    assert list(painter.objects.buttons) == [1, 2]
+    assert painter.objects.buttons[2].description == "2 · J 1.00"
+    assert painter.objects.buttons[2].style.button_color == "#008000"
+    painter.tool.value = "eraser"
+    painter.objects.buttons[2].click()
+    assert painter.object_id.value == 2 and painter.tool.value == "brush"
+    painter.objects._new.click()
+    assert painter.object_id.value == 3
+    painter.clear.click()
+    drag(axes_of(painter), (5, 5))
+    pixels = int((painter.painting.labels == 3).sum())
+    assert painter.objects.buttons[3].description in (f"3 · {pixels} pixels", "3 · J 0.00")
+    painter.frame.value = 4
+    assert painter.objects.buttons[3].description in ("3 · none", "3 · J 0.00")
+
+
+# the view
+
+
+def test_zooming_and_panning_move_the_view_and_strokes_land_under_the_mouse(painter: Painter) -> None:
+    sheet, axes = painter.view.sheet, axes_of(painter)
+    before = pixels_of(painter.view.canvas)
+    press_key(painter.view.canvas, "+")
+    press_key(painter.view.canvas, "+")
+    assert sheet.magnification == pytest.approx(2.25)
+    assert not np.array_equal(pixels_of(painter.view.canvas), before)
+    left = axes.get_xlim()[0]
+    drag(axes, (30, 40), (30, 30), button=3)
+    assert axes.get_xlim()[0] == pytest.approx(left + 10, abs=0.1)  # a pixel of the screen
+    assert painter.painting.object_ids == ()  # the right button paints nothing
+    painter.brush.value = 1
+    drag(axes, (33, 44))
+    assert painter.painting.labels.nonzero().tolist() == [[33, 44]]
+    for _ in range(3):
+        drag(axes, (30, axes.get_xlim()[0] + 1), (30, axes.get_xlim()[1] - 1), button=3)
+    assert axes.get_xlim()[0] == pytest.approx(-0.5)  # not beyond the frame's edge
+    press_key(painter.view.canvas, "0")
+    assert axes.get_xlim() == (-0.5, 79.5) and axes.get_ylim() == (63.5, -0.5)
+    for _ in range(20):
+        press_key(painter.view.canvas, "-")
+    assert sheet.magnification == 1
+
+
+def test_the_wheel_zooms_at_the_mouse_after_a_click_and_scrolls_the_page_before(painter: Painter) -> None:
+    axes = axes_of(painter)
+    mouse(axes, "scroll_event", row=20, column=20, step=1)
+    assert painter.view.sheet.magnification == 1 and not painter.view.canvas.capture_scroll
+    mouse(axes, "button_press_event", row=20, column=20, button=3)
+    mouse(axes, "button_release_event", row=20, column=20, button=3)
+    assert painter.view.canvas.capture_scroll
+    at = axes.transData.transform((20, 20))
+    mouse(axes, "scroll_event", row=20, column=20, step=1)
+    assert painter.view.sheet.magnification == pytest.approx(1.25)
+    assert axes.transData.transform((20, 20)) == pytest.approx(at)
+    mouse(axes, "figure_leave_event", row=20, column=20)
+    assert not painter.view.canvas.capture_scroll
+
+
+def test_opacity_changes_the_picture_and_not_the_mask(painter: Painter, clip: Clip) -> None:
+    painter.given.click()
+    image = painter.view.sheet._image
+    painter.controls.opacity.value = 0
+    inside = (clip.masks[0] == 1).numpy()
+    shown, frame = np.asarray(image.get_array()), clip.frames[0].permute(1, 2, 0).numpy()
+    assert (shown[inside] == frame[inside]).all(1).mean() > 0.5  # but for the outline
+    painter.controls.opacity.value = 1
+    assert (np.asarray(image.get_array())[inside] == (128, 0, 0)).all()
+    assert torch.equal(painter.painting.labels, clip.masks[0])
+
+
+def test_the_picture_takes_the_width_of_the_page_and_is_never_taller_than_the_controls_allow(painter: Painter) -> None:
+    for page, width in ((500, 490), (700, 690), (3000, 750)):
+        painter._page.set(page)
+        assert painter.view.sheet.figure.bbox.width == pytest.approx(width)
+        assert painter.strip.sheet.figure.bbox.width == pytest.approx(min(page - 10, 1060))
+    painter.brush.value = 1
+    drag(axes_of(painter), (33, 44))
+    assert painter.painting.labels.nonzero().tolist() == [[33, 44]]
+
+
+# keys
+
+
+def test_every_key_of_the_list_does_what_it_says(painter: Painter) -> None:
+    canvas = painter.view.canvas
+    for key, tool in (("e", "eraser"), ("f", "fill"), ("b", "brush")):
+        press_key(canvas, key)
+        assert painter.tool.value == tool
+    for number in range(1, 10):
+        press_key(canvas, str(number))
+        assert painter.object_id.value == number
+    painter.brush.value = 5
+    press_key(canvas, "]")
+    assert painter.brush.value == 6
+    for key in ("[", "ctrl+["):  # as some keyboards type it
+        press_key(canvas, key)
+    assert painter.brush.value == 4
+    for key, frame in (("right", 1), ("right", 2), ("left", 1), ("end", 11), ("right", 11), ("home", 0), ("left", 0)):
+        press_key(canvas, key)
+        assert painter.frame.value == frame
+    press_key(canvas, " ")
+    assert painter.controls.play.playing
+    press_key(canvas, " ")
+    assert not painter.controls.play.playing
+    press_key(canvas, "x")  # means nothing
+
+
+def test_keys_undo_redo_and_propagate(painter: Painter) -> None:
+    canvas = painter.view.canvas
+    drag(axes_of(painter), (30, 30))
+    painted = painter.painting.labels
+    press_key(canvas, "ctrl+z")
+    assert painter.painting.object_ids == ()
+    press_key(canvas, "ctrl+y")
+    assert torch.equal(painter.painting.labels, painted)
+    press_key(canvas, "enter")
+    assert len(painter.labels) == 12
+
+
+def test_the_page_lists_each_key_once_and_no_key_means_two_things() -> None:
+    names = [name for key in KEYS for name in key.names]
+    assert len(names) == len(set(names))
+    listed = keys_as_html()
+    for key in KEYS:
+        shown = key.shown if not key.shown.isdigit() or key.shown == "0" else "1 … 9"
+        assert listed.count(f"<kbd>{shown}</kbd>") == 1
+
+
+# opening
+
+
+def test_another_video_is_shown_on_the_same_canvas_and_nothing_is_left_of_the_one_before(done: Painter) -> None:
+    canvas, strip = done.view.canvas, done.strip.canvas
+    done.explore.click()
+    done.chooser.video.value = "bunny"
+    done.chooser.open_button.click()
+    assert (done.view.canvas, done.strip.canvas) == (canvas, strip)
+    assert canvas.figure is done.view.sheet.figure and canvas.figure.canvas is canvas
+    assert done.video.name == "bunny" and len(done.video) == 41 and done.frame.value == 0
+    assert (done.controls.progress.value, done.controls.progress.max) == (0, 41)
+    assert done.labels == [] and strip.layout.display == "none" and done._explorer_box.children == ()
+    drag(axes_of(done), (120, 300), (130, 300))
+    assert done.painting.labels[125, 300] == 1  # in the frame's own pixels
+
+
+def test_the_sample_video_is_opened_by_its_name_and_brings_masks_of_some_frames(painter: Painter) -> None:
+    painter.chooser.video.value = "bunny"
+    painter.chooser.open_button.click()
+    assert not painter.given.disabled
+    painter.given.click()
+    assert painter.painting.object_ids == (1, 2, 3)
+    painter.frame.value = 1
+    assert painter.given.disabled
+    painter.frame.value = 8
+    assert not painter.given.disabled
+
+
+def test_a_video_and_a_mask_of_ones_own_are_opened(painter: Painter, clip: Clip, tmp_path: Path) -> None:
+    for t in range(3):
+        Image.fromarray(clip.frames[t].permute(1, 2, 0).numpy()).save(tmp_path / f"{t:03d}.png")
+    first = tmp_path / "first" / "mask.png"
+    write_mask(first, clip.masks[0])
+    painter.chooser.video.value, painter.chooser.mask.value = str(tmp_path), str(first)
+    painter.chooser.open_button.click()
+    assert painter.video.name == tmp_path.name and len(painter.video) == 3
+    assert torch.equal(painter.painting.labels, clip.masks[0])
+    painter.run()
+    assert len(painter.labels) == 3
+    painter.video.save(tmp_path / "out")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["000.png", "001.png", "002.png"]  # as the frames
+
+
+def test_what_cannot_be_opened_is_told_and_the_video_stays(painter: Painter, clip: Clip, tmp_path: Path) -> None:
+    drag(axes_of(painter), (30, 30))
+    painted = painter.painting.labels
+    for video, mask, words in (
+        ("", "", "no video is named"),
+        (str(tmp_path / "none.mp4"), "", "there is no"),
+        (str(tmp_path), "", "holds no"),
+        (str(tmp_path), str(tmp_path / "none.png"), "is missing"),
+    ):
+        painter.chooser.video.value, painter.chooser.mask.value = video, mask
+        painter.chooser.open_button.click()
+        assert words in painter.status.text
+        assert painter.video.name == clip.name and torch.equal(painter.painting.labels, painted)
+
+
+# propagating, correcting, saving
+
+
+def test_an_empty_mask_is_refused_in_one_sentence_and_nothing_is_computed(painter: Painter) -> None:
+    painter.propagate.click()
+    assert painter.status.text == "the first mask is empty: paint at least one object, then propagate"
+    assert painter.labels == [] and painter._saving.layout.display == "none"
+    painter.save_button.click()
+    assert painter.status.text.startswith("there is no result to save yet")
+
+
+def test_the_result_is_saved_as_segment_saves(done: Painter, tmp_path: Path) -> None:
+    assert done.status.text.startswith("12 of 12 frames") and done.frame.value == 11
+    done.frame.value = 2
+    assert done.controls.title.value == "<b>Frame 2</b> of “shapes-7” (0 to 11): predicted"
+    done.controls.out.value = str(tmp_path / "masks")
+    done.save_button.click()
+    saved = sorted((tmp_path / "masks").glob("*.png"))
+    assert [p.name for p in saved] == [f"{t:05d}.png" for t in range(12)]
+    assert all(torch.equal(read_mask(path), labels) for path, labels in zip(saved, done.labels, strict=True))
+    done.save_button.click()
+    assert "holds files already" in done.status.text
+
+
+def test_a_later_frame_is_corrected_and_the_run_goes_on_from_there(done: Painter) -> None:
+    before = list(done.labels)
+    done.frame.value, done.object_id.value = 9, 1
+    drag(axes_of(done), (10, 10), (10, 30))
+    assert done.status.text == "frame 9 is corrected: propagate goes on from frame 9"
+    assert done.controls.title.value.endswith("painted") and done.controls.progress.value == 9
+    corrected = done.painting.labels
+    done.frame.value = 10
+    assert "predicted before the last edit" in done.controls.title.value
+    done.propagate.click()
+    assert torch.equal(done.labels[9], corrected) and not torch.equal(done.labels[10], before[10])
+    assert all(done.labels[t] is before[t] or torch.equal(done.labels[t], before[t]) for t in range(9))
+    assert done.controls.progress.value == 12
+    done.frame.value = 9
+    done.unpaint.click()
+    assert torch.equal(done.video.labels(9), before[9]) and done.unpaint.disabled
+
+
+def test_a_click_on_the_strip_shows_its_frame(done: Painter) -> None:
+    axes = done.strip.sheet.axes
+    assert axes.get_ylabel() == "J" and len(axes.lines) > 3
+    mouse(axes, "button_press_event", row=0.5, column=4.2)
+    assert done.frame.value == 4
+    done.frame.value = 6
+    assert list(done.strip.sheet._cursor.get_xdata()) == [6, 6]
+
+
+def test_without_truth_the_strip_shows_areas(model: Feelvos, clip: Clip) -> None:
+    painter = Painter(Clip("own", clip.frames, clip.masks[:1], (1, 2)), model, mask=clip.masks[0])
+    painter.run()
+    assert painter.strip.sheet.axes.get_ylabel() == "pixels"
+    assert painter.objects.buttons[1].description == f"1 · {int((painter.labels[11] == 1).sum()):,} pixels"
+
+
+def test_a_second_click_stops_the_work_and_keeps_what_is_done(painter: Painter) -> None:
+    async def click_twice() -> None:
+        painter.propagate.click()
+        assert painter.propagate.description == "propagate"  # the task has not begun
+        work = painter._working
+        await asyncio.sleep(0)
+        assert painter.propagate.description == "stop"
+        painter.chooser.video.value = "elsewhere"
+        for act in (painter.chooser.open_button.click, painter.undo.click, painter.unpaint.click):
+            act()
+            assert "stop that first" in painter.status.text
+        painted = painter.video.labels(0)
+        drag(axes_of(painter), (5, 5))
+        assert torch.equal(painter.video.labels(0), painted) and "stop that first, then paint" in painter.status.text
+        painter.propagate.click()
+        await work
+
+    painter.given.click()
+    asyncio.run(click_twice())
+    assert 1 <= len(painter.labels) < 12
+    assert "stopped before frame" in painter.status.text
+    assert painter.propagate.description == "propagate" and painter._working is None
+    painter.propagate.click()
+    assert len(painter.labels) == 12
+
+
+def test_the_result_can_be_explored(painter: Painter, clip: Clip) -> None:
+    painter.explore.click()
+    assert painter.status.text.startswith("there is no result to explore yet")
+    painter.given.click()
+    painter.propagate.click()
+    painter.frame.value = 3
+    painter.explore.click()
+    (explorer,) = painter._explorer_box.children
+    assert isinstance(explorer, Explorer) and torch.equal(explorer.look.labels, painter.labels[3])
+    assert "true in the result" not in texts(explorer.sheet.figure)
+    painter.frame.value = 5
+    painter.given.click()
+    painter.explore.click()
+    assert painter.status.text.endswith("without later corrections")
+
+
+def test_the_picture_above_the_widget_says_what_is_painted(painter: Painter) -> None:
+    assert "nothing is painted yet" in painter.picture().text
+    painter.given.click()
+    picture = painter.picture()
+    assert picture.text == "Frame 0 of “shapes-7” and its mask (objects: 1, 2)" and picture.text in texts(
+        picture.figure
+    )
+
+
+def test_a_large_frame_is_drawn_with_fewer_pixels_and_near_with_all() -> None:
+    from feelvos_lab.figures.painter import FrameSheet
+
+    sheet = FrameSheet((1201, 1603))
+    frame, labels = torch.zeros(3, 1201, 1603, dtype=torch.uint8), torch.zeros(1201, 1603, dtype=torch.int64)
+    sheet.show(frame, labels)
+    assert sheet._image.get_array().shape == (401, 535, 3)
+    assert sheet.axes.get_xlim() == (-0.5, 1602.5)
+    sheet.zoom(4, (600, 800))
+    sheet.show(frame, labels)
+    assert sheet._image.get_array().shape[0] in (300, 301, 302)
+    left, right, bottom, top = sheet._image.get_extent()
+    (x0, x1), (y1, y0) = sheet.axes.get_xlim(), sheet.axes.get_ylim()
+    assert left <= x0 < left + 1 and right - 1 < x1 <= right and top <= y0 < top + 1 and bottom - 1 < y1 <= bottom
