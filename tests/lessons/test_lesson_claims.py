@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from lesson_runs import NOTEBOOKS, run_here, solve
-from scipy.ndimage import binary_opening
+from scipy.ndimage import binary_dilation, binary_erosion, binary_opening, distance_transform_edt
 
 from feelvos_lab.ablation.results import read_published
 from feelvos_lab.config import configure
@@ -52,12 +52,95 @@ def test_01_the_network_is_far_above_the_cheap_answers(solved):
     assert j["object everywhere"] < 0.15
 
 
+def test_01_what_is_wrong_is_a_line_at_first_and_then_a_patch_on_the_double(solved):
+    scope, printed = solved["01_the_task_and_the_score"]
+    clip, labels, who = scope["clip"], scope["labels"], scope["object_id"]
+    line, patch, missed = {}, {}, {}
+    for t in (1, 5, 9, 14):
+        found, true = (labels[t] == who).numpy(), (clip.masks[t] == who).numpy()
+        at_edge = (distance_transform_edt(~true) <= 2) & (distance_transform_edt(true) <= 2)
+        off = found & (distance_transform_edt(~true) > 4)
+        wrong = int((found ^ true).sum())
+        line[t], patch[t] = ((found ^ true) & at_edge).sum() / wrong, off.sum() / wrong
+        missed[t] = (true & ~found).sum() / true.sum()
+    assert line[1] > 0.95 and patch[1] == 0
+    assert all(patch[t] > 0.6 for t in (5, 9, 14)) and patch[14] > 0.85
+    assert max(missed.values()) < 0.15
+    size = int((clip.masks[14] == who).sum())
+    assert 0.8 * size < patch[14] * int(((labels[14] == who) != (clip.masks[14] == who)).sum()) < 1.3 * size
+    assert "it is orange" in printed["clip"] and "it is too small" in printed["contour"]
+    j = [scope["region_similarity"](labels[t] == who, clip.masks[t] == who) for t in (1, 5, 9, 14)]
+    assert min(j) == j[3]
+
+
+def test_01_in_real_video_the_copied_mask_begins_high(solved):
+    scope, _ = solved["01_the_task_and_the_score"]
+    assert scope["video"].name == "bunny"
+    scores = {name: scope["score"](way, scope["video"]) for name, way in scope["ways"].items()}
+    at = {name: [r["J"] for r in rows if r["frame"] == 8] for name, rows in scores.items()}
+    assert sum(at["first mask, copied"]) / 3 > 0.7 and sum(at["network"]) / 3 > 0.8
+
+
 def test_02_the_curve_is_flat_beyond_a_few_and_dead_beyond_18(solved):
     scope, _ = solved["02_pixel_embeddings"]
     slope = scope["lines"]["its slope"]
     at = {round(x, 2): s for x, s in zip(torch.linspace(0, 20, 401).tolist(), slope, strict=True)}
     assert at[0.0] == 0.5 and at[5.0] < 0.02 and all(s == 0 for x, s in at.items() if x > 18.1)
     assert at[17.0] > 0 and next(x for x, s in at.items() if s < 0.05) < 5
+
+
+def test_02_the_untrained_object_is_as_far_as_the_ground_and_the_trained_one_is_bright(solved):
+    scope, _ = solved["02_pixel_embeddings"]
+    labels, who = scope["labels"], scope["object_id"]
+    cells = (labels == who).nonzero().float()
+    row, column = cells[(cells - cells.mean(0)).norm(dim=1).argmin()].int().tolist()
+    mean, near = {}, {}
+    for name, e in scope["vectors"].items():
+        d = scope["normalise_distance"](scope["pairwise_sq_dist"](e[:, row, column][None], e.flatten(1).t()))
+        d = d.view(labels.shape)
+        parts = {"object": labels == who, "ground": labels == 0, "other": (labels > 0) & (labels != who)}
+        mean[name] = {part: float(d[cells].mean()) for part, cells in parts.items()}
+        near[name] = {part: float((d[cells] < 0.5).float().mean()) for part, cells in parts.items()}
+    assert abs(mean["untrained"]["object"] - mean["untrained"]["ground"]) < 0.15
+    assert near["trained"]["object"] > 0.6 and near["trained"]["ground"] < 0.05
+    assert mean["trained"]["other"] > mean["trained"]["ground"] > 0.8
+    inner = torch.from_numpy(binary_erosion(labels == who, iterations=2))
+    far = (labels == who) & (d >= 0.5)  # of the trained network
+    assert int(far.sum()) > 0 and int((far & ~inner).sum()) > 0.7 * int(far.sum())
+
+
+def test_02_object_1_is_apart_in_two_directions_and_object_2_in_all_of_them(solved):
+    scope, _ = solved["02_pixel_embeddings"]
+    labels, e = scope["labels"].flatten(), scope["vectors"]["trained"].flatten(1).t()
+    points = scope["centred"] @ scope["directions"].t()
+
+    def own_neighbour(vectors):
+        """For each label the share of vectors whose nearest other vector has it too."""
+        apart = torch.cdist(vectors, vectors).fill_diagonal_(torch.inf)
+        same = labels[apart.argmin(1)] == labels
+        return [float(same[labels == o].float().mean()) for o in (0, 1, 2)]
+
+    assert own_neighbour(points)[1] == 1 and own_neighbour(points)[2] < 0.8
+    assert min(own_neighbour(e)) > 0.9
+    middle = [points[labels == o].mean(0) for o in (0, 1)]
+    axis = middle[1] - middle[0]
+    along = (points - middle[0]) @ axis / (axis @ axis)
+    between = (labels == 0) & (along > 0.3) & (along < 0.9)
+    edge = torch.from_numpy(binary_dilation(scope["labels"] > 0, iterations=2)).flatten()
+    assert 0 < int(between.sum()) < 40 and bool(edge[between].all())
+
+
+def test_02_a_cell_of_the_bunny_is_near_to_hardly_any_other_but_each_has_a_near_one(solved):
+    scope, _ = solved["02_pixel_embeddings"]
+    assert scope["video"].name == "bunny" and scope["t"] == 24
+    labels = scope["resize_labels"](scope["video"].masks[24], scope["mask"].shape)
+    d, e = scope["d"], scope["e"]
+    assert float((d[labels == 1] < 0.5).float().mean()) < 0.05
+    stones = (labels == 2) | (labels == 3)
+    assert abs(float(d[labels == 1].mean()) - float(d[stones].mean())) < 0.1
+    own = e[:, labels == 1].t()
+    nearest = scope["normalise_distance"](scope["pairwise_sq_dist"](own, own)).fill_diagonal_(1).min(1).values
+    assert float((nearest < 0.5).float().mean()) > 0.9
 
 
 def test_02_training_keeps_things_apart(solved):
@@ -178,7 +261,9 @@ def test_06_the_curve_rises_while_the_network_learns(solved):
 def test_06_told_the_truth_both_are_better_than_on_their_own_and_damage_is_what_one_met_and_one_did_not(solved):
     naive, warned = (solved["06_training"][0]["rows"][name] for name in ("true masks only", "also mistakes"))
     for row in (naive, warned):
-        assert row["with true masks"] > row["on its own"] + 10 and row["with true masks"] > row["with damaged masks"] + 5
+        assert (
+            row["with true masks"] > row["on its own"] + 10 and row["with true masks"] > row["with damaged masks"] + 5
+        )
     lost = [row["with true masks"] - row["with damaged masks"] for row in (naive, warned)]
     assert lost[0] > lost[1] + 2
 

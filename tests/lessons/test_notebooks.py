@@ -121,7 +121,11 @@ def test_the_real_video_shows_what_its_text_says() -> None:
     for prediction in propagate(fold_batch_norms(model), clip):
         labels.append(prediction.labels)
         seen[prediction.frame] = prediction.cues
-    bunny = [row["J"] for row in drawn_scores(labels, clip) if row["object"] == 1]
+    rows = {"network": drawn_scores(labels, clip), "copied": drawn_scores([clip.masks[0]] * len(clip), clip)}
+    j = {way: [np.mean([r["J"] for r in found if r["frame"] == t]) for t in (8, 40)] for way, found in rows.items()}
+    assert min(j["network"]) > 0.8 and j["network"][0] - j["network"][1] < 0.06  # lesson 01: it hardly falls
+    assert j["copied"][0] > 0.7 and j["copied"][1] < 0.55
+    bunny = [row["J"] for row in rows["network"] if row["object"] == 1]
     assert len(bunny) == 5 and min(bunny) > 0.8  # followed through every pose
 
     cues, truth = seen[40], clip.masks[40]
