@@ -7,6 +7,7 @@ import hashlib
 import json
 import typing
 from dataclasses import asdict, field, replace
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
@@ -18,6 +19,8 @@ from feelvos_lab.errors import LabError, did_you_mean
 Preset = Literal["smoke", "reduced", "real", "full"]
 
 PRESETS: tuple[str, ...] = typing.get_args(Preset)
+
+WEIGHT_FILES = (".pth", ".pt", ".bin", ".safetensors")
 
 # an int becomes a float where one is expected; nothing else is converted
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
@@ -43,6 +46,17 @@ def _untagged(value: str) -> str:
     return value
 
 
+def _weights(value: str) -> str:
+    """Reject what is neither a source of weights nor a file of them."""
+    if value not in ("none", "package") and not value.lower().endswith(WEIGHT_FILES):
+        raise PydanticCustomError(
+            "weights",
+            "Input should be 'none', 'package' or a file of weights ({endings})",
+            {"endings": ", ".join(WEIGHT_FILES)},
+        )
+    return value
+
+
 Natural = Annotated[int, Field(ge=0, lt=2**31)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Number = Annotated[float, Field(ge=0), BeforeValidator(_number)]
@@ -59,7 +73,9 @@ class ModelConfig:
 
     method: Literal["feelvos", "pml"] = "feelvos"  # pml: nearest neighbours in an embedding trained by a triplet loss
     backbone: Annotated[str, AfterValidator(_untagged)] = "xception65"  # any timm model with `features_only`
-    pretrained: Literal["none", "package"] = "none"  # package: ImageNet weights from an installed Python package
+    # the backbone's first weights: package, those for ImageNet from an installed Python package; or a file of a state
+    # dict, of which only the name is a setting: see `weight_file.py`
+    pretrained: Annotated[str, AfterValidator(_weights)] = "none"
     freeze_backbone: bool = False  # neither weights nor batch-norm statistics are trained
     deepest_stride: Natural = 16  # largest stride of the features; the authors test at 8, with doubled rates
     context_dim: Count = 256  # ASPP channels
@@ -157,8 +173,12 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
 
     def flat(self) -> dict[str, Any]:
-        """All settings by name, without groups and without `root`, which does not change a result."""
+        """All settings by name, without groups and without `root`, which does not change a result.
+
+        Of a file of pretrained weights only the name counts, so that folders may be moved.
+        """
         settings = {**asdict(self.model), **asdict(self.train), **asdict(self.data)}
+        settings["pretrained"] = PurePath(self.model.pretrained).name
         return {name: value for name, value in settings.items() if name != "root"}
 
     def digest(self) -> str:

@@ -23,7 +23,7 @@ from feelvos_lab.ablation.results import seeds_there
 from feelvos_lab.ablation.runs import METRIC_NAMES, PlannedRun, count_states, plan, with_state
 from feelvos_lab.ablation.spec import Spec
 from feelvos_lab.ablation.worker import PLAN
-from feelvos_lab.config import PRESETS, configure
+from feelvos_lab.config import PRESETS, ModelConfig, configure
 from feelvos_lab.errors import LabError
 from feelvos_lab.files import lock
 
@@ -234,21 +234,31 @@ def left_text(seconds: float) -> str:
 
 
 def check_networks(spec: Spec) -> None:
-    """Build the networks whose backbone is that of no preset, without memory for weights; LabError names the row."""
+    """Build the networks whose backbone is that of no preset, or that begin with weights from a file.
+
+    That takes no memory for their weights, and the files are compared with them. LabError names the row.
+    """
     known = {(one.backbone, one.deepest_stride) for one in (configure(preset).model for preset in PRESETS)}
     for variant in spec.variants:
         model = None if variant.config is None else variant.config.model
-        if model is None or (model.backbone, model.deepest_stride) in known:
+        if model is None or ((model.backbone, model.deepest_stride) in known and not _from_file(model)):
             continue
         import torch  # seconds
 
         from feelvos_lab.model.build import build_model
+        from feelvos_lab.model.weight_file import read_weight_file
 
         try:
             with torch.device("meta"):
-                build_model(replace(model, pretrained="none"))
+                built = build_model(replace(model, pretrained="none"))
+            if _from_file(model):
+                read_weight_file(Path(model.pretrained), built.backbone.net, model.backbone)
         except LabError as error:
             raise LabError(f"{spec.path}, variant {variant.name!r}: {error}") from None
+
+
+def _from_file(model: ModelConfig) -> bool:
+    return model.pretrained not in ("none", "package")
 
 
 def check_data(spec: Spec, data_root: Path | None) -> None:

@@ -23,6 +23,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import feelvos_lab
+from feelvos_lab.config import WEIGHT_FILES
 from feelvos_lab.errors import LabError, reporting
 from feelvos_lab.files.notebooks import read_notebook, source, tags
 
@@ -64,7 +65,11 @@ def fingerprint(
         network: the checkpoint to score, where none is trained.
         own: the files of the experiment's own, see `own_sources`.
     """
-    parts = [json.dumps(dict(parameters), sort_keys=True), digest]
+    given = dict(parameters)
+    if str(weights := given.get("pretrained")).lower().endswith(WEIGHT_FILES):  # its content counts, not its folder
+        path = Path(str(weights))
+        given["pretrained"] = f"{path.name} {_file_checksum(path)}"
+    parts = [json.dumps(given, sort_keys=True), digest]
     parts += [meaning(code) for code in worker_code(notebook)]
     if start := parameters.get("start"):  # initial weights change a number as sources do
         from feelvos_lab.model.checkpoint import read_card, shipped_path  # imports torch: seconds
@@ -176,6 +181,18 @@ def _module_files(dotted: str, folders: Sequence[Path]) -> Iterator[tuple[Path, 
 @lru_cache(maxsize=512)
 def _file_meaning(path: Path, modified: int, size: int) -> str:
     return hashlib.sha256(meaning(path.read_text(encoding="utf-8")).encode()).hexdigest()
+
+
+def _file_checksum(path: Path) -> str:
+    with reporting(f"{path}, on which the runs depend, cannot be read"):
+        stat = path.stat()
+        return _checksum(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=32)
+def _checksum(path: Path, modified: int, size: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _content_meaning(name: str, content: bytes) -> str:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from feelvos_lab.ablation import paper
 from feelvos_lab.ablation.spec_yaml import Claim, Places, Written, check_value, expand, read_file
-from feelvos_lab.config import Config, configure
+from feelvos_lab.config import WEIGHT_FILES, Config, configure
 from feelvos_lab.data.difficulty_sweep import BASE, FACTOR_NAMES, FACTORS, PASTED
 from feelvos_lab.errors import LabError, did_you_mean
 from feelvos_lab.files.atomic import is_device, write_text
@@ -183,6 +183,10 @@ def _variant(
         if key in TOP_LEVEL:
             raise LabError(f"{at}: {key!r} is set for the whole experiment, not for a variant")
         chosen[key] = _check_parameter(at, key, value, parameters, notebook)
+        if key == "pretrained" and str(value).lower().endswith(WEIGHT_FILES):  # found from the experiment file's folder
+            chosen[key] = str(where.path.resolve().parent / value)
+            if not Path(chosen[key]).is_file():
+                raise LabError(f"{at}: there is no file of weights {chosen[key]}")
     resolved = {p.name: p.default for p in parameters.values() if p.name not in TOP_LEVEL} | chosen
     top = {key: value for key, value in (("preset", file.preset), ("split", file.split)) if value is not None}
     config = None

@@ -31,6 +31,7 @@ from feelvos_lab.files.lock import locked
 from feelvos_lab.model.build import build_model
 from feelvos_lab.model.checkpoint import initialise
 from feelvos_lab.model.feelvos import Feelvos
+from feelvos_lab.model.weight_file import load_weight_file
 from feelvos_lab.training import distributed
 from feelvos_lab.training.interrupt import postponed_ctrl_c
 from feelvos_lab.training.loaders import drawn_batches
@@ -109,6 +110,7 @@ def train(
     with torch.random.fork_rng(devices=[]), _repeatable(device), ExitStack() as until_trained:
         torch.manual_seed(seed)
         model = build_model(config.model)
+        load_weight_file(model.backbone.net, config.model)
         if start is not None:
             fresh = initialise(model, start, part=start_part)
             if progress:
