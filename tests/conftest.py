@@ -38,7 +38,7 @@ SLOW = frozenset(
             "lessons",
             "notebooks",
         ),
-        "robustness": ("full_disk", "fuzz", "killed", "soak"),
+        "robustness": ("full_disk", "fuzz", "killed", "no_posix", "soak"),
         "tf_import": ("convert",),
         "training": ("bfloat16", "distributed", "loaders", "numbers", "tensorboard"),
         "widgets": ("explorer", "front_end", "mask_editor", "painted_video", "painter"),
