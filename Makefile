@@ -1,4 +1,9 @@
-# Every target sets up the virtual environment by itself: `make ablation` works in a fresh clone.
+# Every target sets up the virtual environment by itself: `make ablation` works in a fresh clone. CONTRIBUTING.md lists
+# the same commands without make, for Windows too.
+#
+# Without an NVIDIA GPU, torch without CUDA saves 5 GB on Linux. Name the index of CPU builds that pytorch.org's
+# "Get started" shows, at the first call: `PIP_EXTRA_INDEX_URL=ADDRESS make test`; or put such a build of torch and
+# torchvision into .venv before: it is kept.
 VENV ?= .venv
 PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
@@ -44,7 +49,7 @@ test-newest: ## `make test` at the newest versions there are today, in an enviro
 
 lint: $(STAMP) ## ruff, and the rules for notebooks
 	@$(BIN)/ruff check -q .
-	@$(BIN)/feelvos-lab lint notebooks/*.ipynb
+	@$(BIN)/feelvos-lab lint
 
 lab: $(STAMP) ## JupyterLab on a copy of the notebooks in work/
 	@$(BIN)/feelvos-lab start
@@ -60,10 +65,7 @@ bench: $(STAMP) ## speed and memory, each against a floor measured in the same r
 PICTURES ?= runs/pictures
 
 figures: $(STAMP) ## draw the README's pictures again, from the first notebook, into runs/pictures
-	@folder=$$(mktemp -d) && $(BIN)/papermill --no-progress-bar --cwd $$folder notebooks/00_start_here.ipynb $$folder/00.ipynb >/dev/null && \
-	  mkdir -p $(PICTURES)/start_here && cp $$folder/figures/00-cue-sheet.png $(PICTURES)/start_here/ && \
-	  $(BIN)/python tests/support/few_colours.py $$folder/figures/00-real-video.png $(PICTURES)/start_here/00-real-video.png && \
-	  rm -r $$folder && ls $(PICTURES)/start_here/00-*.png
+	@$(BIN)/python tests/support/readme_pictures.py $(PICTURES)
 
 screenshots: $(STAMP) ## take the README's pictures of the explorer and the painter again, into runs/pictures; needs chromium
 	@$(BIN)/python tests/support/screenshots.py $(PICTURES)/app
@@ -85,15 +87,19 @@ clean: ## remove the environment, the book and caches; runs, results and work/ s
 	rm -rf $(VENV) $(VENV)-min $(VENV)-newest build .coverage* .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# One stamp an environment: a changed pyproject.toml or file of constraints installs again.
+# One stamp an environment: a changed pyproject.toml or file of constraints installs again. pip takes 2.14.1+cpu from an
+# index that has it for the tested torch 2.14.1. Of a build for the CPU that is there already the version is kept too.
 $(STAMP): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	  { echo "feelvos_lab needs Python 3.11 or newer, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1); try make PYTHON=python3.12" >&2; exit 1; }
 	@echo "installing into $(VENV) (a few minutes, once) …"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -q --disable-pip-version-check $(CONSTRAINTS:%=-c %) -e ".[app,dev,video]"
+	@kept=$$($(BIN)/python -m pip list --disable-pip-version-check --format=freeze | grep -E '^torch(vision)?==.*[+]cpu$$'); \
+	  echo "$$kept" > $(VENV)/constraints.txt; [ -z "$$kept" ] || echo "kept:" $$kept; \
+	  sed "$${kept:+/^torch==/d;/^torchvision==/d}" $(CONSTRAINTS) /dev/null >> $(VENV)/constraints.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c $(VENV)/constraints.txt -e ".[app,dev,video]"
 	@touch $@
 
 $(BOOK_STAMP): $(STAMP)
-	@$(BIN)/python -m pip install -q --disable-pip-version-check $(CONSTRAINTS:%=-c %) -e ".[book]"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c $(VENV)/constraints.txt -e ".[book]"
 	@touch $@

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -57,13 +59,16 @@ def pins(python: tuple[int, int], constraints: str = "constraints.txt") -> dict[
 def test_the_conda_route_installs_what_pip_installs():
     environment = yaml.safe_load((PROJECT / "environment.yml").read_text())
     assert environment["name"] == PYPROJECT["project"]["name"]
-    python, pip, by_pip = environment["dependencies"]
+    python, torch, torchvision, pip, by_pip = environment["dependencies"]
     assert python == "python" + PYPROJECT["project"]["requires-python"]
     assert pip == "pip"
+    needed = {wanted.name: f"{wanted.name}{wanted.specifier}" for wanted in DEPENDENCIES}
+    assert (torch, torchvision) == (needed["torch"].replace("torch", "pytorch-cpu"), needed["torchvision"])
+    (line,) = [line for line in (PROJECT / "environment.yml").read_text().splitlines() if torch in line]
+    assert line.endswith(torch.replace("-cpu", "-gpu"))  # the line for a GPU is next to it, in a comment
     makefile = (PROJECT / "Makefile").read_text()
-    constraints = re.search(r"^CONSTRAINTS \?= (\S+)$", makefile, re.MULTILINE)[1]
     installed = re.search(r"pip install .* -e \"(.+)\"", makefile)[1]
-    assert by_pip == {"pip": [f"-c {constraints}", f"-e {installed}"]}
+    assert by_pip == {"pip": [f"-e {installed}"]}
 
 
 def test_a_python_is_declared_where_the_tests_were_run_with_it():
@@ -159,16 +164,18 @@ def test_an_audit_fails_where_a_version_cannot_be_looked_up(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("target", "constrained"),
-    [("test", "-c constraints.txt"), ("test-min", "-c constraints-min.txt"), ("test-newest", "")],
+    ("target", "constraints"),
+    [("test", "constraints.txt"), ("test-min", "constraints-min.txt"), ("test-newest", "")],
 )
-def test_each_set_of_versions_has_an_environment_of_its_own(target, constrained, tmp_path):
+def test_each_set_of_versions_has_an_environment_of_its_own(target, constraints, tmp_path):
     plan = make("-n", f"VENV={tmp_path}/venv", target).splitlines()
     folder = f"{tmp_path}/venv{target.removeprefix('test')}"
     (install,) = [line for line in plan if "pip install" in line]
     assert re.fullmatch(
-        rf"{folder}/bin/python -m pip install .*--disable-pip-version-check *{constrained} *-e .*", install
+        rf"{folder}/bin/python -m pip install .*--disable-pip-version-check -c {folder}/constraints.txt -e .*", install
     )
+    (copied,) = [line for line in plan if "sed " in line]
+    assert re.search(rf'/d}}" *{constraints} */dev/null >> {folder}/constraints.txt$', copied)
     (call,) = [line for line in plan if "-m pytest" in line]
     assert call == f'OMP_NUM_THREADS=1 {folder}/bin/python -m pytest -q -n 2 --dist loadfile -m "not browser"'
 
@@ -176,13 +183,86 @@ def test_each_set_of_versions_has_an_environment_of_its_own(target, constrained,
 def test_the_workflow_runs_the_makefiles_commands_and_may_only_read():
     steps = [step for job in WORKFLOW["jobs"].values() for step in job["steps"]]
     targets = re.search(r"^\.PHONY: (.+)$", (PROJECT / "Makefile").read_text(), re.MULTILINE)[1].split()
-    commands = [step["run"].removeprefix("make ") for step in steps if "run" in step]
-    assert set(commands) <= set(targets)
-    assert {"test-all", "test-min", "test-newest"} == set(commands)
+    commands = [step["run"] for step in steps if "run" in step]
+    made = {command.removeprefix("make ") for command in commands if command.startswith("make ")}
+    assert made <= set(targets)
+    assert {"test-all", "test-min", "test-newest"} == made
+    assert all(command.startswith("python -m ") for command in commands if not command.startswith("make "))
+    assert WORKFLOW["jobs"]["systems"]["strategy"]["matrix"]["system"] == [
+        *("ubuntu-latest", "macos-latest", "windows-latest")
+    ]
     assert all(re.fullmatch(r"actions/[a-z-]+@v\d+", step["uses"]) for step in steps if "uses" in step)
     assert WORKFLOW["permissions"] == {"contents": "read"}
     assert not [name for name, job in WORKFLOW["jobs"].items() if "permissions" in job or "secrets" in job]
     assert "schedule" in WORKFLOW["on"] and "push" in WORKFLOW["on"]
+
+
+def test_every_target_is_listed_with_the_same_commands_without_make():
+    targets = re.search(r"^\.PHONY: (.+)$", (PROJECT / "Makefile").read_text(), re.MULTILINE)[1].split()
+    text = (PROJECT / "CONTRIBUTING.md").read_text().partition("**Without make,**")[2].partition("\n\n**")[0]
+    table = dict(re.findall(r"^\| `([a-z-]+)` \| (.+) \|$", text, re.MULTILINE))
+    assert sorted(table) == sorted(set(targets) - {"help"})
+    for name in ("test", "test-fast", "test-browser", "test-all", "coverage"):
+        selected = re.findall(r'-m "[a-z ]+"|-m browser', make("-n", f"-o{PROJECT}/.venv/.installed", name))
+        assert re.findall(r'-m "[a-z ]+"|-m browser', table[name]) == selected[-1:], name
+    for command in re.findall(r"`python ([^`]+)`", " ".join(table.values())):
+        script = command.split()[0]
+        assert script == "-m" or "NAME" in script or (PROJECT / script).is_file()
+
+
+STANDIN = """#!{python}
+import sys
+from pathlib import Path
+arguments = sys.argv[1:]
+if arguments[:2] == ["-m", "venv"]:
+    binary = Path(arguments[2], "bin", "python")
+    binary.parent.mkdir(parents=True)
+    binary.write_bytes(Path(__file__).read_bytes())
+    binary.chmod(0o755)
+elif arguments[:3] == ["-m", "pip", "list"]:
+    print({listed!r})
+elif arguments[:3] == ["-m", "pip", "install"]:
+    Path({log!r}).write_text(" ".join(arguments))
+"""
+
+
+@pytest.mark.parametrize(
+    ("there", "kept"),
+    [
+        ("pip==25.0\ntorch==2.13.0+cpu\ntorchvision==0.28.0+cpu", ["torch==2.13.0+cpu", "torchvision==0.28.0+cpu"]),
+        ("pip==25.0\ntorch==2.13.0+cu130\ntorchvision==0.28.0+cu130", []),
+        ("pip==25.0", []),
+    ],
+)
+def test_a_torch_for_the_cpu_that_is_there_already_is_kept(there, kept, tmp_path):
+    """A script stands in for Python and pip, in an environment with these packages."""
+    fake, log = tmp_path / "python3", tmp_path / "called"
+    fake.write_text(STANDIN.format(python=sys.executable, listed=there, log=str(log)))
+    fake.chmod(0o755)
+    stamp = tmp_path / "venv" / ".installed"
+    printed = make(f"VENV={tmp_path}/venv", f"PYTHON={fake}", str(stamp))
+    assert stamp.exists() and f"-c {tmp_path}/venv/constraints.txt " in log.read_text()
+    given = (tmp_path / "venv" / "constraints.txt").read_text().splitlines()
+    pinned = [line for line in given if line.startswith(("torch==", "torchvision=="))]
+    tested = [f"{name}=={pins(NEWEST)[name]}" for name in ("torch", "torchvision")]
+    assert pinned == (kept or tested) and ("kept:" in printed) == bool(kept)
+    others = [line for line in (PROJECT / "constraints.txt").read_text().splitlines() if line not in tested]
+    assert [line for line in given if line and line not in pinned] == others
+
+
+def test_pip_takes_a_build_for_the_cpu_from_another_index_for_the_tested_version(tmp_path):
+    """The constraint torch==2.14.1 lets 2.14.1+cpu in, and pip prefers it, where an index of the user's has it."""
+    for version in ("1.0", "1.0+cpu"):
+        info = f"somepackage-{version}.dist-info"
+        with zipfile.ZipFile(tmp_path / f"somepackage-{version}-py3-none-any.whl", "w") as wheel:
+            wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: somepackage\nVersion: {version}\n")
+            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{info}/RECORD", "")
+    (tmp_path / "constraints.txt").write_text("somepackage==1.0\n")
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-index", "--find-links", str(tmp_path)]
+    command += ["-c", str(tmp_path / "constraints.txt"), "somepackage"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "Would install somepackage-1.0+cpu"
 
 
 def test_an_old_python_is_refused_in_one_sentence(tmp_path):

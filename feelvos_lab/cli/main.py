@@ -31,6 +31,8 @@ app = typer.Typer(
 
 app.add_typer(ablate_app, name="ablate")
 
+Notebooks = Annotated[list[Path] | None, typer.Argument(help="Notebook files. Default: the project's.")]
+
 for command in (figure, explorable, train, segment, evaluate):
     app.command()(command)
 
@@ -135,36 +137,46 @@ def page(
 
 
 @app.command()
-def lint(notebooks: Annotated[list[Path], typer.Argument(help="Notebook files.")]) -> None:
+def lint(notebooks: Notebooks = None) -> None:
     """List violations of the rules for notebooks; exit code 1 if there are any."""
     from feelvos_lab.lessons.rules import lint as lint_notebook
 
-    problems = [f"{path}: {problem}" for path in notebooks for problem in lint_notebook(path)]
+    problems = [f"{path}: {problem}" for path in _files(notebooks, "*") for problem in lint_notebook(path)]
     print("\n".join(problems) or "no problems")
     if problems:
         raise typer.Exit(1)
 
 
 @app.command()
-def strip(notebooks: Annotated[list[Path], typer.Argument(help="Notebook files.")]) -> None:
+def strip(notebooks: Notebooks = None) -> None:
     """Remove outputs and execution counts from notebooks, in place."""
     from feelvos_lab.files.notebooks import strip as strip_notebook
 
-    for path in notebooks:
+    for path in _files(notebooks, "*"):
         if strip_notebook(path):
             print(f"stripped {path}")
 
 
 @app.command()
 def cost(
-    notebooks: Annotated[list[Path], typer.Argument(help="Lesson notebooks.")],
+    notebooks: Notebooks = None,
     stated: Annotated[bool, typer.Option("--stated", help="Only what the headers state; run nothing.")] = False,
 ) -> None:
     """Print the cost of lessons: minutes of study, lines of code, seconds stated and measured."""
     from feelvos_lab.lessons.cost import cost_lines
 
-    for line in cost_lines(notebooks, only_stated=stated):
+    for line in cost_lines(_files(notebooks, "[0-9]*"), only_stated=stated):
         print(line, flush=True)
+
+
+def _files(given: list[Path] | None, pattern: str) -> list[Path]:
+    """The files given, or the project's notebooks; `*.ipynb` too, which not every shell of Windows expands."""
+    from feelvos_lab.cli.jupyter import NOTEBOOKS
+
+    if given is None:
+        return sorted(NOTEBOOKS.glob(f"{pattern}.ipynb"))
+    found = [(sorted(path.parent.glob(path.name)) if "*" in path.name else []) or [path] for path in given]
+    return [path for paths in found for path in paths]
 
 
 def main(arguments: list[str] | None = None) -> None:
