@@ -56,7 +56,7 @@ def explorable(
     model, _ = load_checkpoint(checkpoint)
     page = write_explorable(source.clip, out, model=model, frames=chosen, height=height, names=names or None)
     print(
-        f"{page.path}: {page.size / 1e6:.1f} MB, frames {', '.join(map(str, page.frames))} at height {page.height}; "
+        f"{page.path}: {page.size / 1e6:.2f} MB, frames {', '.join(map(str, page.frames))} at height {page.height}; "
         f"distances within {page.bound:.3f} of the library's"
     )
 

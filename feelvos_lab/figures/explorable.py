@@ -45,7 +45,7 @@ STEEPEST = 0.7872  # the largest slope of Eq. 1, d = tanh(s² / 2), as a functio
 
 FLOAT32 = 1e-4  # what the library's own distances may miss, as sums in float32
 
-_REST = 115_000  # bytes of a page without embeddings and pictures
+_REST = 128_000  # bytes of a page without embeddings and pictures
 _PICTURE = 0.18  # bytes a pixel of a picture, in base64, at most
 _PARTS = Path(__file__).with_name("explorable_page")
 
@@ -82,7 +82,7 @@ def quantise(embeddings: Tensor) -> Quantised:
         >>> import torch
         >>> from feelvos_lab.figures.explorable import quantise
         >>> small = quantise(torch.tensor([0.0, 1.0, 2.0, 5.1]).view(1, 1, 2, 2))
-        >>> small.codes.flatten().tolist(), round(float(small.steps[0]), 6), small.error <= small.steps[0] / 2
+        >>> small.codes.flatten().tolist(), round(float(small.steps[0]), 6), small.error <= 0.01
         ([0, 50, 100, 255], 0.02, True)
     """
     exact = embeddings.double().movedim(1, -1)  # (S, h, w, D)
@@ -131,13 +131,18 @@ def write_explorable(
     clip = film() if clip is None else clip
     model = load_model("real") if model is None else model
     frames = _frames(clip, frames)
-    height = _height(clip, model, frames, height)
-    content = page_content(clip, model, frames, height=height, names=names)
-    text = _page(content)
-    if (size := len(text.encode())) > LARGEST:
-        raise LabError(_too_large(size, frames, height))
+    room = LARGEST
+    while True:
+        rows = _height(clip, model, frames, height, room)
+        content = page_content(clip, model, frames, height=rows, names=names)
+        text = _page(content)
+        if (size := len(text.encode())) <= LARGEST:
+            break
+        if height is not None:
+            raise LabError(_too_large(size, frames, content["size"][0]))
+        room -= size - LARGEST  # of many objects, or ragged ones: the estimate was too small by as much
     write_text(path, text)
-    return Written(Path(path), size, frames, height, content["bound"])
+    return Written(Path(path), size, frames, content["size"][0], content["bound"])
 
 
 def page_content(
@@ -227,20 +232,14 @@ def _frames(clip: Clip, frames: Sequence[int] | None) -> tuple[int, ...]:
     return tuple(sorted(set(frames)))
 
 
-def _height(clip: Clip, model: Feelvos, frames: Sequence[int], height: int | None) -> int:
-    """The height to downscale to; LabError, before the network runs, where the page would be too large."""
+def _height(clip: Clip, model: Feelvos, frames: Sequence[int], height: int | None, room: int) -> int:
+    """The height to downscale to, so that the page takes about `room` bytes; LabError where it would take more."""
     rows = clip.frames[0].shape[-2]
-    if height is not None:
-        needed = _estimate(clip, model, frames, height)
-        if needed > LARGEST:
-            raise LabError(_too_large(needed, frames, min(height, rows) or rows))
-        return height
-    heights = [rows, *range(4 * (min(rows - 1, 1080) // 4), LOWEST - 1, -4)]
-    fitting = next((n for n in heights if _estimate(clip, model, frames, n) <= LARGEST), None)
-    if fitting is None:
-        lowest = min(rows, LOWEST)
-        raise LabError(_too_large(_estimate(clip, model, frames, lowest), frames, lowest))
-    return fitting
+    heights = [rows, *range(4 * (min(rows - 1, 1080) // 4), LOWEST - 1, -4)] if height is None else [height]
+    for chosen in heights:
+        if (needed := _estimate(clip, model, frames, chosen)) <= room:
+            return chosen
+    raise LabError(_too_large(needed + LARGEST - room, frames, _network_size(clip, heights[-1])[0]))
 
 
 def _estimate(clip: Clip, model: Feelvos, frames: Iterable[int], height: int) -> int:
@@ -253,9 +252,10 @@ def _estimate(clip: Clip, model: Feelvos, frames: Iterable[int], height: int) ->
 
 
 def _too_large(size: int, frames: Sequence[int], height: int) -> str:
+    count = f"{len(frames)} frame{'' if len(frames) == 1 else 's'}"
     return (
-        f"the page of {len(frames)} frame{'' if len(frames) == 1 else 's'} at height {height} would have {size / 1e6:.1f} MB, at most "
-        f"{LARGEST / 1e6:.0f} MB are expected: choose fewer frames, neighbouring ones, or a smaller height"
+        f"the page of {count} at height {height} would have {size / 1e6:.1f} MB, at most {LARGEST / 1e6:.0f} MB are "
+        "expected: choose fewer frames, neighbouring ones, or a smaller height"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import doctest
 import json
 import re
 from pathlib import Path
@@ -169,7 +170,7 @@ def test_a_large_clip_is_downscaled_until_its_page_is_small_enough_or_rejected_b
     model: Feelvos, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     clip = Clip("large", torch.zeros(9, 3, 480, 854, dtype=torch.uint8), torch.ones(1, 480, 854).long(), (1,))
-    few, many = (explorable._height(clip, model, frames, None) for frames in ([4], [2, 4, 6, 8]))
+    few, many = (explorable._height(clip, model, frames, None, explorable.LARGEST) for frames in ([4], [2, 4, 6, 8]))
     assert 480 >= few > many >= explorable.LOWEST and many % 4 == 0
     with pytest.raises(LabError, match=r"of 1 frame at height 480 would have \d+\.\d MB, at most 2 MB .* fewer frames"):
         monkeypatch.setattr(explorable, "LARGEST", 2_000_000)
@@ -206,3 +207,18 @@ def test_the_command_writes_a_page_of_a_synthetic_clip(tmp_path: Path, capsys: p
         cli.main(["explorable", "doubles-7", "--frames", "4,9", "--name", "1=the wheel", "--out", str(out)])
     assert end.value.code == 0 and "frames 4, 9 at height" in capsys.readouterr().out
     assert [o["name"] for o in content_of(out)["objects"]] == ["the background", "the wheel", "object 2"]
+
+
+def test_the_examples_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert doctest.testmod(explorable) == (0, 7)
+
+
+@pytest.mark.slow
+def test_the_sample_videos_page_has_four_frames_its_credit_and_at_most_3_mb(tmp_path: Path) -> None:
+    page = write_explorable(None, tmp_path / "bunny.html")
+    assert page.size == page.path.stat().st_size <= 3_000_000 and page.bound < 0.03
+    assert page.frames == (10, 20, 30, 40) and page.height == 180
+    content = content_of(page.path)
+    assert "Blender Foundation" in content["credit"]
+    assert [o["name"] for o in content["objects"]][1] == "the bunny"

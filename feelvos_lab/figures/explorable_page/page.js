@@ -161,10 +161,10 @@ function drawNow() {
     paint(`${id}-distance`, `Distances of the chosen pixel to frame ${reference}, ${who} outlined; ${found}`,
       (pen) => heat(pen, values), (pen) => stroke(pen, outline([reference, object].join())), marks);
   }
-  const values = { global, local };
-  for (const [id, map] of Object.entries(values)) {
+  for (const [id, map] of Object.entries({ global, local })) {
     const value = map ? `${shown(map[cell])} at the chosen pixel` : "being computed";
     paint(id, `${id} map of ${who} in frame ${t}: ${value}`, (pen) => heat(pen, map), (pen) => cross(pen, cell));
+    canvasOf(id).ariaBusy = String(!map);
   }
   paint("result", `Frame ${t}, objects tinted as the network answers: ${names[labels[pixelOf(cell)]]} at the chosen pixel`,
     (pen) => photo(pen, t), (pen) => pen.drawImage(tint(cueKey()), 0, 0, W * zoom, H * zoom), (pen) => cross(pen, cell));
@@ -175,21 +175,23 @@ function drawNow() {
 /** Captions, table and sentences. */
 function write({ t, before, who, inWindow, firsts, previous, answer }) {
   const { on, radius } = state, say = (id, text) => (at(id).textContent = text);
-  say("now-title", `Frame ${t}: what is where?`);
-  say("held", state.held ? "· ✚ is held, click to free it" : "");
-  say("first-caption", `mask drawn by hand; lit: ${who}, ○ its nearest pixel`);
+  say("now-title", `Frame ${t}`);
+  say("now-number", t);
+  say("held", state.held ? "✚ is held" : "");
   say("previous-title", `Frame ${before}`);
-  say("previous-caption", `mask ${before ? "from the network" : "drawn by hand"}; lit: ${who}${inWindow && ", □ the window"}`);
-  say("previous-distance-title", `Distance of ✚ to every pixel of frame ${before}${inWindow && "; only □ counts"}`);
+  say("previous-caption", `${before ? "found by the network" : "drawn by hand"}${inWindow && "; □ the window"}`);
+  const match = (found) => (found ? `○ ${shown(found.distance)}` : "none in the window: 1");
+  say("first-match", `in frame 0: ${match(firsts[state.object])}`);
+  say("previous-match", `in frame ${before}${inWindow && ", inside □"}: ${match(previous[state.object])}`);
   const off = (cue) => (content.trained[cue] ? "off: 1 everywhere" : "this network does without");
-  say("global-caption", on.first ? `every pixel's distance to ${who} in frame 0` : off("first"));
-  say("local-caption", on.previous ? `every pixel's distance to ${who} ${inWindow}in frame ${before}` : off("previous"));
-  say("radius-text", inWindow ? `${radius} pixels of the map to each side` : "the whole frame");
-  say("to-first", "global map: to frame 0");
-  say("to-previous", `local map: to frame ${before}`);
-  const cues = [on.first && "global map", on.previous && "local map", on.mask && "mask of the frame before"].filter(Boolean);
-  const changed = on.previous && radius !== content.trained.radius ? ", local map with the window of its training" : "";
-  say("result-caption", `from its own picture of the frame${cues.length ? `, ${cues.join(", ")}` : " alone"}${changed}`);
+  say("global-caption", on.first ? "to frame 0" : off("first"));
+  say("local-caption", on.previous ? `to frame ${before}${inWindow && ", inside the window"}` : off("previous"));
+  say("radius-text", inWindow ? `${radius} pixels to each side` : "the whole frame");
+  say("to-first", "global map\nframe 0");
+  say("to-previous", `local map\nframe ${before}`);
+  const seen = [on.first && "global map", on.previous && "local map", on.mask && "mask of the frame before"];
+  const changed = on.previous && radius !== content.trained.radius ? `, its window ${content.trained.radius} as trained` : "";
+  say("result-caption", `from: ${["the picture", ...seen].filter(Boolean).join(", ")}${changed}`);
   const global = firsts.map((match) => (on.first ? match?.distance ?? 1 : 1));
   const local = previous.map((match) => (on.previous ? match?.distance ?? 1 : 1));
   names.forEach((_, k) => {
@@ -200,11 +202,12 @@ function write({ t, before, who, inWindow, firsts, previous, answer }) {
       row.cells[i + 1].classList.toggle("nearest", used && k === least(values));
     });
   });
+  const [byFirst, byPrevious] = [names[least(global)], names[least(local)]];
   const sentences = [];
-  if (on.first) sentences.push(`In frame 0, ✚ resembles ${names[least(global)]} most.`);
-  if (on.previous) sentences.push(`In frame ${before}, ${inWindow && "nearby, "}it resembles ${names[least(local)]} most.`);
-  if (on.first && on.previous && least(global) !== least(local)) sentences.push("The two maps disagree.");
-  say("verdict", `${sentences.join(" ")} The network answers: ${answer}.`);
+  if (on.first) sentences.push(`In frame 0, ✚ is most like ${byFirst}.`);
+  if (on.previous) sentences.push(`${inWindow ? "Nearby in" : "In"} frame ${before}, ✚ is most like ${byPrevious}.`);
+  if (on.first && on.previous && byFirst !== byPrevious) sentences.push("The maps disagree.");
+  say("verdict", [...sentences, `The network answers: ${answer}.`].join(" "));
   for (const place of document.querySelectorAll(".who")) place.textContent = who;
   at("radius").value = radius;
   at("radius").disabled = !on.previous;
@@ -213,18 +216,22 @@ function write({ t, before, who, inWindow, firsts, previous, answer }) {
 
 // ---- A look-alike: near in the global map, far in the local one, and not the object ----
 
-let seeking = false;
+let seeking = false; // a button was pressed, and the maps may still be computed
 
 function seek(global, local, labels) {
   seeking = false;
-  let best = -1, difference = 0.2;
-  for (let cell = 0; cell < cells; cell++) {
-    if (labels[pixelOf(cell)] === state.object || local[cell] - global[cell] <= difference) continue;
-    difference = local[cell] - global[cell];
-    best = cell;
-  }
-  at("found").textContent = best < 0 ? `There is none of ${names[state.object]} in this frame: choose another.` : "";
-  if (best >= 0) choose(Math.floor(best / w), best % w, true);
+  const { frame, object } = state, misled = [...Array(cells).keys()]
+    .filter((cell) => labels[pixelOf(cell)] !== object && local[cell] - global[cell] > 0.2)
+    .sort((a, b) => local[b] - global[b] - (local[a] - global[a]));
+  at("found").textContent = misled.length ? "" : `There is none of ${names[object]} here: choose another object or frame.`;
+  if (!misled.length) return;
+  // Best one that resembles the object more than any other; it need not exist, and few of the first are tried.
+  const winner = (cell) => {
+    const distances = distancesFrom(cell, frame, 0);
+    return least(names.map((_, k) => nearest(distances, cellLabels(0), k, cell, widest)?.distance ?? 1));
+  };
+  const cell = misled.slice(0, 100).find((cell) => winner(cell) === object) ?? misled[0];
+  choose(Math.floor(cell / w), cell % w, true);
 }
 
 // ---- Controls ----
@@ -289,8 +296,9 @@ function buildControls() {
   at("radius").max = widest;
   at("radius").addEventListener("input", (event) => change({ radius: Number(event.target.value) }));
   const usual = { radius: content.trained.radius, on: { ...state.on } };
-  at("look-alike").addEventListener("click", () => (seeking = true, change(usual)));
-  at("widest").addEventListener("click", () => change({ radius: widest }));
+  const showMaps = () => at("local").scrollIntoView({ block: "nearest" }); // on a phone they are out of sight
+  at("look-alike").addEventListener("click", () => (seeking = true, change(usual), showMaps()));
+  at("widest").addEventListener("click", () => (change({ radius: widest }), showMaps()));
   at("trained").addEventListener("click", () => change(usual));
   for (const id of ["now", "global", "local", "result"]) pointable(canvasOf(id));
   canvasOf("now").addEventListener("keydown", moveByKey);
