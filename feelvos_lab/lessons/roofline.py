@@ -10,6 +10,7 @@ each pair. Everything runs on one thread, so that ratios hold on a busy machine.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -128,15 +129,21 @@ def table(ways: Sequence[Way]) -> pd.DataFrame:
     rows = {
         way.name: {
             "grid": "{}×{}".format(*way.grid),
-            "million pairs": f"{way.pairs / 1e6:.3g}",
-            "seconds": f"{way.seconds:.2g}",
-            "ns a pair": f"{1e9 * way.seconds / way.pairs:.2g}",
+            "million pairs": _two_digits(way.pairs / 1e6),
+            "seconds": _two_digits(way.seconds),
+            "ns a pair": _two_digits(1e9 * way.seconds / way.pairs),
             "times faster": f"{slowest * way.pairs / way.seconds:,.0f}",
-            "bytes a pair": f"{way.traffic / way.pairs:.2g}",
+            "bytes a pair": _two_digits(way.traffic / way.pairs),
         }
         for way in ways
     }
     return pd.DataFrame(rows).T
+
+
+def _two_digits(number: float) -> str:
+    """A positive number with two significant digits, separators and no exponent: 0.0036, 7.8, 110,000."""
+    decimals = max(0, 1 - math.floor(math.log10(number)))
+    return f"{float(f'{number:.2g}'):,.{decimals}f}"
 
 
 def fastest(call: Callable[[], object], runs: int = _RUNS) -> float:

@@ -150,11 +150,27 @@ def test_02_training_keeps_things_apart(solved):
 
 def test_03_the_double_is_as_bright_as_the_object_and_no_threshold_helps(solved):
     scope, _ = solved["03_global_matching"]
-    near, clip, who = scope["maps"][12][scope["object_id"]], scope["clip"], scope["object_id"]
-    truth = scope["resize_labels"](clip.masks[12], near.shape) == who
-    elsewhere = near[~truth]
-    assert int((elsewhere < 0.3).sum()) >= 10  # a double's worth of cells, not noise
-    assert float(near[truth].median()) < 0.3
+    clip, who = scope["clip"], scope["object_id"]
+    inside, off = {}, {}
+    for t in (1, 2, 3, 6, 12):
+        near = scope["global_map"](t)
+        truth = scope["resize_labels"](clip.masks[t], near.shape) == who
+        inside[t] = float(near[truth].mean())
+        off[t] = int((near[torch.from_numpy(distance_transform_edt(~truth) > 1.5)] < 0.3).sum())
+    assert max(inside.values()) < 0.2  # bright in every frame
+    assert inside[1] < inside[6] < inside[12]  # and a little darker over time
+    assert max(off[1], off[2]) < 10 and min(off[3], off[12]) > 40  # a double's worth of cells, from frame 3 on
+
+
+def test_03_the_stones_are_nearly_as_bright_as_the_bunny_and_its_ears_and_hands_are_darker(solved):
+    scope, _ = solved["03_global_matching"]
+    assert scope["video"].name == "bunny" and scope["last"] == 40
+    near = scope["near"]
+    labels = scope["resize_labels"](scope["video"].masks[40], near.shape)
+    bunny, stones, rest = (float(near[c].mean()) for c in (labels == 1, labels > 1, labels == 0))
+    assert bunny < stones < bunny + 0.15 and rest > 0.8
+    body = torch.from_numpy(binary_opening(labels == 1, np.hypot(*np.ogrid[-3:4, -3:4]) <= 3))
+    assert float(near[(labels == 1) & ~body].mean()) > float(near[body].mean()) + 0.1
 
 
 def test_03_the_network_beats_the_smallest_distance(solved):
@@ -162,12 +178,19 @@ def test_03_the_network_beats_the_smallest_distance(solved):
     scores = {name: scope["frame_scores"](way, scope["clip"]) for name, way in scope["ways"].items()}
     means = {name: sum(r["J"] for r in rows) / len(rows) for name, rows in scores.items()}
     assert means["network"] > means["smallest distance"] + 0.05 > 0.45
+    gaps = []
+    for t in range(1, 15):
+        network, alone = (
+            sum(r["J"] for r in scores[n] if r["frame"] == t) / 2 for n in ("network", "smallest distance")
+        )
+        gaps.append(network - alone)
+    assert max(gaps[:2]) < 0.04 < min(gaps[2:])  # closest before the doubles come in
 
 
 def test_03_the_table_grows_with_the_fourth_power_of_the_height(solved):
     table = solved["03_global_matching"][0]["table"]
     grows = {way: sizes["480×854 (DAVIS)"] / sizes["240×427"] for way, sizes in table.items()}
-    assert 15 < grows["all cells"] < 17 and 3.8 < grows["1024 of one object"] < 4.2
+    assert 15 < grows["all cells"] < 17 and 3.8 < grows["1,024 of one object"] < 4.2
     assert table["all cells"]["480×854 (DAVIS)"] > 2000
 
 

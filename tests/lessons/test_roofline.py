@@ -98,3 +98,11 @@ def test_a_negative_radius_and_an_empty_figure_are_refused() -> None:
         roofline.local_ways(height=10, width=10, radius=-1)
     with pytest.raises(LabError, match="1 to 4 ways, got 0"):
         roofline.roofline(ROOFS, [], title="")
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0.0036, "0.0036"), (0.13, "0.13"), (7.8, "7.8"), (41.2, "41"), (1.1e5, "110,000"), (99.9, "100"), (1.0, "1.0")],
+)
+def test_a_number_of_the_table_has_two_digits_and_no_exponent(number: float, text: str) -> None:
+    assert roofline._two_digits(number) == text
