@@ -211,7 +211,8 @@ def test_the_command_writes_a_page_of_a_synthetic_clip(tmp_path: Path, capsys: p
 
 def test_the_examples_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert doctest.testmod(explorable) == (0, 7)
+    failed, tried = doctest.testmod(explorable)
+    assert not failed and tried > 5
 
 
 @pytest.mark.slow
