@@ -23,6 +23,7 @@ from lesson_pages import lesson_page
 from links import broken_links
 from slides import slides
 
+from feelvos_lab.figures.explorable import write_explorable
 from feelvos_lab.files.notebooks import read_notebook
 from feelvos_lab.lessons.cost import stated
 
@@ -66,7 +67,7 @@ def write_sources(lessons: list[str], out: Path) -> Path:
     for text in (*(PROJECT / name for name in TEXTS), *(PROJECT / "experiments" / "results").glob("*/report.md")):
         copy_with_links(text, source, as_if=text)
     for name in lessons:
-        page = lesson_page(name, read_notebook(out / "executed" / f"{name}.ipynb"))
+        page = lesson_page(name, read_notebook(out / "executed" / f"{name}.ipynb"), explorable="../explorable.html")
         (source / "notebooks" / f"{name}.ipynb").write_text(json.dumps(page), encoding="utf-8")
     return source
 
@@ -96,6 +97,7 @@ def main() -> int:
     command += ["-c", str(DOCS), "-d", str(out / "doctrees"), str(source), str(site)]
     if subprocess.run(command).returncode:
         return 1
+    write_explorable(None, site / "explorable.html")  # of the sample video
     (site / "slides").mkdir()
     for name in given.only:
         page = slides(name, read_notebook(executed / f"{name}.ipynb"))

@@ -22,8 +22,8 @@ Cell = dict[str, Any]
 def lesson_page(name: str, notebook: dict[str, Any], *, explorable: str = "") -> dict[str, Any]:
     """The notebook of a lesson as MyST-NB shows it.
 
-    Outputs between a question (**Predict.**) and its answer (**What happened.**) are folded, and so are an exercise's
-    hints, which follow its stub. Below the header is a link to the slides.
+    Outputs between a question (**Predict.**) and its answer (**What happened.**) are folded, except for that of a
+    guess, which tells nothing. So are an exercise's hints, which follow its stub. Below the header is a link to slides.
 
     Args:
         explorable: address of the page to embed where `EXPLORABLE` names the lesson; empty for none.
@@ -34,7 +34,7 @@ def lesson_page(name: str, notebook: dict[str, Any], *, explorable: str = "") ->
         text = source(cell)
         if cell["cell_type"] == "markdown":
             asked = ("**Predict.**" in text) or (asked and "**What happened.**" not in text)
-        elif asked and not cell["id"].startswith("ex-"):
+        elif asked and not cell["id"].startswith(("ex-", "guess-")):
             cell = cell | {"metadata": cell["metadata"] | {"tags": [*cell["metadata"].get("tags", []), "hide-output"]}}
         cells.append(cell)
         if cell["id"] == "header":

@@ -3,6 +3,7 @@ another host. A browser prints them as PDF, a slide a page."""
 
 from __future__ import annotations
 
+import re
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,9 @@ def slides(name: str, notebook: dict[str, Any]) -> str:
             shown.append(_slide(text))
         elif cell["id"] != "further" and not text.startswith("### Exercise"):
             asked.append(text)
+    page = re.sub(r'href="(\w+)\.(?:md|ipynb)', r'href="../notebooks/\1.html', "\n".join(shown))
     title = source(notebook["cells"][0]).splitlines()[0].removeprefix("# ")
-    return PAGE.replace("TITLE", escape(f"{name[:2]} · {title}")).replace("SLIDES", "\n".join(shown))
+    return PAGE.replace("TITLE", escape(f"{name[:2]} · {title}")).replace("SLIDES", page)
 
 
 def _slide(*texts: str) -> str:
