@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
+from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from feelvos_lab.errors import LabError
+from feelvos_lab.files.atomic import complete_file
 
 
 class Job(NamedTuple):
@@ -27,7 +29,10 @@ def holds_clips(video: Path) -> bool:
 
 
 def find_jobs(root: Path, masks: list[str], out: Path, *, listing: Path | None) -> list[Job]:
-    """The clips `root/NAME` with `MASKS/NAME.png` or the folder `MASKS/NAME`, in the order of the list or of names."""
+    """The clips `root/NAME` with `MASKS/NAME.png` or the folder `MASKS/NAME`, in the order of the list or of names.
+
+    A line of the list is a name, or as in DAVIS-2016's lists a frame and its mask, in the folder of that name.
+    """
     if len(masks) != 1 or not Path(masks[0]).is_dir():
         raise LabError(f"the clips in {root} need --mask DIR, a folder with NAME.png or a folder NAME for each clip")
     if listing is None:
@@ -45,6 +50,8 @@ def _read_list(listing: Path) -> list[str]:
         raise LabError(f"--list {listing} cannot be read: {reason}, one name of a clip a line was expected") from error
     if not names:
         raise LabError(f"--list {listing} is empty: one name of a clip a line was expected")
+    if all(line.split()[0].endswith(".jpg") and "/" in line.split()[0] for line in names):
+        names = list(dict.fromkeys(PurePosixPath(line.split()[0]).parent.name for line in names))
     for name in names:
         if Path(name).name != name or name == "..":
             raise LabError(f"--list {listing} holds {name!r}, the name of a folder was expected")
@@ -64,3 +71,17 @@ def _mask(masks: Path, name: str) -> Path:
         if path.exists():
             return path
     raise LabError(f"clip {name} has no mask: expected {masks / name}.png or a folder {masks / name}")
+
+
+def write_submission(path: Path, jobs: list[Job]) -> int:
+    """Write the masks of all clips to one archive, `NAME/FRAME.png`, as DAVIS's evaluation server takes them.
+
+    Returns their number. The same masks give the same bytes.
+    """
+    count = 0
+    with complete_file(path) as unfinished, ZipFile(unfinished, "w", ZIP_STORED) as archive:  # a PNG is compressed
+        for job in jobs:
+            for mask in sorted(job.out.glob("*.png")):
+                archive.writestr(ZipInfo(f"{job.out.name}/{mask.name}"), mask.read_bytes())
+                count += 1
+    return count

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from feelvos_lab.cli.clip_folders import find_jobs, holds_clips
+from feelvos_lab.cli.clip_folders import find_jobs, holds_clips, write_submission
 from feelvos_lab.cli.options import Checkpoint, Height, open_model
 from feelvos_lab.errors import LabError
 
@@ -75,6 +75,12 @@ def segment(
     resume: Annotated[
         bool, typer.Option("--resume", help="Of a folder of clips, leave out those that --out has already.")
     ] = False,
+    archive: Annotated[
+        Path | None,
+        typer.Option(
+            "--zip", help="Of a folder of clips, also write all masks to this file, as DAVIS's server takes them."
+        ),
+    ] = None,
 ) -> None:
     """Propagate given masks through a video: one indexed PNG a frame, and an overlay video.
 
@@ -101,6 +107,10 @@ def segment(
         raise LabError("--rate own is for a video file: folders of frames have no rate, give frames per second")
     if resume and not many:
         raise LabError("--resume is for a folder of clips: the masks of one video are written as a whole or not at all")
+    if archive and not many:
+        raise LabError(f"--zip {archive} is for a folder of clips, one video was given")
+    if archive and archive.exists():
+        raise LabError(f"--zip {archive} is there already: choose another name")
     if not resume:
         refuse_occupied(out)
     require_writer(overlay)
@@ -150,6 +160,8 @@ def segment(
             print(f"{job.out} is there already")
         else:
             run(read_clip(job.frames, [str(job.mask)]), job.out)
+    if archive:
+        print(f"{write_submission(archive, jobs)} masks of {len(jobs)} clips are in {archive}")
     if clip:
         run(clip, out)
     if sample:

@@ -5,6 +5,9 @@
     root/ImageSets/<year>/{train,val}.txt          one sequence per line
     root/ImageSets/480p/{train,val}.txt            DAVIS-2016's own archive: a frame and its mask per line
 
+In place of 480p, Full-Resolution (2017) or 1080p (2016) are the frames as they were filmed. The lists test-dev and
+test-challenge of 2017 come with the first mask of each sequence alone; the others are known to the evaluation server.
+
 DAVIS-2016 (Perazzi et al., CVPR 2016) has one object, stored as 255; DAVIS-2017 (Pont-Tuset et al., 2017) several, as
 palette indices. The archive of DAVIS-2017 also holds the list of 2016: with it, its masks are merged to one object.
 """
@@ -21,16 +24,28 @@ from feelvos_lab.errors import LabError
 
 YEARS = (2016, 2017)
 
-SPLITS = ("train", "val")
+SPLITS = ("train", "val", "test-dev", "test-challenge")
+
+RESOLUTIONS = ("480p", "Full-Resolution", "1080p")
 
 
-def read_davis(root: Path | str, *, year: int, split: Literal["train", "val"], height: int = 0) -> list[Clip]:
+def read_davis(
+    root: Path | str,
+    *,
+    year: int,
+    split: Literal["train", "val", "test-dev", "test-challenge"],
+    height: int = 0,
+    resolution: str | None = None,
+) -> list[Clip]:
     """The clips of a split in the order of its list; frames and masks are read on demand.
+
+    Clips of "test-dev" and "test-challenge" have the mask of their first frame alone.
 
     Args:
         root: the folder that holds JPEGImages, Annotations and ImageSets.
         year: 2016 (all objects merged to id 1) or 2017.
         height: in pixels; frames (antialiased bilinear) and masks (nearest) are scaled to it. 0 keeps the size.
+        resolution: one of `RESOLUTIONS`; None: the first of them that the root holds.
 
     Raises:
         LabError: another layout; files that are missing or differ in size; when indexed, a damaged file or an id that
@@ -45,32 +60,37 @@ def read_davis(root: Path | str, *, year: int, split: Literal["train", "val"], h
     if year not in YEARS:
         raise LabError(f"the year of DAVIS must be 2016 or 2017, got {year!r}")
     if split not in SPLITS:
-        raise LabError(f"the split of DAVIS must be 'train' or 'val', got {split!r}")
+        raise LabError(f"the split of DAVIS must be {', '.join(map(repr, SPLITS))}, got {split!r}")
+    if resolution is not None and resolution not in RESOLUTIONS:
+        raise LabError(f"the resolution of DAVIS must be {', '.join(map(repr, RESOLUTIONS))}, got {resolution!r}")
     root = Path(root)
-    images, annotations = root / "JPEGImages/480p", root / "Annotations/480p"
+    there = [name for name in RESOLUTIONS if (root / "JPEGImages" / name).is_dir()]
+    size = resolution or next(iter(there), RESOLUTIONS[0])
+    images, annotations = root / "JPEGImages" / size, root / "Annotations" / size
     for path in (images, annotations):
         if not path.exists():
             raise _not_a_root(root, year, str(path.relative_to(root)))
-    names = _listed(root, year, split)
+    names = _listed(root, year, split, size)
     clips = []
     for name in names:
         paths, mask_paths = frame_and_mask_files(images / name, annotations / name)
-        if missing := [paths[number] for number in paths if number not in mask_paths]:
+        needed = list(paths) if split in ("train", "val") else list(paths)[:1]
+        if missing := [paths[number] for number in needed if number not in mask_paths]:
             raise LabError(f"frame {missing[0]} has no mask in {annotations / name}")
         check_two_frames(paths, images / name)
         frames = LazyFrames(list(paths.values()), height=height)
-        masks = LazyMasks(list(mask_paths.values()), frames=frames, binary=year == 2016, height=height)
+        masks = LazyMasks([mask_paths[number] for number in needed], frames=frames, binary=year == 2016, height=height)
         if year == 2017 and _is_black_and_white(masks.paths[0]):
             raise LabError(f"mask {masks.paths[0]} is black and white, as those of DAVIS-2016, not indexed as in 2017")
         clips.append(Clip(name, frames, masks, masks.object_ids))
     return clips
 
 
-def _listed(root: Path, year: int, split: str) -> list[str]:
+def _listed(root: Path, year: int, split: str, size: str) -> list[str]:
     """The sequences of a split, from the list of the year or from DAVIS-2016's own layout; they must agree."""
     candidates = [root / f"ImageSets/{year}/{split}.txt"]
     if year == 2016:
-        candidates.append(root / f"ImageSets/480p/{split}.txt")
+        candidates.append(root / f"ImageSets/{size}/{split}.txt")
     lists = [path for path in candidates if path.exists()]
     if not lists:
         raise _not_a_root(root, year, " or ".join(str(path.relative_to(root)) for path in candidates))

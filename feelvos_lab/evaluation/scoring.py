@@ -155,6 +155,8 @@ def benchmark_caveat(data: str, *, split: str, clips: list[Clip], scored_height:
         reason = f"frames and masks are scaled to a height of {scored_height}"
     elif small := [clip.name for clip in clips if clip.frames[0].shape[1] < PUBLISHED_HEIGHT]:
         reason = f"the published frames have {PUBLISHED_HEIGHT} rows, those of {small[0]} fewer"
+    elif clips[0].frames[0].shape[1] > PUBLISHED_HEIGHT:
+        reason = f"the published scores are of frames with {PUBLISHED_HEIGHT} rows, those of {clips[0].name} have more"
     else:
         return ""
     return f"This is no {'YouTube-VOS' if data == 'youtube-vos' else 'DAVIS'} benchmark number: {reason}."

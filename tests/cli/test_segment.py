@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -181,6 +182,39 @@ def test_a_folder_of_clips_is_segmented_with_one_model_and_resumed(
     assert _segment(checkpoint, "--mask", "masks/00000.png", out="one") == 0
     for name in "abc":
         assert torch.equal(read_mask(f"out/{name}/00003.png"), read_mask("one/00003.png"))
+
+
+def test_the_masks_of_clips_are_written_to_one_archive_for_a_server(
+    clip: Clip, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _clips("abc")
+    Path("test-dev.txt").write_text("c\na\n")
+    command = ("segment", "clips", "--mask", "given", "--checkpoint", checkpoint, "--list", "test-dev.txt", "--alpha")
+    assert _run(*command, "--overlay", "gif", "--out", "out", "--zip", "out.zip") == 0
+    assert "8 masks of 2 clips are in out.zip" in capsys.readouterr().out
+    with ZipFile("out.zip") as archive:  # neither the overlay nor the probabilities
+        assert archive.namelist() == [f"{name}/{t:05d}.png" for name in "ca" for t in range(4)]
+        assert archive.read("a/00003.png") == Path("out/a/00003.png").read_bytes()
+    assert _run(*command, "--out", "out", "--resume", "--zip", "again.zip") == 0
+    assert Path("again.zip").read_bytes() == Path("out.zip").read_bytes()
+    assert _run(*command, "--out", "new", "--zip", "out.zip") == 2 and not Path("new").exists()
+    assert _segment(checkpoint, "--mask", "masks/00000.png", "--zip", "one.zip", out="new") == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "feelvos-lab: --zip out.zip is there already: choose another name",
+        "feelvos-lab: --zip one.zip is for a folder of clips, one video was given",
+    ]
+
+
+def test_a_list_of_frames_and_masks_names_their_folders(clip: Clip, checkpoint: Path) -> None:
+    _clips("ab")
+    lines = [
+        f"/JPEGImages/480p/{name}/{t:05d}.jpg /Annotations/480p/{name}/{t:05d}.png" for name in "ba" for t in (0, 1)
+    ]
+    Path("val.txt").write_text("\n".join(lines))
+    command = ("segment", "clips", "--mask", "given", "--checkpoint", checkpoint, "--list", "val.txt")
+    assert _run(*command, "--overlay", "none", "--out", "out") == 0
+    assert sorted(path.name for path in Path("out").iterdir()) == ["a", "b"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,44 @@ def test_the_list_of_davis_2016_in_its_own_layout_is_read(root: Path) -> None:
     assert len(read_davis(root, year=2016, split="train")[1]) == 4
 
 
+@pytest.mark.parametrize("split", ["test-dev", "test-challenge"])
+def test_a_list_whose_masks_are_not_published_gives_the_first_ones(root: Path, split: str) -> None:
+    (root / f"ImageSets/2017/{split}.txt").write_text("cows\nboat\n")
+    for path in (root / "Annotations").rglob("*.png"):
+        if path.stem != "00000":
+            path.unlink()
+    clips = read_davis(root, year=2017, split=split)
+    assert [clip.name for clip in clips] == ["cows", "boat"]
+    assert [(len(clip), len(clip.masks), clip.object_ids) for clip in clips] == [(4, 1, (1, 2))] * 2
+    assert told(root, split="train").startswith("frame ") and "2016" in told(root, year=2016, split=split)
+    (root / "Annotations/480p/boat/00000.png").rename(root / "Annotations/480p/boat/00001.png")
+    assert told(root, split=split).endswith("boat/00000.jpg has no mask in " + str(root / "Annotations/480p/boat"))
+
+
+def test_frames_as_they_were_filmed_are_read(root: Path) -> None:
+    for kind in ("JPEGImages", "Annotations"):
+        shutil.copytree(root / kind / "480p", root / kind / "Full-Resolution")
+    Image.new("RGB", (WIDTH, HEIGHT), (200, 0, 0)).save(root / "JPEGImages/Full-Resolution/boat/00000.jpg")
+    plain, large = (read_davis(root, year=2017, split="val", resolution=r)[0] for r in (None, "Full-Resolution"))
+    assert large.frames[0][0].float().mean() > 190 > plain.frames[0][0].float().mean()
+    for kind in ("JPEGImages", "Annotations"):
+        shutil.rmtree(root / kind / "480p")
+    (alone,) = read_davis(root, year=2017, split="val")  # the archive of these alone
+    assert torch.equal(alone.frames[0], large.frames[0])
+    assert "JPEGImages/480p was expected" in told(root, split="val", resolution="480p")
+
+
+def test_the_lists_of_2016_in_full_resolution_are_read(root: Path) -> None:
+    for kind in ("JPEGImages", "Annotations"):
+        (root / kind / "480p").rename(root / kind / "1080p")
+    shutil.rmtree(root / "ImageSets")
+    (root / "ImageSets/1080p").mkdir(parents=True)
+    lines = [f"/JPEGImages/1080p/boat/{t:05d}.jpg /Annotations/1080p/boat/{t:05d}.png" for t in range(4)]
+    (root / "ImageSets/1080p/val.txt").write_text("\n".join(lines))
+    (clip,) = read_davis(root, year=2016, split="val")
+    assert clip.name == "boat" and clip.object_ids == (1,) and len(clip.masks) == 4
+
+
 def test_lists_of_both_layouts_that_disagree_are_told(root: Path) -> None:
     own_layout(root, "train", "cows", "boat")
     assert told(root, year=2016) == (
@@ -179,7 +218,12 @@ def test_black_and_white_masks_of_2016_are_not_read_as_those_of_2017(root: Path)
 
 def test_an_unknown_year_split_or_height_is_told(root: Path) -> None:
     assert told(root, year=2018) == "the year of DAVIS must be 2016 or 2017, got 2018"
-    assert told(root, split="test") == "the split of DAVIS must be 'train' or 'val', got 'test'"
+    assert told(root, split="test") == (
+        "the split of DAVIS must be 'train', 'val', 'test-dev', 'test-challenge', got 'test'"
+    )
+    assert told(root, resolution="4K") == (
+        "the resolution of DAVIS must be '480p', 'Full-Resolution', '1080p', got '4K'"
+    )
     assert told(root, height=-1) == "height must not be negative, got -1"
 
 
