@@ -196,20 +196,39 @@ def test_03_the_table_grows_with_the_fourth_power_of_the_height(solved):
 
 def test_04_a_wider_window_only_finds_more_and_at_last_the_double(solved):
     scope, _ = solved["04_local_matching"]
-    now, before, known = scope["e"][scope["frame"]], scope["e"][scope["frame"] - 1], scope["small"][scope["frame"] - 1]
-    maps = [scope["local_matching"](now, before, known, num_objects=3, radius=r) for r in (0, 1, 4, 8, 40)]
+    t, who = scope["frame"], scope["object_id"]
+    maps = [scope["local_map"](t, r) for r in (0, 1, 4, 8, 40)]
     assert all((b <= a + 1e-6).all() for a, b in pairwise(maps))
-    torch.testing.assert_close(maps[-1][scope["object_id"]], scope["everywhere"])
-    elsewhere = scope["small"][scope["frame"]] != scope["object_id"]
-    bright = [int((m[scope["object_id"]][elsewhere] < 0.3).sum()) for m in maps]
-    assert bright[1] <= bright[2] < bright[4] / 3
+    everywhere = scope["global_matching"](scope["e"][t], scope["e"][t - 1], scope["small"][t - 1], num_objects=3)[who]
+    torch.testing.assert_close(maps[-1], everywhere)
+    true = scope["small"][t] == who
+    off = torch.from_numpy(distance_transform_edt(~true) > 1.5)
+    bright = [int((near[off] < 0.3).sum()) for near in maps]
+    assert bright[1] == bright[2] == 0 < bright[3] < bright[4] / 2  # in the dark, a part, all of it
+    assert all(float((near[true] < 0.5).float().mean()) > 0.98 for near in maps[1:])  # nothing is lost
+
+
+def test_04_in_real_video_the_stones_are_darker_than_in_the_global_map_and_half_of_the_frame_is_out_of_reach(solved):
+    scope, _ = solved["04_local_matching"]
+    video, near, network = scope["video"], scope["near"], scope["network"]
+    assert video.name == "bunny" and scope["t"] == 25
+    labels = scope["known"]  # of frame 24: it hardly moves to the next one
+    bunny, stones = labels == 1, (labels == 2) | (labels == 3)
+    assert float(near[bunny].mean()) < 0.2 and float((near[bunny] == 1).float().mean()) < 0.01
+    with torch.no_grad():
+        first = network.encode(video.frames[0][None] / 255).embeddings[0]
+    given = scope["resize_labels"](video.masks[0], near.shape)
+    anywhere = scope["global_matching"](scope["now"], first, given, num_objects=4)[1]
+    assert float(near[stones].mean()) > float(anywhere[stones].mean()) + 0.15
+    assert 0.45 < float((near == 1).float().mean()) < 0.65
 
 
 def test_04_a_fast_object_outruns_a_narrow_window(solved):
     one, three = solved["04_local_matching"][0]["lost"].values()
     assert all(b <= a for lost in (one, three) for a, b in pairwise(lost))
     assert all(b >= a for a, b in zip(one, three, strict=True))
-    assert 2 < one[1] < 30 and three[1] > 40 and one[4] == 0
+    assert 2 < one[1] < 30 and three[1] > 40
+    assert one[2] < 2 and one[3] == 0 and three[3] > 5 and three[4] < 1  # radii 2, 4 and 8
 
 
 def test_04_a_lost_half_is_near_to_the_background(solved):
@@ -222,8 +241,10 @@ def test_04_a_lost_half_is_near_to_the_background(solved):
         near = scope["local_matching"](scope["e"][frame], scope["e"][frame - 1], known, num_objects=3, radius=radius)
         still = scope["small"][frame][lost[:, 0], lost[:, 1]] == who
         maps.append(float(near[0][lost[still, 0], lost[still, 1]].mean()))
+        own = float(near[who][lost[still, 0], lost[still, 1]].mean())
         known[lost[:, 0], lost[:, 1]] = 0
     assert maps[1] < 0.3 and maps[1] < maps[0] - 0.2
+    assert own < 0.4  # the half that was kept makes the lost one bright
 
 
 def test_05_a_false_friend_loses_but_is_not_nothing_and_wins_with_one_more_cue(solved):
