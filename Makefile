@@ -1,7 +1,7 @@
 # Every target sets up the virtual environment by itself: `make ablation` works in a fresh clone. CONTRIBUTING.md lists
 # the same commands without make, for Windows too.
 #
-# Without an NVIDIA GPU, torch without CUDA saves 5 GB on Linux. Name the index of CPU builds that pytorch.org's
+# Without an NVIDIA GPU, torch without CUDA saves 4 GB on Linux (nvidia/ and triton/). Name the index of CPU builds that pytorch.org's
 # "Get started" shows, at the first call: `PIP_EXTRA_INDEX_URL=ADDRESS make test`; or put such a build of torch and
 # torchvision into .venv before: it is kept.
 VENV ?= .venv

@@ -13,14 +13,15 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import re
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
@@ -65,9 +66,8 @@ def watch(command: list[str], masks: Path, *, frames: int) -> list[tuple[int, fl
             while written < frames and (masks / f"{written:05d}.png").exists():
                 written += 1
             if written and (not readings or written >= readings[-1][0] + EVERY):
-                status = Path(f"/proc/{process.pid}/status").read_text()
-                if size := re.search(r"VmRSS:\s*(\d+) kB", status):
-                    readings.append((written, int(size[1]) / 1024))
+                with suppress(psutil.NoSuchProcess):  # it has ended by now
+                    readings.append((written, psutil.Process(process.pid).memory_info().rss / 2**20))
             time.sleep(0.02)
     if process.returncode != 0:
         raise SystemExit(f"segment ended with code {process.returncode}")

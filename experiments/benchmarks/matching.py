@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -24,9 +23,11 @@ from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
+import psutil
 import torch
 from torch import Tensor
 
+from feelvos_lab.files.memory import peak_memory
 from feelvos_lab.model.matching import dense, global_matching, global_search, local_matching, matching_memory, naive
 
 FRAME = (480, 854)
@@ -87,10 +88,6 @@ def float32_alone() -> Iterator[None]:
         global_search.pays = pays
 
 
-def peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
 def extra_memory(case: str, num_objects: int, threads: int, *, learning: bool = False) -> float:
     """MB by which one call raises the peak of a fresh process, its output and gradients (nothing else) taken off."""
     command = [sys.executable, __file__, "--memory", case, "--objects", str(num_objects), "--threads", str(threads)]
@@ -117,11 +114,11 @@ def measure_memory(case: str, num_objects: int, *, learning: bool) -> None:
 
     call(80, 80)()
     measured = call(*size)
-    present = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-    hold = torch.ones(max(0, peak_bytes() - present) // 4)  # lifts the present size to the peak so far
-    before = peak_bytes()
+    present = psutil.Process().memory_info().rss
+    hold = torch.ones(max(0, peak_memory() - present) // 4)  # lifts the present size to the peak so far
+    before = peak_memory()
     kept = measured()
-    print(json.dumps((peak_bytes() - before - kept) / 1e6))
+    print(json.dumps((peak_memory() - before - kept) / 1e6))
     del hold
 
 

@@ -145,6 +145,8 @@ def main() -> int:
     chosen = options.parse_args()
     if chosen.runs < 2 or chosen.runs % 2 or chosen.pairs < 1 or chosen.seconds <= 0:
         options.error("runs must be even and at least 2, pairs at least 1, seconds more than 0")
+    if not hasattr(os, "pidfd_open"):
+        sys.exit("this benchmark needs Linux, which says when a process ends without giving up its code")
     print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, runs of {chosen.seconds:g} s on one thread")
 
     whole, times = sweep(runs=chosen.runs, seconds=chosen.seconds, workers=1)

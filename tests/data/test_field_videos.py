@@ -162,6 +162,7 @@ def test_a_size_that_changes_midway_is_told_when_the_video_is_opened(tmp_path: P
     assert "must have one size: " in told and "begins with 48×32 and has 64×32 at" in told
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_a_named_pipe_is_no_video_to_wait_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.mp4")
     assert message(VideoFrames, tmp_path / "a.mp4") == f"{tmp_path}/a.mp4 is no regular file: a video was expected"

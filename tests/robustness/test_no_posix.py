@@ -69,6 +69,20 @@ print(os.listdir("out"))
 """
 
 
+RESUMED = """
+import torch
+from feelvos_lab import configure, make_clip, train
+from feelvos_lab.lessons.training_run import saved_step
+config, clips = configure("smoke", steps=4), [make_clip(3, height=48, width=64, frames=5, objects=2)]
+train(config, seed=0, clips=clips, folder="model", save_every=1, stop_after=2)
+print(saved_step("model"))
+trained = train(config, seed=0, clips=clips, folder="model", save_every=1)  # writes over the state that it has read
+whole = train(config, seed=0, clips=clips)
+names, others = trained.model.state_dict(), whole.model.state_dict()
+print(all(torch.equal(names[name], others[name]) for name in names))
+"""
+
+
 def call(folder: Path, *arguments: str) -> str:
     """What Python prints with the arguments, in a folder, on a system without POSIX."""
     paths = [str(HIDDEN), str(PROJECT)]
@@ -146,9 +160,12 @@ def test_a_video_is_segmented(tmp_path: Path) -> None:
     assert len(list((tmp_path / "masks").glob("0*.png"))) == 3
 
 
-def test_a_training_with_a_loader_is_resumed(tmp_path: Path) -> None:
-    """The state is written over the one that was read."""
-    options = ["--preset", "smoke", "--set", "steps=4", "--save-every", "1", "--loaders", "1", "--out", "model"]
+def test_a_training_is_resumed(tmp_path: Path) -> None:
+    assert call(tmp_path, "-c", RESUMED) == "2\nTrue\n"
+
+
+def test_a_training_has_a_loader(tmp_path: Path) -> None:
+    options = ["--preset", "smoke", "--set", "steps=2", "--loaders", "1", "--out", "model"]
     call(tmp_path, "-m", "feelvos_lab", "train", *options)
     assert {path.name for path in (tmp_path / "model").iterdir()} == {"history.csv", "model.json", "model.safetensors"}
 
