@@ -31,6 +31,7 @@ default_role = "code"
 html_theme = "furo"
 html_title = "feelvos_lab"
 html_static_path = ["_static"]
+html_favicon = "_static/favicon.svg"
 html_css_files = ["book.css"]
 html_copy_source = html_show_sourcelink = False
 html_math_renderer = "mathml"
