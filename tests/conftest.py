@@ -41,7 +41,7 @@ SLOW = frozenset(
         "robustness": ("full_disk", "fuzz", "killed", "no_posix", "soak"),
         "tf_import": ("convert",),
         "training": ("bfloat16", "distributed", "loaders", "numbers", "tensorboard"),
-        "widgets": ("explorer", "front_end", "mask_editor", "painted_video", "painter"),
+        "widgets": ("explorer", "front_end", "mask_editor", "painted_video", "painter", "painter_view"),
     }.items()
     for name in names
 )
@@ -81,7 +81,7 @@ class Solved(dict[str, tuple[dict[str, Any], dict[str, str]]]):
     SHORT: ClassVar[dict[str, dict[str, int]]] = {
         "01_the_task_and_the_score": {"video_frames": 17},
         "06_training": {"steps": 60, "clips": 2},
-        "07_inference_and_failure": {"clips": 2, "video_frames": 3},
+        "07_inference_and_failure": {"video_frames": 17},
     }
 
     def __init__(self, folders: pytest.TempPathFactory) -> None:

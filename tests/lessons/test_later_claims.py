@@ -99,6 +99,57 @@ def test_06_parameters_out_of_range_are_refused_by_name(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_07_the_bar_is_taken_for_object_2_and_object_1_is_lost_behind_it(solved):
+    scope, _ = solved["07_inference_and_failure"]
+    clip, labels = scope["mixed"], scope["answered"]
+    invented = [int(((m == 2) & (true == 0)).sum()) for m, true in zip(labels, clip.masks, strict=True)]
+    assert invented[1] < 100 < 400 < min(invented[2:11]) and max(invented[12:]) < 100
+    assert all(
+        int((m == 1).sum()) < 20 < int((t == 1).sum()) for m, t in zip(labels[13:], clip.masks[13:], strict=True)
+    )
+
+
+def test_07_three_kinds_cost_and_the_copied_mask_is_ahead_on_two(solved):
+    scope, printed = solved["07_inference_and_failure"]
+    table = scope["table"]
+    hard, easy = ("drift", "occlusion", "far doubles"), ("nothing", "re-entry", "near doubles", "speed")
+    assert max(table[n]["J"] for n in hard) < min(table[n]["J"] for n in easy) - 0.05
+    assert scope["behind"] == ["drift", "far doubles"]
+    assert abs(table["occlusion"]["J"] - table["occlusion"]["J, copied mask"]) < 0.06
+    assert table["drift"]["missed"] > 0.6 and min(table[n]["invented"] for n in ("occlusion", "far doubles")) > 0.6
+    assert "it is drift;" in printed["cost"] and "copied mask is ahead: it is 2;" in printed["cost"]
+
+
+def test_07_the_global_map_leads_among_new_errors_exactly_where_it_costs(solved):
+    scope, _ = solved["07_inference_and_failure"]
+    for name, row in scope["rows_of_blame"].items():
+        by = {cue: row["new wrong cells", cue] for cue in ("global", "local", "previous")}
+        leads = max(by, key=by.get)
+        assert (leads == "global") == (name in ("drift", "occlusion", "far doubles")), name
+        assert leads == "global" or by["local"] == max(by.values()), name
+
+
+def test_07_more_than_half_of_what_returns_is_found_at_once(solved):
+    scope, printed = solved["07_inference_and_failure"]
+    assert 50 < scope["found"] < 85 and scope["back"] == 11
+    assert "returned object: it is 1;" in printed["recall"]
+    ground = ~scope["white"]["outline"]
+    assert float((scope["g"][1][ground] < 0.4).float().mean()) > 0.1  # bright on much of the ground, too
+
+
+def test_07_in_real_video_the_local_map_sides_with_nearly_every_error_and_the_first_frame_alone_with_few(solved):
+    scope, printed = solved["07_inference_and_failure"]
+    assert "real video: bunny, the first 17 of 41 frames" in printed["given"] and scope["known"] == [8, 16]
+    both, first, local, none = scope["shares"].values()
+    assert both + local > 0.85 and 0.3 < both < 0.6 and first < 0.1 and none < 0.1
+    assert scope["film"].name == "bunny" and "preset real" in printed["real"]
+
+
+def test_07_the_programs_on_paper_fail_in_the_frames_that_are_revealed(solved):
+    printed = solved["07_inference_and_failure"][1]["paper-wrong"]
+    assert "the local program is wrong: it is 2;" in printed and "the global program is wrong: it is 3;" in printed
+
+
 @pytest.fixture(scope="module")
 def after(tmp_path_factory):
     """Lesson 12, run with its own parameters: its names, and what its cells printed."""
