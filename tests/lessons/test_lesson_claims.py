@@ -22,6 +22,7 @@ from feelvos_lab.files import notebooks
 from feelvos_lab.inference.propagation import propagate
 from feelvos_lab.model.checkpoint import load_checkpoint, save_checkpoint, sha256, shipped_mismatch, shipped_path
 from feelvos_lab.model.feelvos import Feelvos
+from feelvos_lab.model.grid import resize_labels
 
 pytestmark = pytest.mark.skipif(
     bool(shipped_mismatch(configure("reduced"), seed=0)), reason="the reduced model is not shipped"
@@ -266,6 +267,41 @@ def test_05_the_head_lives_on_the_maps_and_hardly_misses_the_mask(solved):
     assert mask > nothing - 10
 
 
+def test_05_the_double_enters_by_the_global_map_alone_and_is_confirmed_from_the_next_frame_on(solved):
+    scope, printed = solved["05_segmentation_head"]
+    seen = {}
+    for p in scope["predictions"][1:]:
+        cues = p.cues
+        true = resize_labels(scope["clip"].masks[p.frame], cues.global_map.shape[1:]) == 2
+        off = torch.from_numpy(distance_transform_edt(~true) > 2.5)
+        with torch.inference_mode():
+            result = scope["model"].segment([cues])[0].softmax(0)[2]
+        maps = (1 - cues.global_map[2], 1 - cues.local_map[2], cues.previous_mask[2], result)
+        seen[p.frame] = [
+            int((values[off] > limit).sum()) for values, limit in zip(maps, (0.7, 0.7, 0.5, 0.5), strict=True)
+        ]
+    assert max(seen[2]) < 10 and seen[2][1:] == [0, 0, 0]
+    assert seen[3][0] > 40 and seen[3][1:3] == [0, 0] and 0 < seen[3][3] < 15
+    assert seen[4][1] > 10 and seen[4][2] > 0
+    assert min(seen[scope["frame"]]) > 30 and "it is yes" in printed["objects-figure"]
+
+
+def test_05_the_head_is_surer_than_its_maps_and_leaves_out_stones_and_ears(solved):
+    scope, _ = solved["05_segmentation_head"]
+    assert scope["video"].name == "bunny" and scope["t"] == 16
+    result, truth = scope["seen"].probabilities[1], scope["video"].masks[16]
+    assert float(((result < 0.1) | (result > 0.9)).float().mean()) > 0.95
+    stones = (truth == 2) | (truth == 3)
+    cells = resize_labels(truth, scope["seen"].cues.global_map.shape[1:])
+    stone_cells = (cells == 2) | (cells == 3)
+    near = [float((m[1][stone_cells] < 0.5).float().mean()) for m in scope["seen"].cues[:2]]
+    assert near[0] > 0.5 and 0 < near[1] < near[0] - 0.2 and float((result[stones] > 0.5).float().mean()) < 0.1
+    true = (truth == 1).numpy()
+    body = binary_opening(true, np.hypot(*np.ogrid[-6:7, -6:7]) <= 6)
+    found = (result > 0.5).numpy()
+    assert found[true & ~body].mean() < 0.6 < 0.9 < found[body].mean()
+
+
 def test_05_a_logit_sees_the_square_that_the_text_counts(solved):
     scope, printed = solved["05_segmentation_head"]
     rows, columns = scope["reach"].nonzero().t()
@@ -489,10 +525,10 @@ def test_results_that_are_not_there_or_of_another_experiment_are_refused(tmp_pat
 
 
 @pytest.mark.skipif(bool(shipped_mismatch(configure("real"), seed=0)), reason="the real model is not shipped")
-def test_10_shows_the_shipped_network_for_film_and_says_that_the_clip_is_synthetic(tmp_path):
-    scope, printed = run_here(FULL, tmp_path, change=solve, frames=3)
-    assert "preset real" in printed["setup"]
-    assert scope["model"].config == configure("real").model and len(scope["labels"]) == 3
+def test_10_shows_the_shipped_network_on_the_sample_video_and_what_its_text_says_of_it(tmp_path, one_thread):
+    scope, printed = run_here(FULL, tmp_path, change=solve)
+    assert "preset real" in printed["setup"] and "real video: bunny, 41 frames" in printed["film"]
+    assert scope["model"].config == configure("real").model and len(scope["labels"]) == 41
     wide, split = 7 * 7 * 256 * 256 + 256, sum(scope["layer"].values())
     assert 40 < wide / split < 42 and scope["layer"]["pointwise"] > 0.8 * split
     for share in (scope["sizes"]["this network, %"], scope["sizes"]["the paper's, %"]):
@@ -501,19 +537,46 @@ def test_10_shows_the_shipped_network_for_film_and_says_that_the_clip_is_synthet
     assert four_kinds <= scope["ours"].keys() and f"{len(scope['ours'])} of" in printed["settings"]
     drawn = {p.name for p in (tmp_path / "figures").glob("*.png")}
     assert drawn == {"10-film.png", "10-maps.png", "10-age.png", "10-score.png"}
-    curves = scope["curves"].values()
-    assert all(len(values) == 2 and 0 < min(values) <= max(values) < 1 for values in curves)
+    ages, near = scope["curves"].values()
+    assert scope["known"] == [8, 16, 24, 32, 40] and 0.2 < ages[0] < ages[-1] - 0.05 < 0.6
+    assert min(near) > 0 and max(near) < 0.25  # it is renewed with every frame
+    network, copied = ([r["J"] for r in rows] for rows in scope["scores"].values())
+    assert min(network) > 0.7 and sum(copied[-3:]) < sum(copied[:3]) - 0.5 and sum(network) > sum(copied) + 2
+    truth = scope["small"]  # of frame 24
+    stone, bunny, meadow = (truth == o for o in (2, 1, 0))
+    far = scope["g"]
+    assert float(far[1][stone].mean()) < float(far[1][meadow].mean()) - 0.3
+    assert float(far[2][bunny].mean()) < float(far[2][meadow].mean()) - 0.2
+    disc = np.hypot(*np.mgrid[-6:7, -6:7]) <= 6
+    for t in scope["known"]:
+        true, found = (scope["clip"].masks[t] == 1).numpy(), (scope["labels"][t] == 1).numpy()
+        wide = binary_opening(true, disc)
+        assert found[true & ~wide].mean() < 0.65 and found[wide].mean() > 0.9, t  # what is thin is missed
 
 
 def test_10_takes_the_checkpoint_that_is_named(tmp_path):
     config = configure("smoke", radius=2)
     torch.manual_seed(0)
     save_checkpoint(tmp_path / "imported.safetensors", Feelvos(config.model), config)
-    scope, printed = run_here(FULL, tmp_path, change=solve, checkpoint=str(tmp_path / "imported.safetensors"), frames=3)
+    scope, printed = run_here(
+        FULL, tmp_path, change=solve, checkpoint=str(tmp_path / "imported.safetensors"), frames=9, frame=8
+    )
     assert scope["model"].config == config.model and scope["ours"]["radius"] == 2
     assert "imported.safetensors" in printed["setup"] and "preset smoke" in printed["setup"]
     notes = json.loads((tmp_path / "figures" / "10-film.json").read_text(encoding="utf-8"))
     assert notes["preset"] == "smoke" and notes["checkpoint_sha256"] == sha256(tmp_path / "imported.safetensors")
+
+
+def test_10_refuses_by_name_what_it_cannot_run(tmp_path):
+    for given, message in (
+        ({"preset": "full"}, "preset must be 'smoke' or 'reduced' or 'real', got 'full'"),
+        ({"frames": 5}, "frames must be a whole number from 9"),
+        ({"frame": 0}, "frame must be a whole number from 1 to 40, got 0"),
+        ({"frames": 100, "frame": 41}, "frame must be a whole number from 1 to 40, got 41"),
+    ):
+        with pytest.raises(LabError, match=message):
+            run_here(FULL, tmp_path, change=solve, **given)
+    assert not (tmp_path / "figures").exists()
 
 
 @pytest.mark.shared
