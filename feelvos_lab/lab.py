@@ -22,7 +22,7 @@ from feelvos_lab.data.clip import Clip, first_frames
 from feelvos_lab.data.davis import read_davis
 from feelvos_lab.errors import LabError, did_you_mean
 from feelvos_lab.figures.save import _made_with, save_figure
-from feelvos_lab.files.project import project_folder
+from feelvos_lab.files.project import find_results
 from feelvos_lab.model.checkpoint import (
     load_checkpoint,
     save_checkpoint,
@@ -170,12 +170,12 @@ def published(folder: Path | str = "") -> Results:
     LabError: a folder without results, or an experiment that is neither there nor one of the project's.
 
     Args:
-        folder: published results, or the report of your own runs, such as `experiments/runs/components/report`.
-            Default: the project's `experiments/results/components`.
+        folder: published results, or the report of your own runs, such as `experiments/runs/components/report`; or the
+            name of results of the project, such as davis2016. Default: components.
     """
     from feelvos_lab.ablation.results import read_published  # not needed by the notebook of a run
 
-    found = read_published(folder or project_folder() / "experiments" / "results" / "components")
+    found = read_published(find_results(Path(folder or "components")))
     seeds = ", ".join(map(str, sorted(found.scores["seed"].unique())))
     print(f"{found.spec.name}: {len(found.variants)} rows, seeds {seeds}, {found.scores['clip'].nunique()} clips")
     if found.scores["seed"].nunique() == 1:

@@ -33,6 +33,7 @@ OWN_REPORT = """
 import feelvos_lab
 from feelvos_lab import lab
 print(lab.published("experiments/runs/smoke/report").variants, feelvos_lab.__file__)
+lab.published("experiments/results/davis2016")
 lab.published()
 """
 
@@ -131,7 +132,10 @@ def test_an_experiment_is_run_by_its_name_and_its_report_read(python: Path, else
     assert "    feelvos-lab ablate run smoke\n" in report
     assert "\n- code: feelvos_lab 0." in report  # and no commit of the repository around it
     printed = call(python, elsewhere, OWN_REPORT)
-    assert "['first-only']" in printed and str(python.parents[1]) in printed and "components: 6 rows" in printed
+    assert "['first-only']" in printed and str(python.parents[1]) in printed
+    assert "davis2016: 6 rows" in printed and "components: 6 rows" in printed
+    compared = call(python, elsewhere, "ablate", "compare", "components", "experiments/results/components")
+    assert compared.count("results: ") == 2 and "previous-global" in compared
 
 
 def test_an_experiment_of_ones_own_needs_no_notebook(python: Path, elsewhere: Path) -> None:

@@ -31,6 +31,23 @@ Spec = Annotated[
     typer.Argument(help="The ablation's YAML file, or the name of a published one.", callback=_experiment),
 ]
 
+
+def _results(path: Path) -> Path:
+    from feelvos_lab.files.project import find_results
+
+    if (found := find_results(path)) != path:
+        print(f"results: {found}")
+    return found
+
+
+Results = Annotated[
+    Path,
+    typer.Argument(
+        help="A results folder, such as experiments/runs/components/report, or the name of published results.",
+        callback=_results,
+    ),
+]
+
 Seeds = Annotated[str | None, typer.Option(help="3 for 0, 1, 2, or a list such as 0,4. Default: the file's.")]
 
 Networks = Annotated[
@@ -176,7 +193,7 @@ def publish(spec: Spec, seeds: Seeds = None, networks: Networks = None, root: Ro
 
 
 @ablate_app.command("draw")
-def draw(results: Annotated[Path, typer.Argument(help="Such as experiments/runs/components/report.")]) -> None:
+def draw(results: Results) -> None:
     """Write table.tex and the figures by clip from records.csv and table.csv in a results folder.
 
     `report` writes them too; this command needs no runs, only the committed results.
@@ -203,11 +220,11 @@ def export(
 
 @ablate_app.command("compare")
 def compare(
-    a: Annotated[Path, typer.Argument(help="A results folder, such as experiments/results/components.")],
-    b: Annotated[Path, typer.Argument(help="Another results folder, scored on the same clips.")],
+    a: Results,
+    b: Results,
     metric: Annotated[Literal["JF", "J", "F"], typer.Option(help="The measure to compare.")] = "JF",
 ) -> None:
-    """Print two results row by row, with the paired differences B − A and their intervals."""
+    """Print two results on the same clips row by row, with the paired differences B − A and their intervals."""
     from feelvos_lab.ablation.compare import compared_text
     from feelvos_lab.ablation.runs import METRIC_NAMES
 

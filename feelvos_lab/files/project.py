@@ -42,6 +42,17 @@ def find_experiment(path: Path, *, root: Path = Path("experiments")) -> Path:
     return next((place for place in places if place.is_file()), path)
 
 
+def find_results(folder: Path) -> Path:
+    """The folder of results at this path; if there is none, the project's own of that name.
+
+    `components` and `experiments/results/components` both name the project's. Any other path is returned as it is.
+    """
+    if folder.is_dir() or folder.parent not in (Path(), Path("experiments", "results")):
+        return folder
+    published = project_folder() / "experiments" / "results" / folder.name
+    return published if published.is_dir() else folder
+
+
 def relative_path(path: Path | str, start: Path | str = ".") -> str:
     """The way to `path` from the folder `start`, with slashes; the whole path if they are on two drives of Windows."""
     try:
