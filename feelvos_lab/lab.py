@@ -83,6 +83,8 @@ def begin(*, preset: str, seed: int) -> Config:
     torch.manual_seed(seed)
     if deterministic.asked():
         deterministic.begin()
+    if seed >= 2**63:  # torch's generator takes no larger one
+        raise LabError(f"seed must be below 2^63, got {seed}")
     _made_with.clear()
     _made_with.update(preset=preset, seed=seed)
     _let_figures_show()

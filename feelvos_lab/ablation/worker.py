@@ -138,6 +138,8 @@ def main(folder: Path, parent: int, held: int | None = None) -> int:
         message = next((line for line in str(error.evalue).splitlines() if line.strip()), "")
         if error.ename == "OutOfMemoryError" or "CUDA error: out of memory" in message:
             failure = f"the GPU is out of memory: {_LESS_MEMORY}"
+        elif error.ename in ("MemoryError", "_ArrayMemoryError") or "DefaultCPUAllocator" in message:
+            failure = f"out of memory ({message}); {_LESS_MEMORY}"
         else:
             failure = f"{error.ename}: {message}".removeprefix("LabError: ")
     except DeadKernelError:

@@ -220,6 +220,7 @@ def numbered_files(folder: Path, *, endings: Sequence[str], step: int | Literal[
     for path, following in itertools.pairwise(paths):
         if natural_key(path.stem) == natural_key(following.stem):
             raise LabError(f"number {_last_number(path.stem)} is there twice: {path} and {following.name}")
+    _refuse_clocks(paths)
     numbers = frame_numbers([path.stem for path in paths])
     if numbers is None:
         if step is not None or len({re.sub(r"\d+", "#", path.stem.casefold()) for path in paths}) > 1:
@@ -241,6 +242,28 @@ def numbered_files(folder: Path, *, endings: Sequence[str], step: int | Literal[
                 f"{numbered[following].name}, expected steps of {step}"
             )
     return numbered
+
+
+_YEAR_LAST = re.compile(r"(?<!\d)(\d{1,2})([-_. ])(\d{1,2})\2((?:19|20)\d\d)(?!\d)")  # 16-01-2024
+
+_HALF_DAY = re.compile(r"(?<!\d)(\d{1,2})(?:[-_.:]\d{1,2}){1,2} ?([ap])\.?m", re.IGNORECASE)  # 12.59.58 PM
+
+
+def _refuse_clocks(paths: Sequence[Path]) -> None:
+    """Raise LabError for dates with the year last and for clocks of twelve hours, whose natural order is not theirs."""
+    dates = [_YEAR_LAST.search(path.stem) for path in paths]
+    fields = [set(column) for column in zip(*(m.group(1, 3, 4) for m in dates if m), strict=True)]
+    if all(dates) and sum(len(values) > 1 for values in fields) > 1:
+        raise LabError(
+            f"{paths[0].parent} cannot be ordered by its dates, such as {paths[0].stem}: "
+            "expected the year first, then the month"
+        )
+    times = {m.group(1, 2) for path in paths if (m := _HALF_DAY.search(path.stem))}
+    hours, halves = {int(hour) for hour, _ in times}, {half.lower() for _, half in times}
+    if len(halves) > 1 or (12 in hours and len(hours) > 1):
+        raise LabError(
+            f"{paths[0].parent} cannot be ordered by its times, such as {paths[0].stem}: expected hours from 00 to 23"
+        )
 
 
 def frame_numbers(names: Sequence[str]) -> list[int] | None:

@@ -104,6 +104,8 @@ class Backbone(nn.Module):
 
 def _feature_maps(config: ModelConfig) -> nn.Module:
     """The timm network up to `deepest_stride`; its output is the last map of each stride."""
+    if config.deepest_stride not in (8, 16, 32):
+        raise LabError(f"a backbone needs a deepest_stride of 8, 16 or 32, got {config.deepest_stride}")
     strides = [2**i for i in range(1, 6) if 2**i <= config.deepest_stride]
     net = timm.create_model(config.backbone, pretrained=False, features_only=True, out_indices=range(len(strides)))
     if net.feature_info.reduction() != strides:

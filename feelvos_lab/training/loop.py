@@ -93,6 +93,8 @@ def train(
         >>> [(row["step"], row["loss"] > 0) for row in trained.history]
         [(1, True), (2, True)]
     """
+    if not 0 <= seed < 2**63:
+        raise LabError(f"seed must be 0 or more and below 2^63, got {seed}")
     sets = load_sets(config.data, split="train", seed=seed) if clips is None else [clips]
     if not all(sets):
         raise LabError("training needs at least one clip, got none")

@@ -112,6 +112,13 @@ def test_a_kernel_that_died_is_told_with_its_memory(tmp_path: Path) -> None:
     assert int(made.reason.split("had taken ")[1].split()[0]) > 10
 
 
+def test_a_run_for_which_there_is_no_memory_says_what_takes_less(tmp_path: Path) -> None:
+    path = write_spec(tmp_path, ONE)
+    write_worker(tmp_path, measure="raise MemoryError('Unable to allocate 7.28 TiB')\n")
+    (made,) = execute.run(load_spec(path), root=tmp_path, progress=lambda _line: None)
+    assert made.reason.startswith("out of memory (Unable to allocate 7.28 TiB); fewer runs at a time (--workers) share")
+
+
 def test_the_evidence_of_a_failed_run_is_a_file_that_is_there(ended: PlannedRun) -> None:
     fail_late(ended.folder, 5.0)
     assert ended.evidence == ended.folder / NOTEBOOK

@@ -197,3 +197,26 @@ def test_a_full_gpu_is_reported_with_what_takes_less(capsys: pytest.CaptureFixtu
     printed = capsys.readouterr().err
     assert left.value.code == 2 and printed.count("\n") == 1
     assert printed.startswith("feelvos-lab: the GPU is out of memory: a lower --height takes less")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried "
+                "to allocate 192000000000 bytes. Error code 12 (Cannot allocate memory)"
+            ),
+            "192.0 GB were asked for at once",
+        ),
+        (MemoryError("Unable to allocate 7.28 TiB for an array"), "Unable to allocate 7.28 TiB for an array"),
+        (MemoryError(), "none is left"),
+    ],
+)
+def test_full_memory_is_reported_with_what_takes_less(
+    capsys: pytest.CaptureFixture[str], error: Exception, said: str
+) -> None:
+    with pytest.raises(SystemExit) as left, report_errors(debug=False):
+        raise error
+    assert left.value.code == 2
+    assert capsys.readouterr().err.startswith(f"feelvos-lab: out of memory: {said}; smaller frames (--height)")

@@ -65,6 +65,40 @@ def test_names_whose_last_number_wraps_are_ordered_as_a_whole(names: list[str], 
     assert set(late.masks.paths) == {0, 2}
 
 
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (["plant_30-01-2024", "plant_31-01-2024", "plant_01-02-2024"], "expected the year first, then the month"),
+        (["12_31_2024", "01_01_2025"], "expected the year first, then the month"),
+        (["cam 30.12.2024 0001", "cam 01.01.2025 0002"], "expected the year first, then the month"),
+        (["2024-01-16 12.59.58 PM", "2024-01-16 12.59.59 PM", "2024-01-16 1.00.00 PM"], "expected hours from 00 to 23"),
+        (["cam 11-00-10AM", "cam 1-00-15pm"], "expected hours from 00 to 23"),
+    ],
+)
+def test_dates_and_clocks_whose_names_are_not_in_their_order_are_rejected(
+    names: list[str], reason: str, tmp_path: Path
+) -> None:
+    folder = save_frames(tmp_path / "clip", names)
+    assert reason in message(numbered_files, folder, endings=IMAGES, step=None)
+    assert reason in message(numbered_files, folder, endings=IMAGES, step="any")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["plant_30-01-2024", "plant_31-01-2024"],  # one month
+        ["cam 30-01-2024 0001", "cam 30-01-2024 0002"],
+        ["cam 01.00.00 PM", "cam 01.00.01 PM", "cam 02.00.00 PM"],
+        ["clip-1-2-2000", "clip-1-2-2001"],
+        ["a_1_1_0001", "a_1_2_0002"],
+        ["2024-12-31 23.59.59", "2025-01-01 00.00.00"],
+    ],
+)
+def test_dates_and_clocks_whose_names_are_in_their_order_are_read(names: list[str], tmp_path: Path) -> None:
+    folder = save_frames(tmp_path / "clip", names)
+    assert [path.stem for path in numbered_files(folder, endings=IMAGES, step=None).values()] == names
+
+
 def test_one_number_that_ascends_keeps_its_gap_check(tmp_path: Path) -> None:
     folder = save_frames(tmp_path / "clip", ["take2_0007", "take2_0008", "take2_0010"])
     assert "lacks number 9" in message(numbered_files, folder, endings=IMAGES, step=1)
