@@ -17,6 +17,7 @@ from feelvos_lab.files import project
 from feelvos_lab.files.project import find_experiment, project_folder, relative_path
 
 PROJECT = Path(__file__).parents[1]
+pytestmark = pytest.mark.timeout(900)  # packages are found again in a new environment
 CLIP = """
 from pathlib import Path
 from PIL import Image

@@ -33,6 +33,21 @@ STATS = ("ablation/statistics",)
 SWEEP = ("ablation/execute", "ablation/report", "ablation/fingerprint", "ablation/sweep")
 
 MUTATIONS = (
+    # The device
+    Mutation(
+        "apples-gpu-unchecked",
+        "model/device.py",
+        '    return torch.device("cpu") if reason else APPLE',
+        "    return APPLE",
+        ("model/apples_gpu",),
+    ),
+    Mutation(
+        "apples-gpu-may-differ",
+        "model/device.py",
+        "<= TOLERANCE * float(expected.norm()):",
+        "<= float(expected.norm()) + 9:",
+        ("model/apples_gpu",),
+    ),
     # The distance and the matching
     Mutation("distance-without-half", "model/matching/maps.py", "torch.tanh(sq / 2)", "torch.tanh(sq)", MATCHING),
     Mutation("gradient-of-half-the-square", "model/matching/maps.py", "2 * grad[", "1 * grad[", MATCHING),
@@ -225,8 +240,8 @@ MUTATIONS = (
     Mutation(
         "optimizer-forgets",
         "training/state.py",
-        'slots.setdefault(int(index), {})[slot] = tensor',
-        'slots.setdefault(int(index), {})[slot] = torch.zeros_like(tensor)',
+        "slots.setdefault(int(index), {})[slot] = tensor",
+        "slots.setdefault(int(index), {})[slot] = torch.zeros_like(tensor)",
         TRAIN,
     ),
     Mutation("state-of-another-seed", "training/state.py", ' or notes["seed"] != str(self.seed)', "", TRAIN),

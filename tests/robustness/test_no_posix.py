@@ -25,7 +25,10 @@ from feelvos_lab.data.synthetic import make_clip
 PROJECT = Path(__file__).parents[2]
 HIDDEN = PROJECT / "tests" / "support" / "no_posix"
 SOURCES = sorted((PROJECT / "feelvos_lab").rglob("*.py"))
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the locks of Windows are imitated with Linux's")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="the locks of Windows are imitated with Linux's"),
+    pytest.mark.timeout(900),  # a sweep of six trainings
+]
 
 SEEN = """
 import os, signal, sys

@@ -7,11 +7,13 @@ what POSIX has and Windows lacks, `msvcrt` with Windows' locks, `psutil` with Wi
 
 import builtins
 import errno
-import fcntl
 import os
 import struct
 import sys
 import types
+
+if sys.platform == "linux":  # elsewhere nothing is hidden
+    import fcntl
 
 POSIX_ONLY = frozenset(("fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty"))
 
