@@ -1,7 +1,8 @@
 """Lint rules for notebooks as they are committed, and for lessons: notebooks with a number in their name.
 
 The cells of a lesson, in order: header, parameters, setup; then beats, each a question (**Predict.**), code and the
-answer (**What happened.**), with up to three exercises between them; last five questions and two pointers.
+answer (**What happened.**), with up to three exercises between them; last five questions with folded answers and two
+pointers. What a cell asks with `guess`, a later one answers with `reveal`.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def lint(path: Path) -> list[str]:
     elif (lines := count_code(setup[0])) > SETUP_LINES:
         problems.append(f"cell 'setup' must have at most {SETUP_LINES} lines, it has {lines}")
     if lesson:
-        problems += _order(cells) + _beats(cells) + _code(cells) + _exercises(cells) + _ending(cells)
+        problems += _order(cells) + _beats(cells) + _guesses(cells) + _code(cells) + _exercises(cells) + _ending(cells)
     return problems
 
 
@@ -74,7 +75,7 @@ def _header(cells: list[Cell], *, lesson: bool) -> list[str]:
     if not cells or cells[0].kind != "markdown" or not cells[0].text.startswith("# "):
         return ["the first cell must be a markdown header that begins with '# '"]
     text = cells[0].text
-    words = ("You will be able to", "Time:", *(("Paper:", "Before this:") if lesson else ()))
+    words = ("You will be able to", "Time:", *(("Paper:", "Before this:", "(symbols.md)") if lesson else ()))
     problems = [f"the header must say {word!r}" for word in words if word not in text]
     if lesson and not TIME.search(text):
         problems.append("the header must say `Time: 30 min · 5 s compute on 2 cores`, in minutes and in compute")
@@ -115,6 +116,20 @@ def _beats(cells: list[Cell]) -> list[str]:
             if asked:
                 problems.append(f"cell {asked!r} asks for a prediction, but no **What happened.** follows")
             asked, shown = cell.name, False
+    return problems
+
+
+def _guesses(cells: list[Cell]) -> list[str]:
+    """Each cell with a guess is followed by one that reveals the answer, before the text says what happened."""
+    problems, open_guess = [], ""
+    for cell in cells:
+        if open_guess and ("**What happened.**" in cell.text or cell is cells[-1]):
+            problems.append(f"no cell reveals what cell {open_guess!r} asks")
+            open_guess = ""
+        if cell.kind == "code" and re.search(r"\breveal\(", cell.text):
+            open_guess = ""
+        elif cell.kind == "code" and re.search(r"\bguess\(", cell.text):
+            open_guess = cell.name
     return problems
 
 
@@ -171,10 +186,15 @@ def _ending(cells: list[Cell]) -> list[str]:
     texts = {cell.name: cell.text for cell in cells}
     asks, goes_on = texts.get("questions", ""), texts.get("further", "")
     questions = len(re.findall(r"^\d+\. ", asks, re.MULTILINE))
+    answers = len(re.findall(r"<details><summary>Answer</summary>.+</details>$", asks, re.MULTILINE))
     pointers = [line for line in goes_on.splitlines() if line.startswith("- ")]
     problems = []
     if "## Say it in your own words" not in asks or questions != 5:
         problems.append(f"cell 'questions' must be '## Say it in your own words' with 5 questions, it has {questions}")
+    if answers != questions:
+        problems.append(
+            f"cell 'questions' must have a folded answer to each of {questions} questions, it has {answers}"
+        )
     if "## Go further" not in goes_on or len(pointers) != 2:
         problems.append(f"cell 'further' must be '## Go further' with 2 pointers, it has {len(pointers)}")
     return problems + [

@@ -17,9 +17,11 @@ ALL = tuple(sorted(p.stem for p in NOTEBOOKS.glob("*.ipynb") if NUMBERED.fullmat
 
 HEADER = (
     "# One thing\n\n*In a sentence.*\n\n**You will be able to** see it · say it.\n\n"
-    "Paper: §3. `Time: 5 min · 1 s compute on 2 cores`. Before this: nothing."
+    "Paper: §3. `Time: 5 min · 1 s compute on 2 cores`. Before this: nothing. Words: [symbols.md](symbols.md)."
 )
-QUESTIONS = "## Say it in your own words\n\n" + "\n".join(f"{n}. Why?" for n in range(1, 6))
+QUESTIONS = "## Say it in your own words\n\n" + "\n".join(
+    f"{n}. Why?\n   <details><summary>Answer</summary>So.</details>" for n in range(1, 6)
+)
 FURTHER = "## Go further\n\n- `experiments/a.yml`\n- `experiments/b.yml`"
 ASKED = "### Exercise 1 · ●●○○ · 10 min\n\nWrite it."
 STUB = '@exercise("stack_cues")\ndef stack_cues(global_map, local_map, previous_mask):\n    """Stack."""\n    ...'
@@ -76,7 +78,10 @@ def test_a_clean_lesson_has_no_problems(tmp_path):
         (replace(6, "●●○○", "hard"), "there must be a contract"),
         (replace(6, "Exercise 1", "Exercise 2"), "numbered 1, 2, 3 in order, got [2]"),
         (replace(8, "5. Why?", ""), "with 5 questions, it has 4"),
+        (replace(8, "   <details><summary>Answer</summary>So.</details>\n5.", "5."), "of 5 questions, it has 4"),
         (replace(9, "- `experiments/b.yml`", ""), "with 2 pointers, it has 1"),
+        (replace(0, "(symbols.md)", ""), "the header must say '(symbols.md)'"),
+        (lambda c: c[4].update(source='guess("n", ...)\n1 + 1'), "no cell reveals what cell 'see' asks"),
         (replace(9, "experiments/b.yml", "b.yml"), "must name a file in experiments/"),
     ],
 )
