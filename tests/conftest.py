@@ -29,6 +29,7 @@ SLOW = frozenset(
         "files": ("lock",),
         "inference": ("memory", "probe"),
         "lessons": (
+            "answers",
             "cost",
             "exercises",
             "later_claims",

@@ -71,7 +71,7 @@ class Painter(VBox):
         out: Path | str = "masks",
     ) -> None:
         self.model, self.height = model, height
-        self.video = open_video(video, mask)
+        self._source, self.video = video, open_video(video, mask)
         self._working: Any = None  # the task that propagates
         self._stopped = False
         self.status = Status()
@@ -94,10 +94,11 @@ class Painter(VBox):
         self._begin()
         self.add_class("feelvos-painter")
 
-    def load(self, video: Clip | Path | str, mask: Tensor | Path | str | None = None) -> None:
-        """Open another video, with a mask to correct if one is given."""
+    def load(self, video: Clip | Path | str | None, mask: Tensor | Path | str | None = None) -> None:
+        """Open another video, None: the same one anew, with a mask to correct if one is given."""
         self._refuse_while_working("open another")
-        self.video = open_video(video, mask)
+        video = self._source if video is None else video
+        self._source, self.video = video, open_video(video, mask)
         self._fit()
         self._begin()
 

@@ -15,14 +15,17 @@ from feelvos_lab.widgets.notebook import Status
 
 
 class VideoChooser(VBox):
-    """Calls `load` with the names of a video and of a mask, or None; its LabErrors are shown in `status`."""
+    """Calls `load` with the names of a video and of a mask; its LabErrors are shown in `status`.
+
+    A name is None where nothing is named: then the video stays, and no mask is read.
+    """
 
     def __init__(
         self,
         video: Clip | Path | str,
         mask: Tensor | Path | str | None,
         *,
-        load: Callable[[str, str | None], None],
+        load: Callable[[str | None, str | None], None],
         status: Status,
     ) -> None:
         self._load = load
@@ -48,9 +51,9 @@ class VideoChooser(VBox):
 
     def _open(self) -> None:
         video, mask = self.video.value.strip(), self.mask.value.strip()
-        if not video:
+        if not video and not mask:
             raise LabError("no video is named: a folder of frames or a video file was expected")
-        self._load(video, mask or None)
+        self._load(video or None, mask or None)
 
     def _name_video(self, path: Path) -> None:
         self.video.value, self.mask.value = str(path), ""
