@@ -164,7 +164,7 @@ function drawNow() {
   for (const [id, map] of Object.entries({ global, local })) {
     const value = map ? `${shown(map[cell])} at the chosen pixel` : "being computed";
     paint(id, `${id} map of ${who} in frame ${t}: ${value}`, (pen) => heat(pen, map), (pen) => cross(pen, cell));
-    canvasOf(id).ariaBusy = String(!map);
+    canvasOf(id).setAttribute("aria-busy", !map);
   }
   paint("result", `Frame ${t}, objects tinted as the network answers: ${names[labels[pixelOf(cell)]]} at the chosen pixel`,
     (pen) => photo(pen, t), (pen) => pen.drawImage(tint(cueKey()), 0, 0, W * zoom, H * zoom), (pen) => cross(pen, cell));
@@ -180,7 +180,7 @@ function write({ t, before, who, inWindow, firsts, previous, answer }) {
   say("held", state.held ? "✚ is held" : "");
   say("previous-title", `Frame ${before}`);
   say("previous-caption", `${before ? "found by the network" : "drawn by hand"}${inWindow && "; □ the window"}`);
-  const match = (found) => (found ? `○ ${shown(found.distance)}` : "none in the window: 1");
+  const match = (found) => (found ? `○ ${shown(found.distance)}` : "no pixel there, so 1");
   say("first-match", `in frame 0: ${match(firsts[state.object])}`);
   say("previous-match", `in frame ${before}${inWindow && ", inside □"}: ${match(previous[state.object])}`);
   const off = (cue) => (content.trained[cue] ? "off: 1 everywhere" : "this network does without");
