@@ -14,6 +14,8 @@ from feelvos_lab.files.project import project_folder
 
 NOTEBOOKS = project_folder() / "notebooks"
 
+_FIRST_LESSON = "00_start_here.ipynb"
+
 
 def copy_notebooks(source: Path | str, folder: Path | str) -> list[str]:
     """Copy notebooks that are new, or changed in `source` but not in `folder`; the user's changes are kept.
@@ -46,12 +48,16 @@ def copy_notebooks(source: Path | str, folder: Path | str) -> list[str]:
 
 
 def open_lab(folder: Path | str) -> int:
-    """Run JupyterLab in the folder until it is closed; returns its exit status.
+    """Run JupyterLab in the folder until it is closed; returns its exit status. It opens the first lesson, if there.
 
     It listens on 127.0.0.1 only, whatever a configuration file says, and asks for Jupyter's token.
     """
     as_root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-    return subprocess.call([sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", *as_root, str(folder)])
+    there = (Path(folder) / _FIRST_LESSON).is_file()
+    page = [f"--LabApp.default_url=/lab/tree/{_FIRST_LESSON}"] if there else []
+    return subprocess.call(
+        [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", *page, *as_root, str(folder)]
+    )
 
 
 def open_page(notebook: Path, *, port: int, browser: bool) -> int:

@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 OPEN_LAB = (
     "import sys; from pathlib import Path; from feelvos_lab.cli.jupyter import open_lab; open_lab(Path(sys.argv[1]))"
 )
+EMPTY = json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
 Server = Callable[..., list[tuple[str, int]]]
 
 
@@ -77,6 +78,7 @@ def _answer(address: str) -> tuple[int, str]:
 
 def test_jupyterlab_listens_to_this_computer_alone_and_asks_for_its_token(listening: Server, tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "00_start_here.ipynb").write_text(EMPTY)
     found = listening("-c", OPEN_LAB, str(tmp_path / "work"))
     assert {address for address, _ in found} == {"127.0.0.1"}
     (note,) = (tmp_path / "runtime").glob("jpserver-*.json")
@@ -85,10 +87,12 @@ def test_jupyterlab_listens_to_this_computer_alone_and_asks_for_its_token(listen
     address = f"http://127.0.0.1:{server['port']}/api/contents"
     assert _answer(address) == (403, "/api/contents")
     assert _answer(f"{address}?token={server['token']}") == (200, "/api/contents")
+    root = f"http://127.0.0.1:{server['port']}/?token={server['token']}"
+    assert _answer(root) == (200, "/lab/tree/00_start_here.ipynb")  # the first lesson
 
 
 def test_the_page_listens_to_this_computer_alone_and_asks_for_its_token(listening: Server, tmp_path: Path) -> None:
-    (tmp_path / "empty.ipynb").write_text(json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    (tmp_path / "empty.ipynb").write_text(EMPTY)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = ["-m", "feelvos_lab", "app", "--no-browser", "--port", str(port), "--notebook", "empty.ipynb"]
