@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import random
 import sys
@@ -51,6 +52,8 @@ __all__ = [
     "write_record",
 ]
 
+_ONE_THREAD = ("smoke", "reduced")  # presets
+
 _SOURCES = {
     "shapes": "synthetic clips, made from seeds; nothing is downloaded",
     "davis-2016": "DAVIS-2016",
@@ -63,8 +66,10 @@ _SOURCES = {
 def begin(*, preset: str, seed: int) -> Config:
     """Seed Python, numpy and torch; print versions, device, preset, seed and data source; return the configuration.
 
-    With FEELVOS_DETERMINISTIC=1 in the environment (set by `feelvos-lab ablate run --deterministic`) all computation
-    uses one thread and repeats bit for bit. LabError: an unknown preset, or a negative seed.
+    Presets smoke and reduced use one thread, unless OMP_NUM_THREADS is set: their tensors are so small that a second
+    thread gains nothing, and costs much where another program runs. With FEELVOS_DETERMINISTIC=1 in the environment
+    (set by `feelvos-lab ablate run --deterministic`) all computation uses one thread and repeats bit for bit. LabError:
+    an unknown preset, or a negative seed.
 
     Example:
         >>> from feelvos_lab import lab
@@ -78,19 +83,21 @@ def begin(*, preset: str, seed: int) -> Config:
     config = configure(preset)
     if seed < 0:
         raise LabError(f"seed must not be negative, got {seed}")
+    if seed >= 2**63:  # torch's generator takes no larger one
+        raise LabError(f"seed must be below 2^63, got {seed}")
     random.seed(seed)
     np.random.seed(seed % 2**32)  # for cells that use the global generator
     torch.manual_seed(seed)
     if deterministic.asked():
         deterministic.begin()
-    if seed >= 2**63:  # torch's generator takes no larger one
-        raise LabError(f"seed must be below 2^63, got {seed}")
+    elif preset in _ONE_THREAD and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
     _made_with.clear()
     _made_with.update(preset=preset, seed=seed)
     _let_figures_show()
     versions = f"python {platform.python_version()}, torch {torch.__version__}, timm {timm.__version__}"
     gpu = f", {torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else ""
-    print(f"feelvos_lab {feelvos_lab.__version__} ({versions}), {torch.get_num_threads()} CPU threads{gpu}")
+    print(f"feelvos_lab {feelvos_lab.__version__} ({versions}), {torch.get_num_threads()} CPU thread(s){gpu}")
     print(f"preset {preset} (configuration {config.digest()}), seed {seed}")
     if config.data.data == "shapes" or config.data.root:
         print(f"data: {_SOURCES[config.data.data]}{f' in {config.data.root}' if config.data.root else ''}")

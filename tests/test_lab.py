@@ -63,6 +63,20 @@ def test_begin_says_versions_device_and_data_in_three_lines(capsys: pytest.Captu
     assert lines[2].startswith("data: synthetic clips")
 
 
+def test_small_presets_use_one_thread_unless_the_environment_says_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    try:
+        for given, preset, threads in (("2", "smoke", 2), (None, "real", 2), (None, "reduced", 1), (None, "smoke", 1)):
+            monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+            if given:
+                monkeypatch.setenv("OMP_NUM_THREADS", given)
+            torch.set_num_threads(2)
+            lab.begin(preset=preset, seed=0)
+            assert torch.get_num_threads() == threads, (given, preset)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_begin_seeds_every_generator() -> None:
     drawn = []
     for _ in range(2):
