@@ -9,7 +9,7 @@ from typing import Any
 from feelvos_lab.files.notebooks import source
 from feelvos_lab.lessons.checks import LESSONS, find_exercise
 
-HINTS = ("a nudge", "the formula", "the essential code")
+HINTS = ("a nudge", "the formula", "a skeleton", "the code")
 EXPLORABLE = {  # lesson → the cell after which the explorable stands
     "00_start_here": "after-cues",
     "03_global_matching": "after-clip",
@@ -49,10 +49,10 @@ def lesson_page(name: str, notebook: dict[str, Any], *, explorable: str = "") ->
 def _hints(exercise: str) -> Cell:
     task = find_exercise(exercise)
     texts = [re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(hint, quote=False)) for hint in task.hints]
-    nudge, formula, code = (f"<{tag}>{text}</{tag}>" for tag, text in zip(("p", "p", "pre"), texts, strict=True))
+    shown = [f"<{tag}>{text}</{tag}>" for tag, text in zip(("p", "p", "pre", "pre"), texts, strict=True)]
     texts = [
         f"<details><summary>Hint {level}: {what}</summary>{text}</details>"
-        for level, (what, text) in enumerate(zip(HINTS, (nudge, formula, code), strict=True), 1)
+        for level, (what, text) in enumerate(zip(HINTS, shown, strict=True), 1)
     ]
     return _html(f"hints-{exercise.replace('_', '-')}", "\n".join(texts), kind="hints")
 

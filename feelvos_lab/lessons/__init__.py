@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "exercise": "exercises",
         "guess": "guesses",
         "hint": "exercises",
+        "progress": "exercises",
         "reveal": "guesses",
         "solution": "exercises",
     },

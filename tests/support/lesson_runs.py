@@ -96,13 +96,8 @@ def run_here(name: str, desk: Path, *, change: Change, **given: Any) -> tuple[di
 
 
 def solve(text: str) -> str:
-    """The exercise's cell with a body that asks the library."""
-    function = _function(text)
-    library = find_exercise(function.name).library
-    arguments = [a.arg for a in function.args.args] + [f"{a.arg}={a.arg}" for a in function.args.kwonlyargs]
-    return _with_body(
-        text, f"import {library.__module__} as own", f"return own.{function.name}({', '.join(arguments)})"
-    )
+    """The exercise's cell with the code of its last hint as body: an answer must not call the library's function."""
+    return _with_body(text, *find_exercise(_function(text).name).hints[-1].splitlines())
 
 
 def stubbed(*body: str) -> Change:

@@ -1,6 +1,6 @@
 """The exercises: what each asks for, the inputs on which answers are checked, and the mistakes that are named.
 
-One file per notebook.
+A file per notebook holds its exercises. `tables`, `windows`, `losses` and `walks` hold wrong answers that it knows.
 """
 
 from __future__ import annotations
@@ -22,6 +22,19 @@ LESSONS = {  # exercise → the file that describes it
     "hard_pixel_loss": "training",
     "propagate": "inference",
     "paired_difference": "ablation",
+}
+NUMBERS = {  # exercise → the number of its notebook
+    "region_similarity": 1,
+    "pairwise_sq_dist": 2,
+    "normalise_distance": 2,
+    "global_matching": 3,
+    "matching_memory": 3,
+    "local_matching": 4,
+    "stack_cues": 5,
+    "combine_objects": 5,
+    "hard_pixel_loss": 6,
+    "propagate": 7,
+    "paired_difference": 9,
 }
 
 

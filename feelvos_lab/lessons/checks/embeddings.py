@@ -2,46 +2,100 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Generator, Tensor
 
-from feelvos_lab.lessons.checks.exercise import Case, Exercise, Mistake
+from feelvos_lab.lessons.checks.exercise import Answer, Case, Exercise, Law, Mistake
 from feelvos_lab.model.matching import normalise_distance, pairwise_sq_dist
 
 
 def _pair_cases() -> list[Case]:
     generator = Generator().manual_seed(2)
-    hand = {"query": torch.tensor([[0.0, 0.0], [3.0, 4.0]]), "reference": torch.tensor([[0.0, 0], [3, 0], [1, 4]])}
-    random = [torch.randn(n, 3, generator=generator) for n in (5, 7)]
+    hand = torch.tensor([[0.0, 0.0], [3.0, 4.0]]), torch.tensor([[0.0, 0], [3, 0], [1, 4]])
+    random, square, narrow, one = (
+        [torch.randn(n, d, generator=generator) for n in sizes]
+        for sizes, d in (((5, 7), 3), ((4, 4), 4), ((6, 5), 1), ((1, 1), 3))
+    )
+    equal = torch.tensor([[2.0, -1.0, 0.5], [0.0, 1.0, 3.0]])
     return [
-        Case("hand", "two vectors of two numbers against three", hand),
-        Case("random", "5 vectors of three numbers against 7", {"query": random[0], "reference": random[1]}),
-        Case(
-            "edge",
-            "one vector of one number against one",
-            {"query": torch.tensor([[5.0]]), "reference": torch.tensor([[2.0]])},
-        ),
+        _pair("hand", "two vectors of two numbers against three", *hand),
+        _pair("random", "5 vectors of three numbers against 7", *random),
+        _pair("random", "4 vectors of four numbers against 4, so that all axes are equally long", *square),
+        _pair("edge", "6 vectors of one number against 5", *narrow),
+        _pair("edge", "one vector against one", *one),
+        _pair("edge", "both lists hold the same vectors, so the diagonal is 0", equal, equal.clone()),
     ]
+
+
+def _pair(name: str, about: str, query: Tensor, reference: Tensor) -> Case:
+    return Case(name, about, {"query": query, "reference": reference}, telling=name == "random")
 
 
 def _differences(query: Tensor, reference: Tensor) -> Tensor:
     return query[:, None] - reference  # (N, M, D)
 
 
+def _of_differences(score: Callable[[Tensor], Tensor]) -> Answer:
+    """The wrong answer that is a `score` of all differences (N, M, D)."""
+    return lambda query, reference: score(_differences(query, reference))
+
+
+def _expanded(factor: float, power: int = 2) -> Answer:
+    """‖q‖² + ‖r‖² − factor q·r, with another power of the norms."""
+    return lambda query, reference: (
+        query.norm(dim=1)[:, None] ** power + reference.norm(dim=1) ** power - factor * query @ reference.t()
+    )
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    return vectors / vectors.norm(dim=1, keepdim=True)
+
+
+def _unit_or_zero(vectors: Tensor) -> Tensor:
+    return vectors / vectors.norm(dim=1, keepdim=True).clamp(min=1e-8)
+
+
 _PAIRS = Exercise(
     "pairwise_sq_dist",
     pairwise_sq_dist,
     _pair_cases,
+    axes=("query", "reference"),
+    laws=(
+        Law("a squared distance is a number, and not nan", lambda given, d: not bool(d.isnan().any())),
+        Law("a squared distance is not negative", lambda given, d: bool((d > -1e-3).all())),
+        Law(
+            "the squared distance of equal vectors is 0",
+            lambda given, d: bool((d[(given["query"][:, None] == given["reference"]).all(2)].abs() < 1e-3).all()),
+        ),
+    ),
     mistakes=(
         Mistake(
             "root",
             "these look like distances, not squared distances; leave the root out: Eq. 1 squares it again",
-            (lambda query, reference: _differences(query, reference).square().sum(2).sqrt(),),
+            (_of_differences(lambda e: e.norm(dim=2)),),
+        ),
+        Mistake(
+            "fourth",
+            "these look squared twice: the sum of squares is the squared distance already",
+            (_of_differences(lambda e: e.square().sum(2).square()), _of_differences(lambda e: e.pow(4).sum(2))),
         ),
         Mistake(
             "mean",
             "these look like means over the D numbers of a vector, not sums; a squared distance is a sum",
-            (lambda query, reference: _differences(query, reference).square().mean(2),),
+            (_of_differences(lambda e: e.square().mean(2)),),
+        ),
+        Mistake(
+            "unsummed",
+            "the squares are not summed: an axis of D numbers is left; sum over it",
+            (_of_differences(torch.square), _of_differences(torch.abs), _of_differences(lambda e: e)),
+        ),
+        Mistake(
+            "axis",
+            "the sum looks taken over the wrong axis: it must run over the D numbers of a vector, the last axis of "
+            "the differences (N, M, D)",
+            tuple(_of_differences(lambda e, d=d: e.square().sum(d)) for d in (0, 1, (0, 1), (0, 1, 2))),
         ),
         Mistake(
             "transposed",
@@ -54,18 +108,107 @@ _PAIRS = Exercise(
             "subtract the vectors before you square, or keep the term −2 q·r",
             (
                 lambda query, reference: (query.square().sum(1)[:, None] - reference.square().sum(1)).abs(),
-                lambda query, reference: query.square().sum(1)[:, None] + reference.square().sum(1),
+                lambda query, reference: query.square().sum(1)[:, None] - reference.square().sum(1),
+                lambda query, reference: (query.norm(dim=1)[:, None] - reference.norm(dim=1)).square(),
+            ),
+        ),
+        Mistake(
+            "cross-term",
+            "the term −2 q·r of ‖q‖² + ‖r‖² − 2 q·r looks wrong: it is missing, or has another factor or sign",
+            tuple(_expanded(factor) for factor in (0.0, 1.0, 0.5, -1.0, 4.0)),
+        ),
+        Mistake(
+            "unsquared-norms",
+            "the norms of ‖q‖² + ‖r‖² − 2 q·r look as if they were not squared",
+            (_expanded(2.0, power=1),),
+        ),
+        Mistake(
+            "half-expanded",
+            "one of the two squared norms of ‖q‖² + ‖r‖² − 2 q·r looks missing or doubled",
+            (
+                lambda query, reference: query.square().sum(1)[:, None] - 2 * query @ reference.t(),
+                lambda query, reference: reference.square().sum(1) - 2 * query @ reference.t(),
+                lambda query, reference: 2 * query.square().sum(1)[:, None] - 2 * query @ reference.t(),
+                lambda query, reference: 2 * reference.square().sum(1) - 2 * query @ reference.t(),
+            ),
+        ),
+        Mistake(
+            "product",
+            "these look like products q·r, a similarity: large for vectors that point the same way; a distance is 0 "
+            "for equal vectors",
+            (lambda query, reference: query @ reference.t(), lambda query, reference: -query @ reference.t()),
+        ),
+        Mistake(
+            "cosine",
+            "this looks at directions alone (cosine): the vectors are divided by their lengths, and must not be",
+            (
+                lambda query, reference: 1 - _unit(query) @ _unit(reference).t(),
+                lambda query, reference: _unit(query) @ _unit(reference).t(),
+                lambda query, reference: _differences(_unit(query), _unit(reference)).square().sum(2),
+                lambda query, reference: 1 - _unit_or_zero(query) @ _unit_or_zero(reference).t(),
+                lambda query, reference: _unit_or_zero(query) @ _unit_or_zero(reference).t(),
+                lambda query, reference: _differences(_unit_or_zero(query), _unit_or_zero(reference)).square().sum(2),
             ),
         ),
         Mistake(
             "absolute",
             "these look like sums of |difference|; square the differences before they are summed",
-            (lambda query, reference: _differences(query, reference).abs().sum(2),),
+            (_of_differences(lambda e: e.abs().sum(2)), _of_differences(lambda e: e.abs().sum(2).square())),
+        ),
+        Mistake(
+            "sum-first",
+            "the differences look summed before they are squared, so that those of both signs cancel; square first",
+            (
+                _of_differences(lambda e: e.sum(2).square()),
+                _of_differences(lambda e: e.sum(2)),
+                _of_differences(lambda e: e.sum(2).abs()),
+            ),
+        ),
+        Mistake(
+            "largest",
+            "only the largest (or smallest) of the D differences seems to count; all of them are squared and summed",
+            tuple(
+                _of_differences(score)
+                for score in (
+                    lambda e: e.abs().amax(2),
+                    lambda e: e.square().amax(2),
+                    lambda e: e.square().amin(2),
+                    lambda e: e[..., 0].square(),
+                    lambda e: e[..., :-1].square().sum(2),
+                    lambda e: e[..., 1:].square().sum(2),
+                )
+            ),
+        ),
+        Mistake(
+            "plus",
+            "the vectors look added, not subtracted, or the term −2 q·r has the other sign",
+            (lambda query, reference: (query[:, None] + reference).square().sum(2),),
+        ),
+        Mistake(
+            "itself",
+            "one of the two lists looks compared with itself; compare each query with each reference",
+            (
+                lambda query, reference: _differences(query, query).square().sum(2),
+                lambda query, reference: _differences(reference, reference).square().sum(2),
+            ),
+        ),
+        Mistake(
+            "own-partner",
+            "vector n is compared only with vector n of the other list; every query needs the distance to every "
+            "reference: give `query` a new axis",
+            (
+                lambda query, reference: (query - reference).square().sum(1),
+                lambda query, reference: (query - reference).square(),
+                lambda query, reference: (query - reference).square().sum(),
+                lambda query, reference: (query - reference).norm(dim=1),
+            ),
         ),
     ),
     hints=(
         "Compare every query with every reference: let broadcasting make the pairs. Which axis is new in which tensor?",
         "‖q − r‖² = Σ_d (q_d − r_d)² = ‖q‖² + ‖r‖² − 2 q·r. The first form needs N×M×D numbers, the second N×M.",
+        "differences = ...                 # (N, M, D): every query minus every reference\n"
+        "return ...                        # (N, M): square, and sum over the last axis",
         "squares = query.square().sum(1)[:, None] + reference.square().sum(1)   # (N, M)\n"
         "return (squares - 2 * query @ reference.t()).clamp(min=0)",
     ),
@@ -77,11 +220,16 @@ def _squash_cases() -> list[Case]:
     return [
         Case("hand", "four squared distances", {"sq": torch.tensor([0.0, 1.0, 2.0, 4.0])}),
         Case("random", "3×4 random squared distances", {"sq": 5 * torch.rand(3, 4, generator=generator)}),
+        Case("random", "2×3×2 random squared distances", {"sq": 2 * torch.rand(2, 3, 2, generator=generator)}),
+        Case("edge", "the distances are the same everywhere", {"sq": torch.full((2, 2), 0.5)}, telling=False),
+        Case("edge", "a distance of 200", {"sq": torch.tensor([[0.0, 3.0, 200.0]])}, telling=False),
         Case(
             "edge",
-            "0, 200 and infinity, which stands for an object without a pixel",
-            {"sq": torch.tensor([[0.0, 200.0, torch.inf]])},
+            "infinity, which stands for an object without a pixel",
+            {"sq": torch.tensor([[0.0, 2.0, torch.inf]])},
+            telling=False,
         ),
+        Case("edge", "the slope is asked for", {"sq": torch.linspace(0, 20, 9)}, gradient="sq", telling=False),
     ]
 
 
@@ -89,31 +237,155 @@ _SQUASH = Exercise(
     "normalise_distance",
     normalise_distance,
     _squash_cases,
+    laws=(
+        Law("the result is a number, and not nan", lambda given, d: not bool(d.isnan().any())),
+        Law("0 becomes 0", lambda given, d: bool((d[given["sq"] == 0].abs() < 1e-3).all())),
+        Law("nothing is above 1", lambda given, d: bool((d < 1.001).all())),
+        Law("nothing is below 0", lambda given, d: bool((d > -0.001).all())),
+        Law("large squared distances become 1", lambda given, d: bool((d[given["sq"] > 20] > 0.99).all())),
+    ),
     mistakes=(
         Mistake(
             "sigmoid",
-            "equal pixels have distance 0.5, as from a plain sigmoid; it should be 0: d = 2·sigmoid(sq) − 1",
+            "equal pixels have distance 0.5, as from a plain sigmoid, or with a 1 in place of the 2 of Eq. 1; it "
+            "should be 0: d = 2·sigmoid(sq) − 1",
             (torch.sigmoid, lambda sq: 1 - 1 / (1 + torch.exp(sq))),
         ),
-        Mistake("no-half", "this rises too fast, like tanh(sq); the same as Eq. 1 is tanh(sq / 2)", (torch.tanh,)),
+        Mistake(
+            "no-half",
+            "this rises too fast, like tanh(sq) or Eq. 1 of 2·sq; the same as Eq. 1 is tanh(sq / 2)",
+            (torch.tanh,),
+        ),
+        Mistake(
+            "too-slow",
+            "this rises too slowly, like tanh(sq / 4) or Eq. 1 of sq / 2; the same as Eq. 1 is tanh(sq / 2)",
+            (lambda sq: torch.tanh(sq / 4),),
+        ),
         Mistake(
             "similarity",
             "this is large for near pixels, so it is a similarity, 1 − d; a distance is 0 for equal pixels",
-            (lambda sq: 2 / (1 + torch.exp(sq)), lambda sq: 1 - torch.tanh(sq / 2)),
+            (
+                lambda sq: 2 / (1 + torch.exp(sq)),
+                lambda sq: 1 - torch.tanh(sq / 2),
+                lambda sq: torch.exp(-sq),
+                lambda sq: 1 / (1 + sq),
+                lambda sq: 1 / (1 + torch.exp(sq)),
+            ),
+        ),
+        Mistake(
+            "negative",
+            "the sign of the exponent or of the result looks reversed: d rises from 0 to 1",
+            (lambda sq: 1 - 2 / (1 + torch.exp(-sq)), lambda sq: 2 / (1 + torch.exp(sq)) - 1),
+        ),
+        Mistake(
+            "squared-again",
+            "sq looks squared once more; it is a squared distance already",
+            (lambda sq: torch.tanh(sq.square() / 2), lambda sq: torch.tanh(sq.square())),
+        ),
+        Mistake(
+            "root",
+            "it looks as if Eq. 1 got the distance, the root of sq; in Eq. 1 the exponent is the squared distance "
+            "itself",
+            (lambda sq: torch.tanh(sq.sqrt() / 2), lambda sq: torch.tanh(sq.sqrt())),
+        ),
+        Mistake(
+            "other-function",
+            "this also rises from 0 to 1, but it is another function than Eq. 1: d = 1 − 2 / (1 + exp(sq))",
+            (
+                lambda sq: 1 - torch.exp(-sq),
+                lambda sq: 1 - torch.exp(-sq / 2),
+                lambda sq: sq / (1 + sq),
+                lambda sq: 1 - 1 / (1 + sq),
+                lambda sq: 1 - 2 / (2 + sq),
+                lambda sq: torch.atan(sq) * 2 / torch.pi,
+                lambda sq: torch.erf(sq),
+                lambda sq: torch.erf(sq / 2),
+                lambda sq: sq / (1 + sq.square()).sqrt(),
+            ),
+        ),
+        Mistake(
+            "numerator",
+            "the 2 of Eq. 1 looks missing, or is in another place: d = 1 − 2 / (1 + exp(sq))",
+            (
+                lambda sq: 1 - 1 / torch.exp(sq) / 2,
+                lambda sq: 1 - 2 / (2 + torch.exp(sq)),
+                lambda sq: 1 - 2 / torch.exp(sq),
+                lambda sq: (1 - 2) / (1 + torch.exp(sq)),
+                lambda sq: 1 - 2 / 1 + torch.exp(sq),  # = exp(sq) − 1
+                lambda sq: 1 - 2 / (1 + sq),
+            ),
+        ),
+        Mistake(
+            "base",
+            "the exponential looks taken to another base than e",
+            (lambda sq: 1 - 2 / (1 + 2**sq), lambda sq: 1 - 2 / (1 + 10**sq)),
+        ),
+        Mistake(
+            "scaled",
+            "this divides by a number taken from the tensor itself (its largest, its sum, its mean), so a distance "
+            "would depend on the others; Eq. 1 looks at each number alone",
+            (
+                lambda sq: sq / sq.max(),
+                lambda sq: (sq - sq.min()) / (sq.max() - sq.min()),
+                lambda sq: sq / sq.sum(),
+                lambda sq: sq / sq.norm(),
+                lambda sq: (sq - sq.mean()) / sq.std(),
+                lambda sq: torch.softmax(sq, -1),
+                lambda sq: torch.softmax(sq, 0),
+                lambda sq: torch.tanh(sq / sq.max() / 2),
+            ),
+        ),
+        Mistake(
+            "unbounded",
+            "this grows beyond 1 for large squared distances; Eq. 1 stays below 1",
+            (
+                torch.log1p,
+                lambda sq: (1 + torch.exp(sq)).log(),
+                lambda sq: torch.sqrt(sq),
+                lambda sq: 2 / (1 + torch.exp(-sq)),
+            ),
+        ),
+        Mistake(
+            "clamped",
+            "these are the squared distances cut at 1; Eq. 1 bends them, and does not cut",
+            (lambda sq: sq.clamp(0, 1), lambda sq: (sq / 2).clamp(0, 1)),
+        ),
+        Mistake(
+            "unchanged",
+            "these are the squared distances themselves; apply Eq. 1",
+            (lambda sq: sq.clone(), lambda sq: sq / 2),
+        ),
+        Mistake(
+            "twice",
+            "Eq. 1 looks applied twice",
+            (lambda sq: torch.tanh(torch.tanh(sq / 2) / 2),),
         ),
         Mistake(
             "overflow",
-            "a large squared distance should give 1 and gives nan: exp of it is infinite, and ∞ / ∞ is nan; keep "
-            "the exponential in the denominator only, or use tanh",
+            "a large squared distance should give 1 and gives nan, as ∞ / ∞ does; keep the exponential in the "
+            "denominator alone, or use tanh",
             (
                 lambda sq: (torch.exp(sq) - 1) / (torch.exp(sq) + 1),
                 lambda sq: (torch.exp(sq / 2) - torch.exp(-sq / 2)) / (torch.exp(sq / 2) + torch.exp(-sq / 2)),
+                lambda sq: torch.where(sq > 40, torch.nan, torch.tanh(sq / 2)),
             ),
+        ),
+        Mistake(
+            "infinite",
+            "an infinite squared distance should give 1, and does not; the large numbers are right",
+            tuple(lambda sq, v=v: torch.where(sq.isinf(), v, torch.tanh(sq / 2)) for v in (torch.nan, 0.0, torch.inf)),
+        ),
+        Mistake(
+            "no-gradient",
+            "the numbers are right, but no gradient reaches sq, and the next cell asks for the slope: it stops at "
+            "`detach`, `item`, `tolist`, numpy, `math` or a new `torch.tensor`",
+            (lambda sq: torch.tanh(sq.detach() / 2),),
         ),
     ),
     hints=(
         "The input is already squared. You need a function that maps 0 to 0 and large numbers to 1.",
         "Eq. 1: d = 1 − 2 / (1 + exp(sq)), for the whole tensor at once. It is the same as tanh(sq / 2).",
+        "grown = ...                       # the exponential of every number of sq\nreturn 1 - ... / (1 + grown)",
         "return 1 - 2 / (1 + torch.exp(sq))",
     ),
 )
