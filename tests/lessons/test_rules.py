@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lesson_runs import LESSONS, NOTEBOOKS, cells_of
+from lesson_runs import LESSONS, NOTEBOOKS, cells_of, with_parameters
 from standin_experiment import cell, notebook
 
+from feelvos_lab.errors import LabError
 from feelvos_lab.files import notebooks
 from feelvos_lab.lessons import rules
 from feelvos_lab.lessons.rules import NUMBERED, count_code
@@ -129,3 +130,24 @@ def test_the_equations_that_a_lesson_is_about_stand_in_it_with_their_numbers(nam
     }.get(name[:2], [])
     assert all(number in text for number in wanted)
     assert "$$" in text
+
+
+BAD = {"preset": "full", "clip_seed": -1, "object_id": 3, "frame": 0, "video_frames": 8}
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter"),
+    [
+        (name, parameter)
+        for name in ALL[:6]
+        for parameter in notebooks.read_parameters(NOTEBOOKS / f"{name}.ipynb")
+        if parameter in BAD
+    ],
+)
+def test_a_parameter_out_of_range_is_rejected_by_name_before_a_network_is_loaded(name, parameter, capsys):
+    cells = {c["id"]: notebooks.source(c) for c in cells_of(name)}
+    scope: dict[str, Any] = {}
+    exec(with_parameters(cells["parameters"], {parameter: BAD[parameter]}), scope)
+    with pytest.raises(LabError, match=rf"^{parameter} must be .*, got {BAD[parameter]!r}"):
+        exec(cells["setup"], scope)
+    assert capsys.readouterr().out == ""
