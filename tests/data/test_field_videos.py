@@ -18,6 +18,7 @@ from test_field_inputs import message, stored
 from feelvos_lab.data.images import write_mask
 from feelvos_lab.data.readers import read_clip
 from feelvos_lab.data.video import VideoFrames
+from feelvos_lab.inference.output import segment
 
 av = pytest.importorskip("av", reason="the extra [video] is not installed")
 
@@ -184,3 +185,33 @@ def test_masks_of_a_video_that_are_numbered_from_one_raise_doubt(
     caplog.clear()
     (tmp_path / "masks/00010.png").rename(tmp_path / "masks/00000.png")
     assert read_clip(path, tmp_path / "masks").starts == (0,) and not caplog.records
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_video_is_segmented_as_a_player_shows_it(tmp_path: Path, checkpoint: Path, orientation: int) -> None:
+    """Its masks are those of its upright frames, pixel by pixel: the codec loses nothing."""
+    rng = np.random.default_rng(0)
+    first = rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    frames = [np.roll(first, (t, 2 * t), axis=(0, 1)) for t in range(4)]
+    with av.open(str(tmp_path / "phone.mov"), "w") as container:
+        stream = container.add_stream("qtrle", rate=10)
+        turned = [np.ascontiguousarray(stored(frame, orientation)) for frame in frames]
+        stream.height, stream.width, stream.pix_fmt = *turned[0].shape[:2], "rgb24"
+        for pixels in turned:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    a, b, c, d = (value << 16 for value in MATRICES[orientation])
+    edited(tmp_path / "phone.mov", b"tkhd", 40, struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30))
+    (tmp_path / "upright").mkdir()
+    for t, frame in enumerate(frames):
+        Image.fromarray(frame).save(tmp_path / f"upright/{t:05d}.png")
+    labels = torch.zeros(HEIGHT, WIDTH, dtype=torch.int64)
+    labels[4:20, 6:30] = 1
+    write_mask(tmp_path / "mask.png", labels)
+    found = []
+    for name in ("phone.mov", "upright"):
+        out = segment(
+            tmp_path / name, tmp_path / "mask.png", tmp_path / f"{name}-masks", model=checkpoint, movie="none"
+        )
+        found.append([path.read_bytes() for path in sorted(out.glob("*.png"))])
+    assert len(found[0]) == 4 and found[0] == found[1] and len(set(found[0])) > 1
