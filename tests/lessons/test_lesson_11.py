@@ -18,6 +18,7 @@ from test_youtube_vos import write_video
 from feelvos_lab.config import configure
 from feelvos_lab.errors import LabError
 from feelvos_lab.files.notebooks import read_parameters, source
+from feelvos_lab.lessons.training_run import compare_with_paper
 from feelvos_lab.model.checkpoint import load_checkpoint, save_checkpoint
 from feelvos_lab.model.feelvos import Feelvos
 from feelvos_lab.training import train
@@ -67,8 +68,9 @@ def test_without_data_papermill_trains_a_small_network_and_says_so_where_it_cann
 def test_run_again_after_an_interruption_it_ends_with_the_weights_of_one_session(tmp_path):
     config = configure("smoke", steps=8, hard_anneal_steps=4)
     train(config, seed=3, folder=tmp_path / "mine", stop_after=4)
-    given = {"preset": "smoke", "steps": 8, "seed": 3, "folder": "mine"}
+    given = {"preset": "smoke", "steps": 8, "seed": 3, "folder": "mine", "loaders": 1}
     scope, printed = execute(tmp_path, **given)
+    assert scope["ahead"] == {"loaders": 1} and "second run makes: it is 0;" in printed["resume"]
     assert scope["foreseen"].first == 4 and "step 7 of 8" in printed["train"]
     assert not scope["banner"] and "this run" in scope["score_rows"]
     assert "they are no DAVIS benchmark" in printed["score"]
@@ -82,6 +84,10 @@ def test_run_again_after_an_interruption_it_ends_with_the_weights_of_one_session
 def test_a_parameter_out_of_range_is_rejected_by_name_before_anything_is_read(tmp_path):
     with pytest.raises(LabError, match="accumulate must divide the batch_size of 48, got 7"):
         execute(tmp_path, accumulate=7, data_root="nowhere", cpu=True)
+    with pytest.raises(LabError, match="loaders must be a whole number from 0 to 64, got -1"):
+        execute(tmp_path, loaders=-1)
+    with pytest.raises(LabError, match=r"preset must be .*, got 'ful'.*'full'"):
+        execute(tmp_path, preset="ful")
     with pytest.raises(LabError, match="seed must not be negative"):
         execute(tmp_path, seed=-1)
     with pytest.raises(LabError, match=r"nowhere needs the folders|nowhere is no DAVIS-2017 root"):
@@ -136,7 +142,7 @@ def test_on_davis_it_trains_scores_at_the_published_size_and_shows_the_worst_cli
     scope, printed = execute(tmp_path, preset=preset, data="davis-2016", data_root=str(root), cpu=True, **small)
     assert not scope["banner"] and scope["config"].preset == preset
     assert "changed: {'data': 'davis-2016', 'steps': 4, 'height': 32, 'width': 48," in printed["chosen"]
-    assert re.search(r"these steps: foretold \d+ s, took \d+ s", printed["train"])
+    assert re.search(r"these steps: forecast \d+ s, took \d+ s", printed["train"])
     assert scope["foreseen"].left == 1 and [row["step"] for row in scope["logged"]] == [1, 2, 3, 4]
     row = scope["score_rows"]["this run"]
     assert (row["trained on"], row["seen at"], row["scored at"]) == ("davis-2016", "96 rows", "480 rows")
@@ -151,5 +157,9 @@ def test_what_its_text_says_of_its_parameters_is_so():
     texts = {cell["id"]: source(cell) for cell in cells_of(NAME)}
     for words in texts["commands"].split("-p ")[1:]:
         assert words.split()[0] in parameters
+    real = compare_with_paper(configure("real", data="davis-2016"))
+    assert 35 <= int(real["differs"].sum()) <= 46  # "some forty"
+    full = compare_with_paper(configure("full", data="davis-2017+youtube-vos"))
+    assert not full["differs"].any()
     saved = 1234 // parameters["save_every"].default * parameters["save_every"].default
     assert f"the state of step {saved:,} would be read" in texts["after-resume"]

@@ -526,9 +526,9 @@ def test_results_that_are_not_there_or_of_another_experiment_are_refused(tmp_pat
 
 @pytest.mark.skipif(bool(shipped_mismatch(configure("real"), seed=0)), reason="the real model is not shipped")
 def test_10_shows_the_shipped_network_on_the_sample_video_and_what_its_text_says_of_it(tmp_path, one_thread):
-    scope, printed = run_here(FULL, tmp_path, change=solve)
-    assert "preset real" in printed["setup"] and "real video: bunny, 41 frames" in printed["film"]
-    assert scope["model"].config == configure("real").model and len(scope["labels"]) == 41
+    scope, printed = run_here(FULL, tmp_path, change=solve, frames=25)
+    assert "preset real" in printed["setup"] and "real video: bunny, the first 25 of 41 frames" in printed["film"]
+    assert scope["model"].config == configure("real").model and len(scope["labels"]) == 25
     wide, split = 7 * 7 * 256 * 256 + 256, sum(scope["layer"].values())
     assert 40 < wide / split < 42 and scope["layer"]["pointwise"] > 0.8 * split
     for share in (scope["sizes"]["this network, %"], scope["sizes"]["the paper's, %"]):
@@ -538,10 +538,10 @@ def test_10_shows_the_shipped_network_on_the_sample_video_and_what_its_text_says
     drawn = {p.name for p in (tmp_path / "figures").glob("*.png")}
     assert drawn == {"10-film.png", "10-maps.png", "10-age.png", "10-score.png"}
     ages, near = scope["curves"].values()
-    assert scope["known"] == [8, 16, 24, 32, 40] and 0.2 < ages[0] < ages[-1] - 0.05 < 0.6
+    assert scope["known"] == [8, 16, 24] and 0.2 < ages[0] < ages[-1] - 0.03 < 0.6
     assert min(near) > 0 and max(near) < 0.25  # it is renewed with every frame
     network, copied = ([r["J"] for r in rows] for rows in scope["scores"].values())
-    assert min(network) > 0.7 and sum(copied[-3:]) < sum(copied[:3]) - 0.5 and sum(network) > sum(copied) + 2
+    assert min(network) > 0.7 and sum(copied[-3:]) < sum(copied[:3]) - 0.2 and sum(network) > sum(copied) + 0.8
     truth = scope["small"]  # of frame 24
     stone, bunny, meadow = (truth == o for o in (2, 1, 0))
     far = scope["g"]
