@@ -34,7 +34,7 @@ def exercise(name: str) -> Callable[[Answer], Answer]:
 
     The exercise, the library's function and the decorated function all have this `name`; any other is a LabError.
     The decorator returns the decorated function if it is right, else the library's function. A call that runs for more
-    than a few seconds is stopped. What `progress` shows is kept in `runs/exercises/` of the current folder.
+    than a few seconds is stopped. What `progress` shows is kept below runs/ in the current folder.
 
     Example:
         >>> @exercise("pairwise_sq_dist")
