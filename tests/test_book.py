@@ -62,11 +62,11 @@ def test_exactly_the_code_between_a_question_and_its_answer_is_folded(name: str)
 
 
 @pytest.mark.parametrize("name", LESSONS)
-def test_an_exercise_is_a_stub_followed_by_its_three_hints(name: str) -> None:
+def test_an_exercise_is_a_stub_followed_by_its_four_hints(name: str) -> None:
     cells = page_of(name)
     given = [after["source"] for cell, after in pairwise(cells) if cell["id"].startswith("ex-")]
     assert len(given) == len(EXERCISES.get(name, []))
-    assert all(text.count("<details><summary>Hint ") == 3 for text in given)
+    assert all(text.count("<details><summary>Hint ") == 4 for text in given)
 
 
 def test_the_explorable_stands_in_the_lessons_that_explain_the_maps() -> None:
