@@ -203,7 +203,7 @@ def test_without_a_cue_the_map_says_1_and_the_answer_is_that_of_the_network(
             changed = (with_all != without)[rows][:, columns].nonzero().tolist()
             assert changed, "the cue changes nothing here"
             for row, column in changed[:: max(1, len(changed) // 3)][:3]:
-                go_to(page, row, column)
+                go_to(page, probe, row, column)
                 answer = names[int(without[rows[row], columns[column]])]
                 assert page.locator("#verdict").inner_text().endswith(f"The network answers: {answer}.")
             if name:
@@ -212,14 +212,11 @@ def test_without_a_cue_the_map_says_1_and_the_answer_is_that_of_the_network(
             page.locator(f"#use-{cue}").check()
 
 
-def go_to(page: Page, row: int, column: int) -> None:
-    """Move the pixel by keys alone."""
-    page.locator("#now canvas").focus()
-    here = cell_of(page)
-    for key, steps in (("ArrowDown", row - here[0]), ("ArrowRight", column - here[1])):
-        opposite = {"ArrowDown": "ArrowUp", "ArrowRight": "ArrowLeft"}[key]
-        for _ in range(abs(steps)):
-            page.keyboard.press(key if steps > 0 else opposite)
+def go_to(page: Page, probe: Probe, row: int, column: int) -> None:
+    """Move the mouse to the middle of a cell."""
+    box, (height, width), (h, w) = page.locator("#now canvas").bounding_box(), probe.size, probe.grid
+    y, x = (row * (height - 1) / (h - 1) + 0.5) / height, (column * (width - 1) / (w - 1) + 0.5) / width
+    page.locator("#now canvas").hover(position={"x": x * box["width"], "y": y * box["height"]})
     assert cell_of(page) == (row, column)
 
 
