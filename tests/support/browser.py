@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-PATIENCE = 150_000  # milliseconds for anything that a page must show
+PATIENCE = 1000 * int(os.environ.get("FEELVOS_PATIENCE", "150"))  # milliseconds for what a page must show
 _ARGUMENTS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
@@ -96,6 +96,7 @@ def voila(desk: Path) -> Iterator[str]:
 def _serving(command: list[str], desk: Path, answering: str) -> Iterator[Path]:
     folders = {f"JUPYTER_{name}_DIR": str(desk / f".{name.lower()}") for name in ("CONFIG", "DATA", "RUNTIME")}
     folders |= {"JUPYTERLAB_SETTINGS_DIR": str(desk / ".settings"), "JUPYTERLAB_WORKSPACES_DIR": str(desk / ".spaces")}
+    folders["OMP_NUM_THREADS"] = "1"  # where other programs run, a second thread waits for its turn most of the time
     log = desk / f"{command[0]}.log"
     with log.open("w") as output:
         server = subprocess.Popen(
@@ -114,7 +115,8 @@ def _serving(command: list[str], desk: Path, answering: str) -> Iterator[Path]:
 
 
 def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(600):
+    deadline = time.monotonic() + PATIENCE / 1000
+    while time.monotonic() < deadline:
         if server.poll() is not None:
             break
         try:
@@ -210,3 +212,36 @@ def settled(figure: Locator, *, unlike: np.ndarray | None = None) -> np.ndarray:
 
 def _alike(a: np.ndarray, b: np.ndarray) -> bool:
     return a.shape == b.shape and int((np.abs(a - b).max(2) > 24).sum()) < 30
+
+
+# Of each element with a text of its own: the contrast of its colour with what lies behind it, by WCAG 2.
+_CONTRAST = """
+root => {
+  const parse = text => (text.match(/[\\d.]+/g) || []).map(Number);
+  const light = rgb => {
+    const [r, g, b] = rgb.map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const over = (above, below) => [0, 1, 2].map(i => (above[3] ?? 1) * above[i] + (1 - (above[3] ?? 1)) * below[i]);
+  const behind = element => {
+    if (!element) return [255, 255, 255];
+    const own = parse(getComputedStyle(element).backgroundColor);
+    return own.length === 3 ? own : over(own, behind(element.parentElement));
+  };
+  const faint = [];
+  for (const element of root.querySelectorAll('*')) {
+    const text = [...element.childNodes].filter(n => n.nodeType === 3).map(n => n.textContent.trim()).join(' ').trim();
+    if (!text || !element.getClientRects().length || element.closest(':disabled')) continue;
+    const back = behind(element), front = over(parse(getComputedStyle(element).color), back);
+    const [low, high] = [light(front), light(back)].sort((a, b) => a - b);
+    const ratio = (high + 0.05) / (low + 0.05);
+    if (ratio < 4.5) faint.push(`${text.slice(0, 60)}: ${ratio.toFixed(1)}`);
+  }
+  return faint;
+}
+"""
+
+
+def faint_texts(part: Locator) -> list[str]:
+    """Texts in a part of the page whose contrast is below 4.5, with it; those of disabled controls are left out."""
+    return part.evaluate(_CONTRAST)

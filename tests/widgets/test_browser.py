@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 from browser import (
     NOTEBOOKS,
     PATIENCE,
     canvas_of,
+    faint_texts,
     jupyterlab,
     open_notebook,
     open_page,
@@ -25,7 +28,7 @@ from browser import (
     why_no_browser,
 )
 
-from feelvos_lab.data.images import read_mask
+from feelvos_lab.data.images import read_mask, write_mask
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -114,6 +117,73 @@ def test_the_painter_on_the_page_goes_from_a_brush_to_saved_masks(page: Page) ->
     paint_by_hand(page, page.desk)
 
 
+def test_another_video_in_a_notebook_takes_strokes_and_keys(notebook: Page) -> None:
+    reopen_and_press_keys(notebook)
+
+
+def test_another_video_on_the_page_takes_strokes_and_keys(page: Page) -> None:
+    reopen_and_press_keys(page)
+
+
+def test_keys_pressed_in_the_picture_do_nothing_to_the_notebook(notebook: Page) -> None:
+    """In JupyterLab, B inserts a cell, Z undoes that, and digits make headings."""
+    assert notebook.locator(".jp-Notebook .jp-Cell").count() == cells_in("app")
+
+
+def test_pictures_are_as_wide_as_the_page_allows(page: Page) -> None:
+    width = page.viewport_size["width"]
+    for widget, narrow in (("feelvos-explorer", 690), ("feelvos-painter", 0)):
+        figure = canvas_of(page, widget)
+        wide = figure.bounding_box()["width"]
+        page.set_viewport_size({"width": 840, "height": 1400})
+        page.wait_for_function(
+            "([widget, wide]) => document.querySelector(`.${widget} canvas`).getBoundingClientRect().width < wide",
+            arg=[widget, wide],
+            timeout=PATIENCE,
+        )
+        settled(figure)
+        assert max(narrow, 600) <= figure.bounding_box()["width"] <= 840 < wide
+        page.set_viewport_size({"width": width, "height": 1400})
+        page.wait_for_function(
+            "([widget, wide]) => document.querySelector(`.${widget} canvas`).getBoundingClientRect().width === wide",
+            arg=[widget, wide],
+            timeout=PATIENCE,
+        )
+        settled(figure)
+
+
+def test_a_mask_is_uploaded_for_the_video_that_is_open(page: Page, tmp_path: Path) -> None:
+    labels = torch.zeros(240, 427, dtype=torch.int64)
+    labels[60:180, 100:300] = 4
+    write_mask(tmp_path / "mine.png", labels)
+    page.locator(".feelvos-painter input[type=file]").set_input_files(tmp_path / "mine.png")
+    page.locator(".feelvos-painter .jupyter-button", has_text=re.compile(r"^4 · ")).wait_for(timeout=PATIENCE)
+
+
+def test_a_folder_is_found_and_opened(page: Page) -> None:
+    press(page, "browse")
+    entries = page.locator(".feelvos-painter select[size]").first
+    entries.select_option(label="masks/")  # that the painter has saved
+    said(page, "16 images")
+    press(page, "use this folder")
+    said(page, "Frame 0 of “masks” (0 to 15)")
+    press(page, "browse")
+
+
+def test_texts_are_readable_in_the_dark_theme(notebook: Page, tmp_path: Path) -> None:
+    light = notebook.evaluate("getComputedStyle(document.body).backgroundColor")
+    for name in ("Settings", "Theme", "JupyterLab Dark"):
+        notebook.get_by_role("menuitem", name=name, exact=True).click()
+    notebook.wait_for_function("document.body.dataset.jpThemeLight === 'false'", timeout=PATIENCE)
+    assert notebook.evaluate("getComputedStyle(document.body).backgroundColor") != light
+    press(notebook, "save")  # an error message, too: the folder is there already
+    said(notebook, "⚠")
+    notebook.get_by_text("Keys, after a click").click()
+    for widget in ("feelvos-explorer", "feelvos-painter"):
+        settled(canvas_of(notebook, widget))
+        assert faint_texts(notebook.locator(f".{widget}")) == []
+
+
 def test_the_page_shows_no_code_and_asks_for_its_token(page: Page) -> None:
     canvas_of(page, "feelvos-painter")
     assert "Explore and paint" in page.inner_text("body")
@@ -133,45 +203,140 @@ def explore_by_hand(page: Page) -> None:
     heat = maps(clicked)
     assert np.abs(heat - maps(first)).mean() > 8  # the distances are those of another pixel
 
+    page.keyboard.press("ArrowRight")  # the picture has the focus
+    later = settled(figure, unlike=clicked)
     slider = page.locator(".feelvos-explorer .noUi-handle").first
     slider.focus()
     page.keyboard.press("ArrowRight")
-    moved = settled(figure, unlike=clicked)
+    moved = settled(figure, unlike=later)
 
     none = page.locator(".feelvos-explorer .widget-toggle-button", has_text="none").nth(1)
     none.click()
     without = settled(figure, unlike=moved)
-    page.locator(".feelvos-explorer .widget-toggle-button", has_text="local").click()
+    page.locator(".feelvos-explorer .jupyter-button", has_text="reset to trained").click()
     back = settled(figure, unlike=without)
     assert np.array_equal(back, moved)
 
+    box = figure.bounding_box()
+    page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.7 * box["height"])
+    page.locator(".feelvos-explorer", has_text=re.compile(r"of frame 0: distance [01]\.\d{3}")).wait_for()
+
 
 def paint_by_hand(page: Page, folder: Path) -> None:
-    figure = canvas_of(page, "feelvos-painter")
+    """From a brush to saved masks, and a later frame corrected."""
+    figure, result = canvas_of(page, "feelvos-painter"), folder / "masks"
     empty = settled(figure)
-    button = page.locator(".feelvos-painter .jupyter-button")
-    button.filter(has_text="propagate").click()
-    page.get_by_text("the first mask is empty: paint at least one object, then propagate").wait_for(timeout=PATIENCE)
+    press(page, "propagate")
+    said(page, "the first mask is empty: paint at least one object, then propagate")
 
     paint(page, figure, [(x, 0.3, 0.55) for x in (0.7, 0.74, 0.78, 0.82, 0.86)])  # down the blue thing
-    settled(figure, unlike=empty)
-    button.filter(has_text="propagate").click()
-    page.get_by_text("16 of 16 frames are segmented").wait_for(timeout=PATIENCE)
+    painted = settled(figure, unlike=empty)
+    page.keyboard.press("Control+z")
+    fewer = settled(figure, unlike=painted)
+    page.keyboard.press("Control+y")
+    settled(figure, unlike=fewer)
+    press(page, "propagate")
+    said(page, "16 of 16 frames are segmented")
+    press(page, "save")
+    said(page, "16 masks are in")
+    before = [read_mask(path) for path in sorted(result.glob("*.png"))]
+    assert len(before) == 16
+    assert before[0].unique().tolist() == [0, 1] and 500 < int(before[0].sum()) < 16000
+    assert int((before[0] * before[1]).sum()) > 300  # the thing hardly moved in between
 
-    result = canvas_of(page, "feelvos-painter", 1)
-    last = settled(result)
-    slider = page.locator(".feelvos-painter .noUi-handle").last
-    slider.focus()
+    figure.click(button="right")  # takes the focus and paints nothing
+    last = settled(figure)
     page.keyboard.press("Home")
-    settled(result, unlike=last)
+    settled(figure, unlike=last)
+    for _ in range(9):
+        page.keyboard.press("ArrowRight")
+    said(page, "Frame 9 of")
+    predicted = settled(figure)
+    page.keyboard.press("2")
+    paint(page, figure, [(0.1, 0.8, 0.95), (0.15, 0.8, 0.95)])
+    settled(figure, unlike=predicted)
+    said(page, "frame 9 is corrected: propagate goes on from frame 9")
+    press(page, "save")
+    said(page, "what follows is outdated: propagate it, then save")
+    figure.click(button="right")
+    page.keyboard.press("Enter")
+    said(page, "16 of 16 frames are segmented")
+    page.locator(".feelvos-painter .jupyter-button", has_text=re.compile("^2 · ")).wait_for(timeout=PATIENCE)
+    page.get_by_placeholder("a new folder").fill("corrected")
+    press(page, "save")
+    said(page, re.compile("16 masks are in .*corrected"))
+    after = [read_mask(path) for path in sorted((folder / "corrected").glob("*.png"))]
+    assert all(torch.equal(a, b) for a, b in zip(before[:9], after[:9], strict=True))
+    assert int((after[9] == 2).sum()) > 300 and not (before[9] == 2).any()
 
-    button.filter(has_text="save").click()
-    page.get_by_text("16 masks are in").wait_for(timeout=PATIENCE)
-    saved = sorted((folder / "masks").glob("*.png"))
-    assert len(saved) == 16
-    painted, following = read_mask(saved[0]), read_mask(saved[1])
-    assert painted.unique().tolist() == [0, 1] and 500 < int(painted.sum()) < 12000
-    assert int((following * painted).sum()) > 300  # the thing hardly moved in between
+
+def reopen_and_press_keys(page: Page) -> None:
+    """Another video on the same canvas; keys, wheel and sliders."""
+    figure = canvas_of(page, "feelvos-painter")
+    before = settled(figure)
+    page.get_by_placeholder("a folder, a video file, or bunny").fill("bunny")
+    press(page, "open")
+    said(page, "Frame 0 of “bunny”")
+    opened = settled(figure, unlike=before)
+    press(page, "open")
+    said(page, "paint over an object of frame 0")
+    assert page.locator(".feelvos-painter .jupyter-matplotlib-canvas-div").count() == 2  # picture and strip, no more
+    assert (
+        page.locator(".feelvos-painter .jupyter-widgets.widget-hprogress .progress-bar").first.evaluate(
+            "bar => bar.getBoundingClientRect().width"
+        )
+        == 0
+    )
+    paint(page, figure, [(0.3, 0.3, 0.5)])
+    stroke = np.abs(settled(figure, unlike=opened) - opened).max(2) > 24
+    height, width = stroke.shape
+    rows, columns = (places / side for places, side in zip(stroke.nonzero(), (height, width), strict=True))
+    assert 0.25 < columns.min() < columns.max() < 0.35 and 0.2 < rows.min() < rows.max() < 0.6  # where the mouse was
+
+    for key in ("3", "7"):  # an object's number
+        page.keyboard.press(key)
+        page.wait_for_function(
+            "value => document.querySelector('.feelvos-painter input[type=number]').value === value",
+            arg=key,
+            timeout=PATIENCE,
+        )
+    page.keyboard.press("e")
+    page.locator(".feelvos-painter .widget-toggle-button.mod-active", has_text="eraser").wait_for(timeout=PATIENCE)
+    page.keyboard.press("b")
+    page.locator(".feelvos-painter .widget-toggle-button.mod-active", has_text="brush").wait_for(timeout=PATIENCE)
+    for key, radius in (("]", "14"), ("]", "16"), ("[", "14")):
+        page.keyboard.press(key)
+        page.locator(".feelvos-painter .widget-readout", has_text=re.compile(f"^{radius}$")).first.wait_for()
+    shown = settled(figure)
+    page.keyboard.press("+")
+    zoomed = settled(figure, unlike=shown)
+    page.mouse.wheel(0, -240)
+    nearer = settled(figure, unlike=zoomed)
+    page.keyboard.press("0")
+    whole = settled(figure, unlike=nearer)
+    opacity = page.locator(".feelvos-painter .widget-slider", has_text="opacity").locator(".noUi-handle")
+    opacity.focus()
+    page.keyboard.press("Home")
+    clear = settled(figure, unlike=whole)
+    page.keyboard.press("End")
+    settled(figure, unlike=clear)
+    figure.click(button="right")
+    page.keyboard.press(" ")  # play
+    page.get_by_text(re.compile(r"Frame [3-9] of “bunny”")).wait_for(timeout=PATIENCE)
+    page.keyboard.press(" ")
+    paused = settled(figure)
+    page.keyboard.press("Home")
+    settled(figure, unlike=paused)
+
+
+def press(page: Page, name: str) -> None:
+    """Click a button of the painter."""
+    page.locator(".feelvos-painter .jupyter-button", has_text=re.compile(f"^{name}$")).click()
+
+
+def said(page: Page, text: str | re.Pattern[str]) -> None:
+    """Wait until the painter says this."""
+    page.locator(".feelvos-painter").get_by_text(text).first.wait_for(timeout=PATIENCE)
 
 
 def on_panel(figure: Locator, x: float, y: float) -> dict[str, float]:
