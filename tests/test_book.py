@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from browser import opened_browser, why_no_browser
+from browser import PATIENCE, opened_browser, why_no_browser
 from lesson_runs import EXERCISES
 
 from feelvos_lab.files.notebooks import read_notebook, source
@@ -202,6 +202,7 @@ def browser(address: str) -> Iterator[Browser]:
 def open_in(browser: Browser, *, width: int, scheme: str = "light", problems: list[str]) -> Page:
     """A page that notes errors and requests to other hosts in `problems`."""
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.set_default_timeout(PATIENCE)
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
     page.on("request", lambda r: None if r.url.startswith(("http://127.0.0.1", "data:")) else problems.append(r.url))
