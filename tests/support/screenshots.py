@@ -46,13 +46,12 @@ def painter_picture(page: Page) -> Image.Image:
     settled(figure, unlike=before)
     page.locator(".feelvos-painter .jupyter-button", has_text="propagate").click()
     page.get_by_text("frames are segmented").wait_for(timeout=PATIENCE)
-    result = canvas_of(page, "feelvos-painter", 1)
-    last = settled(result)
+    last = settled(figure)
     page.locator(".feelvos-painter .noUi-handle").last.focus()
     page.keyboard.press("Home")
     for _ in range(6):
         page.keyboard.press("ArrowRight")
-    settled(result, unlike=last)
+    settled(figure, unlike=last)
     return _shot(page.locator(".feelvos-painter"))
 
 
