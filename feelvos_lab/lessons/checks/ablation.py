@@ -358,7 +358,7 @@ EXERCISES = (
                 "keys-in-index",
                 "seed, clip and object are no columns, but the index, or dropped: `reset_index()` makes columns of an "
                 "index",
-                (_changed(lambda t: t.set_index(KEYS)), _changed(lambda t: t.set_index(KEYS)["difference"])),
+                (_changed(lambda t: t.set_index(KEYS)),),
             ),
             Mistake(
                 "bare",
