@@ -98,16 +98,18 @@ def _limit(seconds: float) -> Iterator[None]:
 
     if threading.current_thread() is not threading.main_thread():
         yield
-    elif hasattr(signal, "SIGALRM"):
-        with _alarm(late):
-            yield
     else:
-        with _interrupt(late):
+        with _alarm(late):
             yield
 
 
 @contextmanager
 def _alarm(late: Callable[[], bool]) -> Iterator[None]:
+    if not hasattr(signal, "SIGALRM"):
+        with _interrupt(late):
+            yield
+        return
+
     def look(number: int, frame: FrameType | None) -> None:
         if late():
             raise TooSlow

@@ -151,7 +151,7 @@ CASES: list[Case] = [
     ("preset of the doctor", "doctor --model tiny", None,
      "unknown preset 'tiny'; there are: smoke, reduced, real, full"),
     ("page of no notebook", "app --notebook TMP/none.ipynb", None,
-     "there is no TMP/none.ipynb: run this in a clone of the project, not in an installed package"),
+     "there is no notebook TMP/none.ipynb"),
     ("figure of a frame that is not there", "figure TMP/video --mask TMP/mask.png --frame 9 --out TMP/out", None,
      "there is no frame 9 in clip 'video': it has frames 0 to 3"),
     ("checksum of another length", "fetch-data davis-2017 --out TMP/out --sha256 12ab", None,
