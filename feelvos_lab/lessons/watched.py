@@ -128,24 +128,32 @@ def _alarm(late: Callable[[], bool]) -> Iterator[None]:
 
 @contextmanager
 def _interrupt(late: Callable[[], bool]) -> Iterator[None]:
-    over, stopped = threading.Event(), threading.Event()
+    over, stopped, one_at_a_time = threading.Event(), threading.Event(), threading.Lock()
 
     def look() -> None:
         while not over.wait(_TICK):
-            if late():
-                stopped.set()
-                _thread.interrupt_main()
-                return
+            with one_at_a_time:  # no interrupt is sent once the block has ended
+                if late() and not over.is_set():
+                    stopped.set()
+                    _thread.interrupt_main()
+                    return
 
+    def handle(number: int, frame: FrameType | None) -> None:
+        if not stopped.is_set() and callable(before):
+            before(number, frame)  # a real Ctrl-C
+        elif not over.is_set():
+            raise TooSlow
+
+    before = signal.signal(signal.SIGINT, handle)
     threading.Thread(target=look, daemon=True).start()
     try:
         yield
-    except KeyboardInterrupt:
-        if stopped.is_set():
-            raise TooSlow from None
-        raise
     finally:
-        over.set()
+        try:
+            with one_at_a_time:
+                over.set()
+        finally:
+            signal.signal(signal.SIGINT, before)  # handles an interrupt that is still to come before it returns
 
 
 def calls_itself(answer: Callable[..., Any], name: str) -> bool:
