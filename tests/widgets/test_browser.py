@@ -16,7 +16,6 @@ from browser import (
     NOTEBOOKS,
     PATIENCE,
     canvas_of,
-    faint_texts,
     jupyterlab,
     open_notebook,
     open_page,
@@ -28,7 +27,7 @@ from browser import (
     why_no_browser,
 )
 
-from feelvos_lab.data.images import read_mask, write_mask
+from feelvos_lab.data.images import read_mask
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -153,14 +152,6 @@ def test_pictures_are_as_wide_as_the_page_allows(page: Page) -> None:
         settled(figure)
 
 
-def test_a_mask_is_uploaded_for_the_video_that_is_open(page: Page, tmp_path: Path) -> None:
-    labels = torch.zeros(240, 427, dtype=torch.int64)
-    labels[60:180, 100:300] = 4
-    write_mask(tmp_path / "mine.png", labels)
-    page.locator(".feelvos-painter input[type=file]").set_input_files(tmp_path / "mine.png")
-    page.locator(".feelvos-painter .jupyter-button", has_text=re.compile(r"^4 · ")).wait_for(timeout=PATIENCE)
-
-
 def test_a_folder_is_found_and_opened(page: Page) -> None:
     press(page, "browse")
     entries = page.locator(".feelvos-painter select[size]").first
@@ -169,20 +160,6 @@ def test_a_folder_is_found_and_opened(page: Page) -> None:
     press(page, "use this folder")
     said(page, "Frame 0 of “masks” (0 to 15)")
     press(page, "browse")
-
-
-def test_texts_are_readable_in_the_dark_theme(notebook: Page, tmp_path: Path) -> None:
-    light = notebook.evaluate("getComputedStyle(document.body).backgroundColor")
-    for name in ("Settings", "Theme", "JupyterLab Dark"):
-        notebook.get_by_role("menuitem", name=name, exact=True).click()
-    notebook.wait_for_function("document.body.dataset.jpThemeLight === 'false'", timeout=PATIENCE)
-    assert notebook.evaluate("getComputedStyle(document.body).backgroundColor") != light
-    press(notebook, "save")  # an error message, too: the folder is there already
-    said(notebook, "⚠")
-    notebook.get_by_text("Keys, after a click").click()
-    for widget in ("feelvos-explorer", "feelvos-painter"):
-        settled(canvas_of(notebook, widget))
-        assert faint_texts(notebook.locator(f".{widget}")) == []
 
 
 def test_the_page_shows_no_code_and_asks_for_its_token(page: Page) -> None:
