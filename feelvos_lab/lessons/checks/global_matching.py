@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from feelvos_lab.lessons.checks.exercise import Case, Exercise, Law, Mistake
+from feelvos_lab.lessons.checks.labels import label_mistakes
 from feelvos_lab.lessons.checks.matching_memory import MEMORY
 from feelvos_lab.lessons.checks.tables import (
     any_label,
@@ -270,27 +271,7 @@ _MATCHING = Exercise(
             "this looks like the index of the nearest pixel (argmin); the map holds the distance to it",
             (wrong(reduce=lambda mine: mine.argmin(1).float()),),
         ),
-        Mistake(
-            "clamped-label",
-            "the label −1 is clamped to 0, so its pixels count as background; −1 belongs to nobody",
-            (
-                wrong(relabel=lambda labels, count: labels.clamp(min=0)),
-                wrong(relabel=lambda labels, count: labels.clamp(0, count - 1)),
-            ),
-        ),
-        Mistake(
-            "index",
-            "the label −1 is used as an index, so its pixels count for the last object; −1 belongs to nobody",
-            (
-                wrong(relabel=lambda labels, count: torch.where(labels < 0, labels + count, labels)),
-                wrong(relabel=lambda labels, count: labels % count),
-            ),
-        ),
-        Mistake(
-            "absolute-label",
-            "the sign of the label −1 is lost, so its pixels count for object 1; −1 belongs to nobody",
-            (wrong(relabel=lambda labels, count: labels.abs()),),
-        ),
+        *label_mistakes(wrong),
         Mistake(
             "label-above",
             "labels of num_objects and more count for an object; they belong to nobody",
