@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import resource_tracker
+from multiprocessing import connection, resource_tracker
 from threading import Thread
 
 import torch
@@ -69,12 +69,22 @@ def drawn_batches(
     except RuntimeError as error:  # raised by torch wherever the training is when a loader ends
         if not str(error).startswith("DataLoader worker"):
             raise
-        raise LabError(
-            f"a loader has ended early ({str(error).split('. ')[0].strip(' .')}): fewer loaders take less memory, "
-            "and with --loaders 0 the training draws its samples itself"
-        ) from error
+        raise _ended_early(str(error).split(". ")[0].strip(" .")) from error
+    except (ConnectionError, EOFError) as error:  # raised instead where a batch was just received from it
+        ended = connection.wait([worker.sentinel for worker in batches._workers], timeout=5)
+        if not ended:
+            raise
+        dead = next(worker for worker in batches._workers if worker.sentinel in ended)
+        raise _ended_early(f"DataLoader worker (pid {dead.pid})") from error
     finally:
         batches._shutdown_workers()  # at once; without it when the iterator is collected, which a traceback delays
+
+
+def _ended_early(which: str) -> LabError:
+    return LabError(
+        f"a loader has ended early ({which}): fewer loaders take less memory, "
+        "and with --loaders 0 the training draws its samples itself"
+    )
 
 
 def _start(sampler: StepSampler, steps: range, *, loaders: int, pinned: bool) -> Iterator[_Stacked | LabError]:

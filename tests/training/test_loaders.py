@@ -140,6 +140,25 @@ class Ended:
         Ended.count += 1
 
 
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_broken_connection_is_a_loader_that_has_ended_if_one_has(killed: bool) -> None:
+    """A loader that is killed while its batch is received breaks the connection before torch notices its end."""
+    expected, said = (
+        (LabError, r"a loader has ended early \(DataLoader worker \(pid \d+\)\)")
+        if killed
+        else (
+            ConnectionResetError,
+            "of something else",
+        )
+    )
+    with pytest.raises(expected, match=said), drawn_batches(sampler(), range(8), loaders=1, device="cpu") as batches:
+        next(batches)
+        if killed:
+            for child in multiprocessing.active_children():
+                child.kill()
+        raise ConnectionResetError("of something else")
+
+
 def test_a_cpu_draws_for_itself_and_a_gpu_has_loaders_on_the_cores_that_are_free(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
