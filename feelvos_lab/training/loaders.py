@@ -65,19 +65,20 @@ def drawn_batches(
         return
     batches = _start(sampler, steps, loaders=loaders, pinned=torch.device(device).type == "cuda")
     try:
-        yield _received(batches)
-    except RuntimeError as error:  # raised by torch wherever the training is when a loader ends
+        try:
+            yield _received(batches)
+        except (ConnectionError, EOFError) as error:  # where a batch was just received from a loader that ends
+            ended = connection.wait([worker.sentinel for worker in batches._workers], timeout=5)
+            if not ended:
+                raise
+            dead = next(worker for worker in batches._workers if worker.sentinel in ended)
+            raise _ended_early(f"DataLoader worker (pid {dead.pid})") from error
+        finally:
+            batches._shutdown_workers()  # at once; without it when the iterator is collected, which a traceback delays
+    except RuntimeError as error:  # raised by torch wherever this process is when a loader ends, the lines above too
         if not str(error).startswith("DataLoader worker"):
             raise
         raise _ended_early(str(error).split(". ")[0].strip(" .")) from error
-    except (ConnectionError, EOFError) as error:  # raised instead where a batch was just received from it
-        ended = connection.wait([worker.sentinel for worker in batches._workers], timeout=5)
-        if not ended:
-            raise
-        dead = next(worker for worker in batches._workers if worker.sentinel in ended)
-        raise _ended_early(f"DataLoader worker (pid {dead.pid})") from error
-    finally:
-        batches._shutdown_workers()  # at once; without it when the iterator is collected, which a traceback delays
 
 
 def _ended_early(which: str) -> LabError:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -53,7 +54,8 @@ def listening(tmp_path: Path) -> Iterator[Server]:
     yield server
     for process in started:
         for one in [*psutil.Process(process.pid).children(recursive=True), process]:
-            one.terminate()
+            with suppress(psutil.NoSuchProcess):  # a child may end between the list and this line
+                one.terminate()
         process.wait(30)
 
 

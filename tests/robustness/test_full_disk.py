@@ -142,7 +142,7 @@ main(sys.argv[2:])
 
 
 def test_curves_that_cannot_be_written_end_the_training_and_one_line_says_so(disk: Disk) -> None:
-    """TensorBoard's writing thread prints a traceback of its own, above that line or below it."""
+    """TensorBoard's writing thread prints a traceback of its own, above that line, below it or around it."""
     out = disk.folder / "out"
     command = ["train", "--preset", "smoke", "--set", "steps=20", "--tensorboard", "--out", out]
     # the lock files fit, an event file with its first row does not
@@ -151,9 +151,8 @@ def test_curves_that_cannot_be_written_end_the_training_and_one_line_says_so(dis
         done = disk.run("-m", "feelvos_lab", *command)
     else:
         done = disk.run("-c", LIMITED, "150", *command)
-    told = [line for line in done.stderr.splitlines() if line.startswith("feelvos-lab: ")]
-    assert done.returncode == 2 and len(told) == 1, done.stderr
-    assert told[0].startswith(f"feelvos-lab: cannot write curves to {out}"), done.stderr
+    assert done.returncode == 2 and done.stderr.count("feelvos-lab: ") == 1, done.stderr
+    assert f"feelvos-lab: cannot write curves to {out}" in done.stderr, done.stderr
     disk.free()
     disk.done(*command)
     assert load_file(out / "model.safetensors")
