@@ -34,6 +34,8 @@ SLOW = frozenset(
             "exercises",
             "later_claims",
             "lesson_08",
+            "lesson_09",
+            "lesson_10",
             "lesson_11",
             "lesson_claims",
             "lessons",

@@ -13,7 +13,7 @@ import pytest
 PROJECT = Path(__file__).parents[1]
 READERS = (
     "tests/test_lab.py",
-    "tests/lessons/test_lesson_claims.py",
+    "tests/lessons/test_lesson_09.py",
     "tests/ablation/test_tables_and_figures.py",
     "tests/ablation/test_compare.py",
 )

@@ -15,6 +15,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import pytest
 from standin_experiment import cell, notebook
 
 from feelvos_lab.files import notebooks
@@ -38,6 +39,14 @@ QUICK: dict[str, dict[str, Any]] = {  # parameters beside preset="smoke" with wh
     "07_inference_and_failure": {"clips": 1, "video_frames": 3},
 }
 Change = Callable[[str], str]
+
+
+def davis16() -> Path:
+    """The folder of DAVIS-2016, or skip the test that asks."""
+    shared = Path(os.environ.get("FEELVOS_SHARED", Path(__file__).parents[3] / "shared"))
+    if not (shared / "data" / "davis16").is_dir():
+        pytest.skip(f"no real video in {shared}: set FEELVOS_SHARED")
+    return shared / "data" / "davis16"
 
 
 def cells_of(name: str) -> list[dict[str, Any]]:
