@@ -16,6 +16,8 @@ _TENTH_OF_A_SECOND = bytes.fromhex("21f904000a000000")  # as a GIF's graphic con
 
 _SEGMENT = b"\x18\x53\x80\x67"  # Matroska's element that holds all frames
 
+_CLUSTER = b"\x1f\x43\xb6\x75"  # and some of them
+
 
 def breaks_off(path: Path | str, container: str) -> bool:
     """Whether a video file ends before the data that its container declares.
@@ -40,15 +42,19 @@ def breaks_off(path: Path | str, container: str) -> bool:
         if "matroska" in names:
             return _segment_ends(file) > whole
         if "avi" in names:
-            return 8 + struct.unpack("<I", file.read(8)[4:])[0] > whole  # RIFF, size
+            return _last_riff_ends(file) > whole
         if "gif" in names:
             return _gif_breaks_off(file)
     return False
 
 
 def _last_box_ends(file: BinaryIO, whole: int) -> int:
-    """Where the top-level boxes that hold frames or their index end (ISO/IEC 14496-12, 4.2)."""
+    """Where the top-level boxes that hold frames or their index end (ISO/IEC 14496-12, 4.2).
+
+    Behind the end of the file where it breaks off in a box's head, or before the frames of a fragment's index.
+    """
     place = end = 0
+    kind = b""
     while place + 8 <= whole:
         file.seek(place)
         size, kind = struct.unpack(">I4s", file.read(8))
@@ -59,22 +65,38 @@ def _last_box_ends(file: BinaryIO, whole: int) -> int:
         place += size
         if kind in (b"mdat", b"moov", b"moof"):
             end = place
+    file.seek(min(place, whole))
+    if (place == whole and kind == b"moof") or (whole - 8 < place < whole and any(file.read())):  # zeros may end a file
+        return whole + 1
+    return end
+
+
+def _last_riff_ends(file: BinaryIO) -> int:
+    """Where the last of the RIFF lists of an AVI ends: each holds 1 GB or so of a long one."""
+    end = 0
+    while (head := file.read(8))[:4] == b"RIFF" and len(head) == 8:
+        end += 8 + struct.unpack("<I", head[4:])[0]
+        file.seek(end)
     return end
 
 
 def _segment_ends(file: BinaryIO) -> int:
-    """Where Matroska's segment ends, 0 if it has no declared size (RFC 8794, 4 and 6.2)."""
+    """Where Matroska's segment ends, or the last of its parts if it has no declared size (RFC 8794, 4 and 6.2)."""
+    end = 0
     while len(name := file.read(1)) == 1 and name[0]:
         name += file.read(8 - name[0].bit_length())
         if not (head := file.read(1)) or not head[0]:
-            return 0
+            break
         more = 8 - head[0].bit_length()  # bytes after the first; a leading 1 marks the length
         size = int.from_bytes(bytes([head[0] & (0x7F >> more)]) + file.read(more), "big")
-        if name == _SEGMENT:
-            unknown = (1 << 7 * (more + 1)) - 1
-            return 0 if size == unknown else file.tell() + size
-        file.seek(size, 1)
-    return 0
+        unknown = size == (1 << 7 * (more + 1)) - 1
+        if unknown and name in (_SEGMENT, _CLUSTER):  # of a live recording: its parts follow
+            continue
+        end = file.tell() + size
+        if unknown or name == _SEGMENT:
+            break
+        file.seek(end)
+    return end
 
 
 def gif_with_delays(path: Path | str) -> bytes | None:

@@ -7,6 +7,7 @@ import math
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from enum import Enum
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
@@ -31,6 +32,8 @@ FRAMES_PER_SECOND = 12  # of a video that is written: slow enough to look at the
 TICKS = 90_000  # of the clock of an mp4 that is written, in a second
 
 GIF_WIDTH = 480  # pixels; wider frames are downscaled
+
+_TEXT = ("tty", "bin", "xbin", "adf", "idf")  # FFmpeg's formats that show text as pictures
 
 
 class VideoFrames:
@@ -89,7 +92,7 @@ class VideoFrames:
             gif = gif_with_delays(self.path)
             source = BytesIO(gif) if gif else str(self.path.absolute())
             with self._av.open(source, options={"protocol_whitelist": "file"}) as container:
-                if not container.streams.video:
+                if not container.streams.video or container.format.name in _TEXT:
                     raise LabError(f"{self.path} holds no video stream")
                 if breaks_off(self.path, container.format.name):
                     raise LabError(f"{self.path} is damaged or truncated: it breaks off before the end of its data")
@@ -181,7 +184,15 @@ def _pyav(purpose: str, otherwise: str = "") -> Any:
         import av
     except ImportError as error:
         raise LabError(f"{purpose} needs PyAV: pip install 'feelvos_lab[video]'{otherwise}") from error
+    # PyAV raises ValueError for side data of a kind that it does not list, such as a frame's EXIF.
+    av.sidedata.sidedata.Type._missing_ = classmethod(_unknown_kind)
     return av
+
+
+def _unknown_kind(kinds: type[Enum], number: int) -> Enum:
+    kind = object.__new__(kinds)
+    kind._name_, kind._value_ = f"UNKNOWN_{number}", number
+    return kind
 
 
 AppendPicture = Callable[[np.ndarray], None]

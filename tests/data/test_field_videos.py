@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import struct
 from io import BytesIO
 from pathlib import Path
@@ -12,9 +13,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from test_field_inputs import message, stored
 
+from feelvos_lab.data.containers import breaks_off
 from feelvos_lab.data.images import write_mask
 from feelvos_lab.data.readers import read_clip
 from feelvos_lab.data.video import VideoFrames
@@ -130,6 +132,68 @@ def test_a_video_that_breaks_off_is_rejected(tmp_path: Path, name: str, cut: flo
     path.write_bytes(content[: int(cut * len(content))])
     told = message(VideoFrames, path)
     assert "is damaged or truncated" in told or (name in ("a.mov", "a.avi") and "cannot be read as a video" in told)
+
+
+def save_recording(path: Path, **options: str) -> Path:
+    """Thirty frames, written as they come: no size of the whole is known when the file begins."""
+    with av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream("libx264", rate=10, options={"g": "5", "tune": "zerolatency"})
+        stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
+        for t in range(30):
+            noise = np.random.default_rng(t).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(noise, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def test_a_fragmented_video_that_breaks_off_is_rejected_wherever_it_does(tmp_path: Path) -> None:
+    path = save_recording(tmp_path / "a.mp4", movflags="frag_keyframe+empty_moov")
+    assert len(VideoFrames(path)) == 30
+    content = path.read_bytes()
+    fragment = content.rindex(b"moof") - 4
+    frames = content.rindex(b"mdat") - 4
+    for cut in (fragment + 5, fragment + 40, frames, frames + 7, frames + 20):  # in a head, a box, and between two
+        path.write_bytes(content[:cut])
+        assert breaks_off(path, "mov,mp4")
+        assert re.search("is damaged or truncated|cannot be read as a video", message(VideoFrames, path))
+    path.write_bytes(content + bytes(4))  # as QuickTime may end a file
+    assert len(VideoFrames(path)) == 30
+
+
+def test_a_live_recording_that_breaks_off_is_rejected(tmp_path: Path) -> None:
+    path = save_recording(tmp_path / "a.mkv", live="1")
+    content = path.read_bytes()
+    place = content.index(b"\x18\x53\x80\x67") + 4
+    assert content[place] & 0x0F == 15 or content[place : place + 8] == b"\x01" + 7 * b"\xff"  # of unknown size
+    assert len(VideoFrames(path)) == 30
+    path.write_bytes(content[: int(0.7 * len(content))])
+    assert "is damaged or truncated: it breaks off" in message(VideoFrames, path)
+
+
+def test_a_long_avi_that_breaks_off_in_its_second_part_is_rejected(tmp_path: Path) -> None:
+    path = save_video(tmp_path / "a.avi")
+    content = path.read_bytes()
+    part = b"RIFF" + struct.pack("<I", 400) + b"AVIX"
+    path.write_bytes(content + part + bytes(396))
+    assert len(VideoFrames(path)) == FRAMES
+    path.write_bytes(content + part + bytes(390))
+    assert "is damaged or truncated: it breaks off" in message(VideoFrames, path)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_with_exif_in_a_video_are_shown_as_it_says(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation], exif[ExifTags.Base.Make] = orientation, "a camera"
+    content = BytesIO()
+    Image.fromarray(stored(picture(), orientation)).save(content, format="JPEG", exif=exif, quality=95)
+    (tmp_path / "a.mjpeg").write_bytes(3 * content.getvalue())
+    frame = VideoFrames(tmp_path / "a.mjpeg")[2].permute(1, 2, 0).numpy()
+    assert np.abs(frame.astype(int) - picture()).mean() < 8
+
+
+def test_a_text_is_no_video(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("clip-1\nclip-2\n" * 40)
+    assert message(VideoFrames, tmp_path / "a.txt") == f"{tmp_path}/a.txt holds no video stream"
 
 
 @pytest.mark.parametrize("delays", [{}, {"duration": 0}, {"duration": 40}])
