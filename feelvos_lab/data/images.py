@@ -25,11 +25,13 @@ from feelvos_lab.data.mask_values import (
     VOID,
     Colour,
     colours_in,
+    has_grey_palette,
     ids_of_colours,
     labels_of_colours,
     listed,
     look_interpolated,
     own_colour,
+    refuse_other_background,
     refuse_soft_edges,
 )
 from feelvos_lab.errors import LabError
@@ -129,19 +131,23 @@ def colour_ids(paths: Sequence[Path | str]) -> dict[Colour, int]:
 
 def _mask_image(image: Image.Image, path: Path | str) -> Image.Image:
     """A mask as an image of mode P (indices), L (grey) or RGB; transparent pixels are black."""
-    if image.mode in ("P", "L"):
-        return image
-    if image.mode == "1":
-        return image.convert("L")
-    if image.mode not in ("RGB", "RGBA", "LA"):
+    if image.mode not in ("P", "L", "1", "RGB", "RGBA", "LA"):
         raise LabError(f"mask {path} must be an indexed, an 8-bit grey or an RGB image, got one of mode {image.mode}")
-    if image.format in ("JPEG", "MPO") or (image.format == "WEBP" and not _is_lossless(path)):
+    if image.format != "MPO" and (count := getattr(image, "n_frames", 1)) > 1:
+        raise LabError(f"mask {path} holds {count} pictures, one was expected")
+    lossy = image.format in ("JPEG", "MPO") or (image.format == "WEBP" and not _is_lossless(path))
+    if lossy and (image.mode != "L" or any(image.histogram()[1:VOID])):  # black and white alone lost nothing
         raise LabError(
             f"mask {path} is a lossy {image.format}, whose edges are interpolated: expected a PNG, or another lossless "
             "image"
         )
-    if image.mode == "RGB":
+    if image.mode == "P":
+        refuse_other_background(image, path)
         return image
+    if "transparency" in image.info and image.mode in ("L", "RGB"):  # one value or colour of a PNG is transparent
+        image = image.convert("LA" if image.mode == "L" else "RGBA")
+    if image.mode in ("1", "L", "RGB"):
+        return image if image.mode == "RGB" else image.convert("L")
     alpha = image.getchannel("A")
     if soft := [value for value, count in enumerate(alpha.histogram()) if count and value not in (0, 255)]:
         raise LabError(
@@ -165,8 +171,8 @@ def _labels(image: Image.Image, path: Path | str) -> Image.Image:
             f"mask {path} is grey and holds 255 (white) next to the ids {listed(ids)}, "
             "expected ids 1 to 254, or black and white only: an interpolated mask?"
         )
-    if not indexed and len(ids) > 1:
-        shown = np.array([0, *ids])
+    if len(ids) > 1 and (not indexed or has_grey_palette(image)):
+        shown = np.array([0, *ids, *({VOID} & {*values})])
         refuse_soft_edges(np.searchsorted(shown, np.asarray(image)).astype(np.uint8), shown[:, None], path)
     return image.point(lambda value: value > 0) if not indexed and VOID in values else image
 

@@ -100,6 +100,31 @@ def labels_of_colours(image: Image.Image, path: Path | str, ids: Mapping[Colour,
     return np.array([0, *(ids[colour] for colour in order[1:])], np.uint8)[classes]
 
 
+def refuse_other_background(image: Image.Image, path: Path | str) -> None:
+    """Raise LabError for an indexed mask whose background seems to be another index than 0: it is black or transparent.
+
+    So programs write masks whose colours they sort: white may be index 0 and black index 1.
+    """
+    shown = [index for index, count in enumerate(image.histogram()) if count and index]
+    palette = np.reshape(image.getpalette() or [], (-1, 3))
+    black = [i for i in shown if i < len(palette) and not palette[i].any()] if palette[:1].any() else []
+    clear = image.info.get("transparency", b"")
+    clear = {clear} if isinstance(clear, int) else {i for i, alpha in enumerate(clear) if not alpha}
+    clear = [i for i in shown if i in clear and i != VOID]
+    if black or clear:
+        what = f"index {black[0]} is black" if black else f"index {clear[0]} is transparent"
+        raise LabError(
+            f"mask {path} is indexed and its {what}, expected index 0 for the background: save it as a grey or RGB "
+            "image if its colours count"
+        )
+
+
+def has_grey_palette(image: Image.Image) -> bool:
+    """Whether each index of an image is shown as the grey value of that number."""
+    palette = np.reshape(image.getpalette() or [], (-1, 3))
+    return len(palette) > 0 and bool((palette == np.arange(len(palette))[:, None]).all())
+
+
 def refuse_soft_edges(classes: NDArray[np.uint8], colours: NDArray[np.integer], path: Path | str) -> None:
     """Raise LabError where classes of pixels are the blends along an object's soft edge, not objects themselves.
 
@@ -108,6 +133,7 @@ def refuse_soft_edges(classes: NDArray[np.uint8], colours: NDArray[np.integer], 
     another colour that is not thin to the object's, and 80 % of its pixels have, within its own width, one class of
     that line below and one above it. An object has soft edges if rims touch at least half of its outline. So three
     touching objects are read, a belt between two of them too, but not an object with a band of a blended id all around.
+    A line that is thin itself has no solid class: of four classes or more, most fill a square of 2×2 pixels.
 
     Shapes: `classes` (H, W), indices of `colours` (N, 1 or 3); class 0 is background.
     """
@@ -130,15 +156,28 @@ def refuse_soft_edges(classes: NDArray[np.uint8], colours: NDArray[np.integer], 
             blends = listed(_text(colours[c]) for c in rims)
             raise LabError(
                 f"mask {path} has soft edges: {blends} only occur as rims of {_text(colours[core])}, expected hard "
-                "edges (an interpolated mask?); if they are objects, save their ids as an indexed PNG"
+                "edges (an interpolated mask?); if they are objects, save their ids as an indexed PNG in colours"
             )
+    specks = [] if len(colours) < 5 else _without_square(classes, range(1, len(colours)), size=2)
+    if 2 * len(specks) > len(colours) - 1:
+        raise LabError(
+            f"mask {path} has soft edges: {listed(_text(colours[c]) for c in specks)} nowhere fill 2×2 pixels, "
+            "expected hard edges (an interpolated mask?); if they are objects, save their ids as an indexed PNG in "
+            "colours"
+        )
 
 
 def look_interpolated(values: NDArray[np.uint8], ids: Iterable[int]) -> bool:
     """Whether most of the ids of a mask (H, W) are gradients or noise: no 3×3 square of theirs is to be found."""
-    flat = ndimage.maximum_filter(values, 3) == ndimage.minimum_filter(values, 3)
-    ids, solid = list(ids), set(np.unique(values[flat]).tolist())
-    return 2 * len([i for i in ids if i not in solid]) > len(ids)
+    ids = list(ids)
+    return 2 * len(_without_square(values, ids, size=3)) > len(ids)
+
+
+def _without_square(values: NDArray[np.uint8], ids: Iterable[int], *, size: int) -> list[int]:
+    """The ids of a mask (H, W) that nowhere fill a square of that size."""
+    flat = ndimage.maximum_filter(values, size) == ndimage.minimum_filter(values, size)
+    solid = set(np.unique(values[flat]).tolist())
+    return [i for i in ids if i not in solid]
 
 
 def listed(items: Iterable[object]) -> str:
