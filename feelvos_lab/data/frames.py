@@ -22,6 +22,7 @@ from feelvos_lab.data.images import (
     scaled_size,
     size_text,
 )
+from feelvos_lab.data.name_order import are_times, check_order, natural_key
 from feelvos_lab.errors import LabError
 
 
@@ -202,7 +203,8 @@ def numbered_files(folder: Path, *, endings: Sequence[str], step: int | Literal[
 
     Args:
         step: the expected distance of neighbouring numbers; None: the smallest that occurs, and names without one
-            ascending number, such as dates, are numbered 0, 1, 2 … in the order of the whole name; "any": no check.
+            ascending number, such as dates, are numbered 0, 1, 2 … in the order of the whole name. "any": no check;
+            nor for None where the numbers are dates or times, such as 20240131.
 
     Raises:
         LabError: no such folder or no such file in it; a name without a number; a missing or repeated number.
@@ -220,7 +222,7 @@ def numbered_files(folder: Path, *, endings: Sequence[str], step: int | Literal[
     for path, following in itertools.pairwise(paths):
         if natural_key(path.stem) == natural_key(following.stem):
             raise LabError(f"number {_last_number(path.stem)} is there twice: {path} and {following.name}")
-    _refuse_clocks(paths)
+    check_order(folder, [path.stem for path in paths])
     numbers = frame_numbers([path.stem for path in paths])
     if numbers is None:
         if step is not None or len({re.sub(r"\d+", "#", path.stem.casefold()) for path in paths}) > 1:
@@ -232,9 +234,11 @@ def numbered_files(folder: Path, *, endings: Sequence[str], step: int | Literal[
             )
         return dict(enumerate(paths))
     neighbours = list(itertools.pairwise(numbers))
-    if step is None:
-        step = min((following - number for number, following in neighbours), default=1)
     numbered = dict(zip(numbers, paths, strict=True))
+    if step is None:
+        if are_times([path.stem for path in paths], numbers):
+            return numbered
+        step = min((following - number for number, following in neighbours), default=1)
     for number, following in neighbours:
         if step != "any" and following - number != step:
             raise LabError(
@@ -242,28 +246,6 @@ def numbered_files(folder: Path, *, endings: Sequence[str], step: int | Literal[
                 f"{numbered[following].name}, expected steps of {step}"
             )
     return numbered
-
-
-_YEAR_LAST = re.compile(r"(?<!\d)(\d{1,2})([-_. ])(\d{1,2})\2((?:19|20)\d\d)(?!\d)")  # 16-01-2024
-
-_HALF_DAY = re.compile(r"(?<!\d)(\d{1,2})(?:[-_.:]\d{1,2}){1,2} ?([ap])\.?m", re.IGNORECASE)  # 12.59.58 PM
-
-
-def _refuse_clocks(paths: Sequence[Path]) -> None:
-    """Raise LabError for dates with the year last and for clocks of twelve hours, whose natural order is not theirs."""
-    dates = [_YEAR_LAST.search(path.stem) for path in paths]
-    fields = [set(column) for column in zip(*(m.group(1, 3, 4) for m in dates if m), strict=True)]
-    if all(dates) and sum(len(values) > 1 for values in fields) > 1:
-        raise LabError(
-            f"{paths[0].parent} cannot be ordered by its dates, such as {paths[0].stem}: "
-            "expected the year first, then the month"
-        )
-    times = {m.group(1, 2) for path in paths if (m := _HALF_DAY.search(path.stem))}
-    hours, halves = {int(hour) for hour, _ in times}, {half.lower() for _, half in times}
-    if len(halves) > 1 or (12 in hours and len(hours) > 1):
-        raise LabError(
-            f"{paths[0].parent} cannot be ordered by its times, such as {paths[0].stem}: expected hours from 00 to 23"
-        )
 
 
 def frame_numbers(names: Sequence[str]) -> list[int] | None:
@@ -284,18 +266,6 @@ def frame_numbers(names: Sequence[str]) -> list[int] | None:
     differing = [list(column) for column in columns if len(set(column)) > 1]
     candidate = differing[0] if len(differing) == 1 else [found[-1] for found in numbers]
     return candidate if all(number < following for number, following in itertools.pairwise(candidate)) else None
-
-
-def natural_key(name: str) -> list[tuple[int, str]]:
-    """A key that sorts names with their numbers by value: `a9` before `a10`; upper and lower case are one.
-
-    Example:
-        >>> from feelvos_lab.data.frames import natural_key
-        >>> sorted(["day2_10", "day10_1", "day2_9"], key=natural_key)
-        ['day2_9', 'day2_10', 'day10_1']
-    """
-    parts = re.split(r"(\d+)", name.casefold())  # text and digits in turn, so parts of one kind are compared
-    return [(int(part), "") if index % 2 else (0, part) for index, part in enumerate(parts)]
 
 
 def _last_number(name: str) -> int:

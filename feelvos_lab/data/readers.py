@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from feelvos_lab.data.clip import Clip, FrameSource, check_clip
-from feelvos_lab.data.frames import GivenMasks, LazyFrames, LazyMasks, frame_numbers, natural_key, numbered_files
+from feelvos_lab.data.frames import GivenMasks, LazyFrames, LazyMasks, frame_numbers, numbered_files
 from feelvos_lab.data.images import Colour, colour_ids, object_ids, read_mask
+from feelvos_lab.data.name_order import natural_key
 from feelvos_lab.data.video import VideoFrames
 from feelvos_lab.errors import LabError
 

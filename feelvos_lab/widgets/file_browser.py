@@ -10,7 +10,7 @@ from typing import Any
 
 from ipywidgets import HTML, Button, FileUpload, HBox, Layout, Select, VBox
 
-from feelvos_lab.data.frames import natural_key
+from feelvos_lab.data.name_order import natural_key
 from feelvos_lab.data.readers import IMAGES, MASKS
 from feelvos_lab.errors import LabError
 
@@ -52,7 +52,7 @@ class FileBrowser(VBox):
         self.folder, self._listing = Path(), False
         self._video, self._mask = video, mask
         self._where = HTML()
-        self.entries = Select(options=[], rows=9, layout=Layout(width="520px"))
+        self.entries = Select(options=[], rows=9, layout=Layout(width="520px", max_width="100%"))
         self.entries.observe(report(self._chosen), "value")
         self.use = Button(description="use this folder", tooltip="Its images are the video's frames")
         self.use.on_click(report(lambda _: self._video(self.folder)))

@@ -73,6 +73,16 @@ def test_names_whose_last_number_wraps_are_ordered_as_a_whole(names: list[str], 
         (["cam 30.12.2024 0001", "cam 01.01.2025 0002"], "expected the year first, then the month"),
         (["2024-01-16 12.59.58 PM", "2024-01-16 12.59.59 PM", "2024-01-16 1.00.00 PM"], "expected hours from 00 to 23"),
         (["cam 11-00-10AM", "cam 1-00-15pm"], "expected hours from 00 to 23"),
+        (["cam_1159PM", "cam_1201PM", "cam_0100PM"], "expected hours from 00 to 23"),
+        (["cam_9AM", "cam_10AM", "cam_1PM"], "expected hours from 00 to 23"),
+        (["01-02-24", "30-01-24", "31-01-24"], "expected the year first, then the month"),  # two digits of a year
+        (["cam_31122023_235959", "cam_01012024_000000"], "expected the year first, then the month"),
+        (["cam_310124", "cam_010224"], "expected the year first, then the month"),
+        (["cam_15Jan", "cam_14Feb"], "expected the year first, then the month"),
+        (["2024-Jan-31", "2024-Feb-01"], "expected the year first, then the month"),
+        (["01-02-2024", "02-01-2024"], "expected the year first, then the month"),  # in America in order, or not
+        (["t_0.25", "t_0.5", "t_0.75"], "expected as many digits after the point in each name"),
+        (["f_-3", "f_-2", "f_-1"], "f_-1 has a minus sign, expected none"),
     ],
 )
 def test_dates_and_clocks_whose_names_are_not_in_their_order_are_rejected(
@@ -92,6 +102,21 @@ def test_dates_and_clocks_whose_names_are_not_in_their_order_are_rejected(
         ["clip-1-2-2000", "clip-1-2-2001"],
         ["a_1_1_0001", "a_1_2_0002"],
         ["2024-12-31 23.59.59", "2025-01-01 00.00.00"],
+        ["01-01-2024", "02-02-2024"],  # in order, however they are read
+        ["0001 30.12.2024", "0002 01.01.2025"],  # what stands before counts first
+        ["24-01-30", "24-01-31", "24-02-01"],  # the year first
+        ["240131", "240201"],
+        ["20240130", "20240131", "20240201"],
+        ["cam20240131235958", "cam20240131235959", "cam20240201000000"],
+        ["cam_202402282350", "cam_202402290000", "cam_202402290010"],
+        ["20240131_095959", "20240131_100000", "20240131_100001"],
+        [f"{120105 + t}" for t in range(20)],  # numbers that could be dates
+        ["20240131_235958", "20240131_235959", "20240201_000000"],
+        ["9.58.00 AM", "9.59.00 AM", "10.00.00 AM"],
+        ["decoder_9", "decoder_10"],
+        ["v1.9", "v1.10"],
+        ["t_9.5", "t_10.0"],
+        ["f-9", "f-10"],
     ],
 )
 def test_dates_and_clocks_whose_names_are_in_their_order_are_read(names: list[str], tmp_path: Path) -> None:
@@ -105,6 +130,14 @@ def test_one_number_that_ascends_keeps_its_gap_check(tmp_path: Path) -> None:
     folder = save_frames(tmp_path / "versions", ["7_v2", "8_v2", "10_v2"])
     assert "lacks number 9" in message(numbered_files, folder, endings=IMAGES, step=None)
     assert list(numbered_files(folder, endings=IMAGES, step="any")) == [7, 8, 10]
+
+
+@pytest.mark.parametrize(
+    "names", [["20240000", "20240001", "20240003"], ["20240131_000058", "20240131_000060", "20240131_000061"]]
+)
+def test_numbers_that_are_no_times_keep_their_gap_check(names: list[str], tmp_path: Path) -> None:
+    folder = save_frames(tmp_path / "clip", names)
+    assert "lacks number" in message(numbered_files, folder, endings=IMAGES, step=None)
 
 
 def test_names_without_one_order_are_rejected(tmp_path: Path) -> None:
