@@ -120,7 +120,8 @@ def _paragraph(name: str, verdict: Verdict) -> str:
     if verdict.state == "right":
         return f"✓ {name}: right on the hand cases, at random and at the edge; yours is used from here on."
     below = f'The library\'s is used below until this is fixed; hint("{name}") helps.'
-    lines = f"✗ {name}: {verdict.problem}.", _sentence(verdict.reason), verdict.evidence, below
+    stop = "" if verdict.problem.endswith("?") else "."
+    lines = f"✗ {name}: {verdict.problem}{stop}", _sentence(verdict.reason), verdict.evidence, below
     return "\n  ".join(filter(None, lines))
 
 

@@ -113,7 +113,7 @@ def _outcome(task: Exercise, answer: Answer, case: Case) -> Any:
     except TooSlow:
         problem = f"your code was stopped after {SECONDS:.0f} seconds: it does not end, or is very slow"
         return Verdict("wrong", problem, "look at the conditions of its loops", about)
-    if isinstance(result, Raised) and isinstance(result.error, NotImplementedError):
+    if isinstance(result, Raised) and _gives_up(answer, result.error):
         return Verdict("untried")
     if asked_library:
         return Verdict("wrong", f"your code calls the library's own `{task.name}`", _ASKED_LIBRARY)
@@ -125,6 +125,14 @@ def _outcome(task: Exercise, answer: Answer, case: Case) -> Any:
         words = "your code leaves the gradients switched off, or another default dtype, for everything after it"
         return Verdict("wrong", words, "use `with torch.no_grad():`, or nothing", about)
     return result
+
+
+def _gives_up(answer: Answer, error: BaseException) -> bool:
+    """Whether the code says that it is not written yet: torch raises NotImplementedError, too, for a type it lacks."""
+    if not isinstance(error, NotImplementedError):
+        return False
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return last.filename == _file(answer) and (not last.line or "raise" in last.line.split())  # "": no source is kept
 
 
 def _arguments(case: Case) -> dict[str, Any]:
@@ -150,14 +158,15 @@ def _with_gradient(case: Case, arguments: dict[str, Any], result: Any) -> Any:
 def _compare(tried: _Tried) -> Verdict:
     if not tried.failed:
         return Verdict("right")
-    mistake, shown = _mistake(tried)
+    reason, shown = _mistake(tried)
+    if not reason:
+        reason, shown = _reason(tried)
     case, right, got = tried.cases[shown], tried.expected[shown], tried.results[shown]
     about = f"{case.name} case, {case.about}"
     if isinstance(got, Raised) and not isinstance(right, Raised):
         raised = f"your code raised {_where(tried.answer, got.error)}"
-        return Verdict("wrong", raised, mistake or _of_error(case, got.error), f"{about}: {shapes(case.arguments)}")
-    difference = _difference(tried.task, right, got)
-    return Verdict("wrong", difference.words, mistake or _reason(tried, difference), f"{about}{_given(case)}")
+        return Verdict("wrong", raised, reason, f"{about}: {shapes(case.arguments)}")
+    return Verdict("wrong", _difference(tried.task, right, got).words, reason, f"{about}{_given(case)}")
 
 
 def _mistake(tried: _Tried) -> tuple[str, int]:
@@ -197,15 +206,48 @@ def _difference(task: Exercise, right: Any, got: Any) -> Difference:
     return found
 
 
-def _reason(tried: _Tried, difference: Difference) -> str:
-    """What can be said of an answer that makes no known mistake."""
+def _reason(tried: _Tried) -> tuple[str, int]:
+    """What can be said of an answer that makes no known mistake, and the case in which it shows."""
     task, cases, expected, results, failed = tried.task, tried.cases, tried.expected, tried.results, tried.failed
     first = failed[0]
-    right, got = expected[first], results[first]
+    if words := _plain_reason(tried, first):
+        return words, first
+    answered = [i for i in range(len(cases)) if not any(isinstance(x[i], Raised) for x in (expected, results))]
+    numbers = [as_number(x[i]) for i in answered for x in (expected, results)]
+    if len(answered) > 2 and None not in numbers:  # a relation must hold for all cases together
+        pair = torch.tensor(numbers, dtype=torch.float64).view(-1, 2).unbind(1)
+        if words := relation(*pair):
+            return words, first
+    for i in [i for i in failed if cases[i].telling] or failed:
+        if i in answered and (words := relation(expected[i], results[i], task.axes)):
+            return words, first if relation(expected[first], results[first], task.axes) == words else i
+    for i in failed:
+        if i in answered and (words := _broken_law(task, cases[i], expected[i], results[i])):
+            return words, i
+    found = [find_difference(expected[i], results[i], task.axes) if i in answered else None for i in failed]
+    if all(difference and difference.wrong is not None for difference in found):
+        parts = [(d.wrong, task.regions(cases[i].arguments)) for d, i in zip(found, failed, strict=True)]
+        if words := part(parts, task.axes):
+            return words, first
+    if first > 0 and len(failed) < len(cases):
+        right_on = [case.about for i, case in enumerate(cases) if i not in failed][:2]
+        return f"it is right elsewhere ({'; '.join(right_on)}), and wrong where {cases[first].about}", first
+    words = one_sided([(expected[i], results[i]) for i in failed if i in answered])
+    return words or "no mistake that is known here explains it", first
+
+
+def _plain_reason(tried: _Tried, case: int) -> str:
+    """What the kind of a wrong result says: an exception, a type, no gradient, a list of tensors."""
+    right, got = tried.expected[case], tried.results[case]
     if isinstance(right, Raised):
         if isinstance(got, Raised):
             return f"the exception must be a {type(right.error).__name__}, which says what is wrong with the input"
         return "this input is refused, not answered"
+    if isinstance(got, Raised):
+        found = tried.cases[case]
+        expected = f"a result is expected here, and no exception: {show(right)}" if found.name == "edge" else ""
+        return _of_error(found, got.error) or expected
+    difference = _difference(tried.task, right, got)
     if difference.kind == "dtype":
         return "the numbers have the wrong type; convert them, or create the result with the type of the input"
     if "got no gradient" in difference.words:
@@ -213,29 +255,9 @@ def _reason(tried: _Tried, difference: Difference) -> str:
             "no gradient reaches the input: it stops at `detach`, `item`, `numpy`, `math` or a new `torch.tensor`; "
             "use torch's functions from the input to the result"
         )
-    answered = [i for i in range(len(cases)) if not any(isinstance(x[i], Raised) for x in (expected, results))]
-    numbers = [as_number(x[i]) for i in answered for x in (expected, results)]
-    if len(answered) > 2 and None not in numbers:  # a relation must hold for all cases together
-        pair = torch.tensor(numbers, dtype=torch.float64).view(-1, 2).unbind(1)
-        if words := relation(*pair):
-            return words
-    for i in [i for i in failed if cases[i].telling] or failed:
-        if i in answered and (words := relation(expected[i], results[i], task.axes)):
-            return words
-    for i in failed:
-        if i in answered and (words := _broken_law(task, cases[i], expected[i], results[i])):
-            return words
-    for i in sorted(failed, key=lambda i: not cases[i].telling):
-        found = find_difference(expected[i], results[i], task.axes) if i in answered else None
-        wrong = None if found is None else found.wrong
-        if wrong is not None and (words := part(wrong, task.regions(cases[i].arguments), task.axes)):
-            return words
-    if first > 0 and len(failed) < len(cases):
-        right_on = [case.about for i, case in enumerate(cases) if i not in failed][:2]
-        return f"it is right elsewhere ({'; '.join(right_on)}), and wrong where {cases[first].about}"
-    return one_sided([(expected[i], results[i]) for i in failed if i in answered]) or (
-        "no mistake that is known here explains it"
-    )
+    if isinstance(right, Tensor) and isinstance(got, list | tuple) and all(isinstance(x, Tensor) for x in got):
+        return "these are several tensors; `torch.stack` makes one of them"
+    return ""
 
 
 def _broken_law(task: Exercise, case: Case, expected: Any, got: Any) -> str:
@@ -302,11 +324,14 @@ def _wrong_arguments(task: Exercise, answer: Answer) -> str:
 
 def _where(answer: Answer, error: BaseException) -> str:
     """ "ValueError in line 3: its words"."""
-    own = getattr(getattr(inspect.unwrap(answer), "__code__", None), "co_filename", "")
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == own]
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == _file(answer)]
     where = f" in line {lines[-1]}" if lines and lines[-1] else ""
     words = " ".join(str(error).split())[:200].rstrip(".")
     return f"{type(error).__name__}{where}{': ' if words else ''}{words}"
+
+
+def _file(answer: Answer) -> str:
+    return getattr(getattr(inspect.unwrap(answer), "__code__", None), "co_filename", "")
 
 
 def _of_error(case: Case, error: BaseException) -> str:
@@ -321,6 +346,12 @@ def _of_error(case: Case, error: BaseException) -> str:
         return "the name is not defined in this notebook: import it, or look for a slip in its spelling"
     if "'method' object" in words or "'function' object" in words:
         return 'this is a function, not a value; of a table, `table.clip` is a method and `table["clip"]` the column'
+    if "'bool' object has no attribute" in words:
+        return 'two functions are compared; of a table, `table.clip` is a method and `table["clip"]` the column'
+    if isinstance(error, AttributeError) and hasattr(error.obj, "_fields"):
+        return f"it has {', '.join(error.obj._fields)}"
+    if "is invalid for input of size" in words:
+        return "`view` or `reshape` asks for a shape of another number of values: compare it with those below"
     if isinstance(error, IndexError) and "out of" in words:
         return "an index is beyond the end of its axis"
     if "must match" in words or "broadcast" in words or "shapes cannot be multiplied" in words:

@@ -45,21 +45,31 @@ def one_sided(pairs: Sequence[tuple[Any, Any]]) -> str:
     return f"all wrong numbers are too {'large' if over else 'small'}" if over != under else ""
 
 
-def part(wrong: Tensor, regions: Mapping[str, Tensor], axes: Sequence[str]) -> str:
-    """Which part of the result holds all wrong numbers, as a sentence; "" if they are everywhere."""
-    if wrong.dim() == 2 and not (wrong & ~torch.eye(*wrong.shape, dtype=torch.bool)).any():
+def part(cases: Sequence[tuple[Tensor, Mapping[str, Tensor]]], axes: Sequence[str]) -> str:
+    """Which part of the result holds all wrong numbers, in every case, as a sentence; "" if they are everywhere.
+
+    Args:
+        cases: for each which numbers are wrong, and the parts of its result that have a name.
+    """
+    wrongs = [wrong for wrong, _ in cases]
+    on_diagonal = all(w.dim() == 2 and not (w & ~torch.eye(*w.shape, dtype=torch.bool)).any() for w in wrongs)
+    if on_diagonal and any(w.numel() > 1 for w in wrongs):
         return "only numbers on the diagonal are wrong, where both have the same index"
-    named = {name: region for name, region in regions.items() if region.shape == wrong.shape and not region.all()}
-    inside = [name for name, region in named.items() if not (wrong & ~region).any()]
+    named = [
+        {name for name, region in regions.items() if region.shape == wrong.shape and not (wrong & ~region).any()}
+        for wrong, regions in cases
+    ]
+    inside = [n for n in set.intersection(*named) if not all(regions[n].all() for _, regions in cases)]
     if inside:
-        name = min(inside, key=lambda n: int(named[n].sum()))
+        name = min(inside, key=lambda n: (sum(int(regions[n].sum()) for _, regions in cases), n))
         return f"only numbers {name} are wrong"
-    for d, axis in enumerate(axes if len(axes) == wrong.dim() else ()):
-        other = [i for i in range(wrong.dim()) if i != d]
-        hit = wrong.any(dim=other) if other else wrong
-        if wrong.shape[d] > 1 and hit.sum() == 1:
-            last = " (the last one)" if hit[-1] and wrong.shape[d] > 2 else ""
-            return f"only {axis} {int(hit.nonzero()[0])}{last} is wrong"
+    for d, axis in enumerate(axes):
+        if any(len(axes) != w.dim() or w.shape[d] < 2 for w in wrongs):
+            continue
+        hits = [w.any(dim=other) if (other := [i for i in range(w.dim()) if i != d]) else w for w in wrongs]
+        if all(hit.sum() == 1 for hit in hits) and len({int(hit.nonzero()[0]) for hit in hits}) == 1:
+            last = " (the last one)" if all(hit[-1] and len(hit) > 2 for hit in hits) else ""
+            return f"only {axis} {int(hits[0].nonzero()[0])}{last} is wrong"
     return ""
 
 

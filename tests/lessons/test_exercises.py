@@ -179,6 +179,17 @@ def test_a_stub_that_does_something_first_is_an_attempt_until_it_says_it_is_none
     assert "not attempted" in capsys.readouterr().out
 
 
+def test_an_error_of_torch_is_an_attempt_even_where_it_is_called_not_implemented(capsys):
+    attempt("region_similarity", lambda prediction, truth: prediction - truth)
+    assert "your code raised" in capsys.readouterr().out
+
+
+def test_a_property_that_a_result_lacks_is_shown_in_a_case_that_lacks_it(capsys):
+    attempt("region_similarity", lambda prediction, truth: float((prediction & truth).any()))
+    said = capsys.readouterr().out
+    assert "expected 1, got 0" in said and "equal masks have J = 1" in said and "both masks are empty" in said
+
+
 def test_code_that_raises_is_shown_with_the_shapes_it_was_given(capsys):
     def stumbles(query, reference):
         return query @ reference

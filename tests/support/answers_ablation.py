@@ -252,8 +252,53 @@ def difference_of_library(a, b, column):
     return known(a, b, column)
 
 
-@wrong(PAIRED, "divided by the scores")
+@wrong(PAIRED, "differences are divided")
 def difference_relative(a, b, column):
     right = difference_by_index(a, b, column)
     base = b.set_index(KEYS)[column]
     return right.assign(difference=[d / base[tuple(k)] for *k, d in right.itertuples(index=False)])
+
+
+@right(PAIRED)
+def difference_by_signs(a, b, column):
+    a, b = common(a, b)
+    both = pd.concat([a.assign(sign=1), b.assign(sign=-1)])
+    sizes = both.groupby(KEYS)["sign"].agg(["size", "sum"])
+    if ((sizes["size"] != 2) | (sizes["sum"] != 0)).any():
+        raise LabError("a row has no partner")
+    return both.assign(difference=both[column] * both["sign"]).groupby(KEYS, as_index=False)["difference"].sum()
+
+
+class OtherTestError(LabError):
+    """Another test."""
+
+
+@right(PAIRED)
+def difference_with_own_error(a, b, column):
+    try:
+        return difference_by_index(a, b, column)
+    except LabError as error:
+        raise OtherTestError("not the same test") from error
+
+
+@wrong(PAIRED, "added")
+def difference_as_sum(a, b, column):
+    right = difference_by_index(a, b, column)
+    base = b.set_index(KEYS)[column]
+    return right.assign(difference=[d + 2 * base[tuple(k)] for *k, d in right.itertuples(index=False)])
+
+
+@wrong(PAIRED, "two functions are compared")
+def difference_of_methods(a, b, column):
+    a, b = (t.sort_values(KEYS) for t in common(a, b))
+    if (a.clip != b.clip).any():
+        raise LabError("other clips")
+    return a[KEYS].assign(difference=a[column].to_numpy() - b[column].to_numpy())
+
+
+@wrong(PAIRED, "refused, not answered")
+def difference_returns_the_error(a, b, column):
+    try:
+        return difference_by_index(a, b, column)
+    except LabError as error:
+        return error

@@ -364,3 +364,18 @@ def squash_flat(sq):
 @wrong(SQUASH, "round")
 def squash_rounded(sq):
     return torch.round(torch.tanh(sq / 2), decimals=1)
+
+
+@wrong(PAIRS, "roots of distances")
+def pairs_of_two_roots(query, reference):
+    return torch.cdist(query, reference).sqrt()
+
+
+@wrong(PAIRS, "summed over all vectors")
+def pairs_of_all_norms(query, reference):
+    return query.square().sum() + reference.square().sum() - 2 * query @ reference.T
+
+
+@wrong(SQUASH, "no slope at 0")
+def squash_without_sign(sq):
+    return abs(2 / (1 + torch.exp(sq)) - 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from answers import right, wrong
+from scipy.spatial import cKDTree
 
 from feelvos_lab.model.matching import global_matching as library_global
 from feelvos_lab.model.matching import normalise_distance as squash
@@ -228,3 +229,37 @@ def global_of_library(query, reference, labels, *, num_objects):
 @wrong(GLOBAL, "applied twice")
 def global_squashed_twice(query, reference, labels, *, num_objects):
     return maps_of(squash(table_of(query, reference)), labels, num_objects, query.shape[1:])
+
+
+@right(GLOBAL)
+def global_by_tree(query, reference, labels, *, num_objects):
+    result = torch.ones(num_objects, *query.shape[1:])
+    for o in range(num_objects):
+        mine = reference[:, labels == o].T.numpy()
+        if len(mine):
+            nearest, _ = cKDTree(mine).query(query.flatten(1).T.numpy())
+            result[o] = squash(torch.from_numpy(nearest**2)).view(query.shape[1:])
+    return result
+
+
+@wrong(GLOBAL, "too small, so that they are still found")
+def global_filled_with_five(query, reference, labels, *, num_objects):
+    sq = table_of(query, reference)
+    maps = [torch.where(labels.flatten() == o, sq, 5.0).amin(1) for o in range(num_objects)]
+    return squash(torch.stack(maps)).view(num_objects, *query.shape[1:])
+
+
+@wrong(GLOBAL, "torch.stack")
+def global_list(query, reference, labels, *, num_objects):
+    return list(maps_of(table_of(query, reference), labels, num_objects, query.shape[1:]))
+
+
+@wrong(GLOBAL, "another number of values")
+def global_in_the_shape_of_labels(query, reference, labels, *, num_objects):
+    return maps_of(table_of(query, reference), labels, num_objects, labels.shape)
+
+
+@wrong(GLOBAL, "not every label above 0")
+def global_of_any_object(query, reference, labels, *, num_objects):
+    ground, things = maps_of(table_of(query, reference), (labels > 0).long(), 2, query.shape[1:])
+    return torch.stack([ground] + [things] * (num_objects - 1))

@@ -348,3 +348,19 @@ def combine_of_library(logits):
     from feelvos_lab.model.head import combine_objects as known
 
     return known(logits)
+
+
+@right(COMBINE)
+def combine_by_pairs(logits):
+    return 1 / torch.exp(logits[None] - logits[:, None]).sum(1)
+
+
+@wrong(COMBINE, "mean of a pixel's logits")
+def combine_without_mean(logits):
+    e = torch.exp(logits - logits.mean(0))
+    return e / e.sum(0)
+
+
+@wrong(STACK, "shares of the largest")
+def cues_of_the_largest(global_map, local_map, previous_mask):
+    return torch.stack([m / m.max().clamp(min=1e-6) for m in given(global_map, local_map, previous_mask)], 1)

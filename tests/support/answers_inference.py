@@ -25,7 +25,7 @@ def walk(model, clip, *, how=""):
         image = clip.frames[t][None] / (1 if how == "bytes" else 256 if how == "by 256" else 255)
         features, embeddings = (x[0] for x in model.encode(image))
         if t == 0:
-            first = previous = label_frame(embeddings, clip.masks[0], num_objects=count)
+            first = previous = kept = label_frame(embeddings, clip.masks[0], num_objects=count)
             given = one_hot(clip.masks[0], count)
             if how == "integers":
                 given = F.one_hot(clip.masks[0], count).permute(2, 0, 1)
@@ -55,9 +55,13 @@ def walk(model, clip, *, how=""):
             known = known._replace(probabilities=logits)
         if how == "from full":
             known = known._replace(probabilities=resize_bilinear(full.softmax(0)[None], small)[0])
+        if how == "wrong axis":
+            results[-1] = results[-1]._replace(probabilities=full.softmax(-1))
         if how == "old embeddings":
             known = known._replace(embeddings=previous.embeddings)
-        if how != "still":
+        if how == "late":
+            previous, kept = kept, known
+        elif how != "still":
             previous = known
         if how == "forgets":
             first = known
@@ -150,6 +154,8 @@ register("part of the previous frame", "old embeddings")
 register("small grid and enlarged", "labels of the grid")
 register("softmax on the small grid", "softmax of the grid")
 register("aligns the corners", "not aligned")
+register("rows, columns or pixels", "wrong axis")
+register("two frames back", "late")
 register("int64|type", "integers")
 register("float32|type", "float labels")
 
@@ -222,3 +228,16 @@ def propagate_of_library(model, clip):
     from feelvos_lab.inference import propagate as known
 
     yield from known(model, clip)
+
+
+@wrong(WALK, "same tensor")
+def propagate_overwrites(model, clip):
+    labels = torch.zeros_like(clip.masks[0])
+    for p in walk(model, clip):
+        labels.copy_(p.labels)
+        yield p._replace(labels=labels)
+
+
+@wrong(WALK, "it has features, embeddings")
+def propagate_of_a_pair(model, clip):
+    yield Prediction(0, clip.masks[0], model.encode(clip.frames / 255).shape, None)

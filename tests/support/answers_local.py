@@ -236,3 +236,30 @@ def local_endless(query, previous, labels, *, num_objects, radius):
     while v < 2 * radius + 1:
         pass
     return windows(query, previous, labels, num_objects, radius)
+
+
+def table_within(query, previous, labels, count, near):
+    """The local map from the table of all pairs, where `near` (h·w, h·w) says which count."""
+    return maps_of(table_of(query, previous).masked_fill(~near, inf), labels, count, labels.shape)
+
+
+def offsets(labels):
+    rows, columns = (g.flatten() for g in torch.meshgrid(*map(torch.arange, labels.shape), indexing="ij"))
+    return (rows[:, None] - rows).abs(), (columns[:, None] - columns).abs()
+
+
+@wrong(LOCAL, r"rows \*and\* columns")
+def local_of_whole_columns(query, previous, labels, *, num_objects, radius):
+    return table_within(query, previous, labels, num_objects, offsets(labels)[1] <= radius)
+
+
+@wrong(LOCAL, "same position is left out")
+def local_without_the_middle(query, previous, labels, *, num_objects, radius):
+    near = torch.stack(offsets(labels)).amax(0) <= radius
+    return table_within(query, previous, labels, num_objects, near.fill_diagonal_(False))
+
+
+@wrong(LOCAL, "window holds no pixel")
+def local_or_global(query, previous, labels, *, num_objects, radius):
+    near = windows(query, previous, labels, num_objects, radius)
+    return torch.where(near == 1, maps_of(table_of(query, previous), labels, num_objects, labels.shape), near)

@@ -356,3 +356,33 @@ def memory_of_reference_pixels(size, *, references=None):
 def memory_of_squares(size, *, references=None):
     queries = math.ceil(size[0] / 4) ** 2
     return 4 * queries * (queries if references is None else references)
+
+
+@wrong(J, "raised (NotImplementedError|RuntimeError).*bool")
+def j_of_a_difference(prediction, truth):
+    return 1 - (prediction - truth).abs().sum() / (prediction + truth).sum()
+
+
+@wrong(J, "a result is expected here, and no exception")
+def j_refuses_empty(prediction, truth):
+    if not (prediction | truth).any():
+        raise ValueError("no object")
+    return ((prediction & truth).sum() / (prediction | truth).sum()).item()
+
+
+@wrong(MEMORY, "32 bits")
+def memory_overflows(size, *, references=None):
+    queries = torch.tensor(cells(size), dtype=torch.int32)
+    return int(queries * (queries if references is None else references) * 4)
+
+
+@wrong(MEMORY, "rounded down and the other up")
+def memory_of_two_roundings(size, *, references=None):
+    queries = math.ceil(size[0] / 4) * (size[1] // 4)
+    return 4 * queries * (queries if references is None else references)
+
+
+@wrong(MEMORY, "fraction")
+def memory_of_fractions(size, *, references=None):
+    queries = ((size[0] - 1) / 4 + 1) * ((size[1] - 1) / 4 + 1)
+    return 4 * queries * (queries if references is None else references)

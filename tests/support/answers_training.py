@@ -234,3 +234,39 @@ def loss_wrong_axis(logits, labels, *, keep, ignore=255):
     losses = (chosen * counted).flatten()
     kept = losses.topk(max(1, int(keep * len(losses)))).indices
     return losses[kept].sum() / counted.flatten()[kept].sum().clamp(min=1)
+
+
+@right(LOSS)
+def loss_in_two_steps(logits, labels, *, keep, ignore=255):
+    hardest = losses_of(logits.detach(), labels, ignore).argsort(descending=True)[: max(1, int(keep * labels.numel()))]
+    chosen, ids = logits.flatten(1).T[hardest], labels.flatten()[hardest]
+    return F.cross_entropy(chosen, ids, ignore_index=ignore) if (ids != ignore).any() else 0 * logits.sum()
+
+
+def mean_of(losses, kept, labels, ignore):
+    return losses[kept].sum() / (labels.flatten()[kept] != ignore).sum().clamp(min=1)
+
+
+@wrong(LOSS, "squared")
+def loss_squared(logits, labels, *, keep, ignore=255):
+    losses = losses_of(logits, labels, ignore) ** 2
+    return mean_of(losses, losses.topk(max(1, int(keep * len(losses)))).indices, labels, ignore)
+
+
+@wrong(LOSS, "least sure")
+def loss_of_unsure_pixels(logits, labels, *, keep, ignore=255):
+    unsure = 1 - logits.softmax(0).amax(0).flatten()
+    kept = unsure.topk(max(1, int(keep * len(unsure)))).indices
+    return mean_of(losses_of(logits, labels, ignore), kept, labels, ignore)
+
+
+@wrong(LOSS, "only pixels with a wrong label")
+def loss_of_wrong_pixels(logits, labels, *, keep, ignore=255):
+    bad = ((logits.argmax(0) != labels) & (labels != ignore)).flatten()
+    return mean_of(losses_of(logits, labels, ignore), bad.nonzero()[:, 0], labels, ignore)
+
+
+@wrong(LOSS, "labelled `ignore` have a loss")
+def loss_of_ignored_pixels(logits, labels, *, keep, ignore=255):
+    losses = losses_of(logits, labels.masked_fill(labels == ignore, 0), ignore)
+    return mean_of(losses, losses.topk(max(1, int(keep * len(losses)))).indices, labels, ignore)

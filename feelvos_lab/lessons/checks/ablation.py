@@ -218,7 +218,7 @@ EXERCISES = (
             ),
             Mistake(
                 "relative",
-                "the differences are divided by the scores or by their spread; the plain difference a − b is asked for",
+                "the differences are divided, or their mean is subtracted; the plain difference a − b is asked for",
                 (
                     _of_pairs(lambda x, y: x / y),
                     _of_pairs(lambda x, y: (x - y) / x),
@@ -227,6 +227,11 @@ EXERCISES = (
                     _changed(lambda t: t.assign(difference=t["difference"] / t["difference"].std())),
                     _changed(lambda t: t.assign(difference=t["difference"] - t["difference"].mean())),
                 ),
+            ),
+            Mistake(
+                "plus",
+                "the two scores are added; b is subtracted from a",
+                (_of_pairs(lambda x, y: x + y),),
             ),
             Mistake(
                 "across-seeds",

@@ -85,7 +85,9 @@ def first_wrong(expected: Tensor, got: Tensor, wrong: Tensor, axes: Sequence[str
 
 
 def pair(expected: float, got: float) -> str:
-    """ "expected 0.25, got 1", with as many digits as tell the two apart."""
+    """ "expected 0.25, got 1", with as many digits as tell the two apart; "expected 2,637,885,456"."""
+    if max(abs(expected), abs(got)) >= 10_000 and float(expected).is_integer() and float(got).is_integer():
+        return f"expected {expected:,.0f}, got {got:,.0f}"
     for digits in (4, 7, 10):
         texts = [f"{value:.{digits}g}" for value in (expected, got)]
         if texts[0] != texts[1]:

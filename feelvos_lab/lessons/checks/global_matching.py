@@ -228,6 +228,12 @@ _MATCHING = Exercise(
             (filled(1.0, lambda sq: sq, normalise_distance),),
         ),
         Mistake(
+            "small-fill",
+            "the pixels of other objects are filled with a number that is too small, so that they are still found; "
+            "fill them with infinity before Eq. 1, or with 1 after it",
+            tuple(filled(fill, lambda sq: sq, normalise_distance) for fill in (2.0, 3.0, 4.0, 5.0, 9.0, 10.0)),
+        ),
+        Mistake(
             "same-place",
             "each pixel is compared only with the one at the same position; the minimum runs over all pixels of the "
             "object, wherever they are, or nothing that moved would be found",

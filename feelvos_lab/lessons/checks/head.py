@@ -20,6 +20,7 @@ def _logit_cases() -> list[Case]:
         return 2 * torch.randn(*size, generator=generator)
 
     apart = torch.tensor([[[300.0, -300.0, 0.5]], [[299.0, -301.0, 0.0]], [[280.0, -300.5, 1.0]]])
+    one_large = torch.tensor([[[0.0, 400.0]], [[400.0, 1.0]], [[-3.0, 2.0]]])
     return [
         Case("hand", "three objects on 1×2 pixels", {"logits": torch.tensor([[[0.0, 2]], [[0, 1]], [[1, -1]]])}),
         Case("random", "four objects on 3×5 pixels", {"logits": random(4, 3, 5)}),
@@ -35,6 +36,7 @@ def _logit_cases() -> list[Case]:
             telling=False,
         ),
         Case("edge", "logits of 300 on one pixel and of −300 on another", {"logits": apart}, telling=False),
+        Case("edge", "one logit of 400 among others near 0", {"logits": one_large}, telling=False),
     ]
 
 
@@ -232,6 +234,12 @@ _COMBINE = Exercise(
                 ),
                 lambda z: ((z - z.max()).exp() / (z - z.max()).exp().sum(0)).nan_to_num(0.0),
             ),
+        ),
+        Mistake(
+            "mean",
+            "the mean of a pixel's logits is subtracted, and the exponential of a logit far above it is infinite; "
+            "subtract the largest",
+            (_shares(lambda z: (z - z.mean(0)).exp()), _shares(lambda z: (z - z.median(0).values).exp())),
         ),
         Mistake(
             "wrong-maximum",

@@ -38,6 +38,11 @@ _MISTAKES = (
         (walk("frozen"), walk("both-first")),
     ),
     Mistake(
+        "late",
+        "the previous frame is two frames back: it must be frame t − 1 when frame t is segmented",
+        (walk("late"),),
+    ),
+    Mistake(
         "moving-first",
         "the first frame is replaced: `first` must stay, since its mask is the only one known to be right",
         (walk("moving-first"), walk("both-previous")),
@@ -227,6 +232,23 @@ _MISTAKES = (
             walk(answer=lambda z, size: (upscale(z, size)[0], resize_bilinear(z[None], size)[0])),
             walk(answer=lambda z, size: (upscale(z, size)[0], resize_bilinear(z[None], size)[0].sigmoid())),
             walk(answer=lambda z, size: (upscale(z, size)[0], hard_grid(resize_bilinear(z[None], size)[0]))),
+        ),
+    ),
+    Mistake(
+        "wrong-axis",
+        "the softmax of the probabilities runs over rows, columns or pixels; it must run over the objects, the first "
+        "axis",
+        tuple(
+            walk(answer=lambda z, size, d=d: (upscale(z, size)[0], resize_bilinear(z[None], size)[0].softmax(d)))
+            for d in (1, 2)
+        ),
+    ),
+    Mistake(
+        "overwritten",
+        "all predictions hold the same tensor, which the last frame has overwritten: create a new one for each frame",
+        (
+            whole(lambda ps: [p._replace(labels=ps[-1].labels) for p in ps]),
+            whole(lambda ps: [p._replace(probabilities=ps[-1].probabilities) for p in ps]),
         ),
     ),
     Mistake(

@@ -126,6 +126,14 @@ _MISTAKES = (
         ),
     ),
     Mistake(
+        "one-limit",
+        "the window ends in one direction alone: rows *and* columns are at most `radius` away",
+        (
+            wrong(window=lambda radius: list(product(range(-20, 21), range(-radius, radius + 1)))),
+            wrong(window=lambda radius: list(product(range(-radius, radius + 1), range(-20, 21)))),
+        ),
+    ),
+    Mistake(
         "round",
         "the window looks round or like a diamond: its corners are missing; |y_q − y_p| ≤ radius and |x_q − x_p| ≤ "
         "radius make a square",

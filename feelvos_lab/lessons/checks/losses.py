@@ -53,6 +53,10 @@ def last_labels(logits: Tensor, labels: Tensor, ignore: int) -> Tensor:
     return F.cross_entropy(logits[None], (labels % len(logits))[None], reduction="none").flatten()
 
 
+def zero_labels(logits: Tensor, labels: Tensor, ignore: int) -> Tensor:
+    return losses_of(logits, labels.masked_fill(labels == ignore, 0), -100)
+
+
 def from_scores(change: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor, int], Tensor]:
     """A loss of changed logits, with which cross entropy is computed."""
     return lambda logits, labels, ignore: losses_of(change(logits), labels, ignore)
@@ -73,6 +77,19 @@ def of_first_pixels(logits: Tensor, labels: Tensor, *, keep: float, ignore: int 
     losses, valid = losses_of(logits, labels, ignore), labels.flatten() != ignore
     k = max(1, int(keep * losses.numel()))
     return losses[:k].sum() / valid[:k].sum().clamp(min=1)
+
+
+def of_unsure(logits: Tensor, labels: Tensor, *, keep: float, ignore: int = 255) -> Tensor:
+    """The mean loss of the pixels whose largest probability is smallest."""
+    losses, sure = losses_of(logits, labels, ignore), logits.softmax(0).amax(0).flatten()
+    kept = sure.topk(max(1, int(keep * losses.numel())), largest=False).indices
+    return losses[kept].sum() / (labels.flatten()[kept] != ignore).sum().clamp(min=1)
+
+
+def of_wrong(logits: Tensor, labels: Tensor, *, keep: float, ignore: int = 255) -> Tensor:
+    """The mean loss of all pixels whose largest logit is not that of their label."""
+    found = ((logits.argmax(0) != labels) & (labels != ignore)).flatten()
+    return losses_of(logits, labels, ignore)[found].sum() / found.sum().clamp(min=1)
 
 
 def detached(logits: Tensor, labels: Tensor, *, keep: float, ignore: int = 255) -> Tensor:

@@ -100,12 +100,30 @@ MEMORY = Exercise(
             ),
         ),
         Mistake(
+            "one-side-down",
+            "one side of the grid is rounded down and the other up: both have (side − 1) // 4 + 1 cells",
+            (
+                _wrong(cells=lambda size: ((size[0] - 1) // 4 + 1) * (size[1] // 4)),
+                _wrong(cells=lambda size: (size[0] // 4) * ((size[1] - 1) // 4 + 1)),
+            ),
+        ),
+        Mistake(
+            "fraction",
+            "the grid has a fraction of a cell: divide with `//`, which leaves whole numbers",
+            (_wrong(cells=_side(lambda side: (side - 1) / 4 + 1)), _wrong(cells=_side(lambda side: side / 4))),
+        ),
+        Mistake(
+            "overflow",
+            "the number is too large for the 32 bits of its type and comes out negative or too small; use Python's "
+            "whole numbers",
+            (_wrong(total=lambda m, n: (m * n * 4 + 2**31) % 2**32 - 2**31),),
+        ),
+        Mistake(
             "sixteenth",
             "the cells are counted as the pixels of the frame divided by 16; the rows and the columns of the grid are "
             "rounded up each, (H − 1) // 4 + 1, before they are multiplied",
             (
                 _wrong(cells=lambda size: size[0] * size[1] // 16),
-                _wrong(cells=lambda size: size[0] * size[1] / 16),
                 _wrong(cells=lambda size: max(1, size[0] * size[1] // 16)),
                 _wrong(cells=lambda size: math.ceil(size[0] * size[1] / 16)),
             ),

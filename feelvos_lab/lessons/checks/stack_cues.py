@@ -156,7 +156,8 @@ STACK = Exercise(
         ),
         Mistake(
             "changed",
-            "the numbers are changed (such as to 1 − d, or a mask of 0 and 1); the maps are handed on as they are",
+            "the numbers are changed (such as to 1 − d, a mask of 0 and 1, or shares of the largest); the maps are "
+            "handed on as they are",
             (
                 _of_given(lambda maps: 1 - torch.stack(maps, 1)),
                 _of_given(lambda maps: torch.stack([1 - maps[0], *(1 - x for x in maps[1:-1]), maps[-1]], 1)),
@@ -166,6 +167,8 @@ STACK = Exercise(
                 _of_given(lambda maps: torch.stack(maps, 1).round()),
                 _of_given(lambda maps: torch.stack(maps, 1).softmax(1)),
                 _of_given(lambda maps: (torch.stack(maps, 1) > 0.5).float()),
+                _of_given(lambda maps: torch.stack([m / m.max().clamp(min=1e-6) for m in maps], 1)),
+                _of_given(lambda maps: torch.stack([m / m.max() for m in maps], 1)),
             ),
         ),
         Mistake(

@@ -20,8 +20,11 @@ from feelvos_lab.lessons.checks.losses import (
     mean_of_counted,
     of_first_pixels,
     of_rows,
+    of_unsure,
+    of_wrong,
     picked,
     wrong,
+    zero_labels,
 )
 from feelvos_lab.training.losses import hard_pixel_loss
 
@@ -111,6 +114,26 @@ EXERCISES = (
                 ),
             ),
             Mistake(
+                "unsure",
+                "the pixels that are kept are those of which the network is least sure, whatever is true; keep those "
+                "with the highest loss",
+                (of_unsure,),
+            ),
+            Mistake(
+                "wrong-only",
+                "only pixels with a wrong label seem to count, and all of them; the k highest losses count, right or "
+                "wrong",
+                (of_wrong,),
+            ),
+            Mistake(
+                "squared",
+                "the losses are squared before or after their mean is taken; the cross entropy itself counts",
+                (
+                    wrong(lambda kept, counts, losses: mean_of_counted(kept.square(), counts, losses)),
+                    wrong(lambda kept, counts, losses: mean_of_counted(kept, counts, losses).square()),
+                ),
+            ),
+            Mistake(
                 "rest",
                 "the share 1 − keep is kept, not `keep`",
                 (
@@ -136,12 +159,12 @@ EXERCISES = (
             ),
             Mistake(
                 "rounded-up",
-                "k looks rounded up (ceil); it is rounded down: ⌊keep · H · W⌋",
+                "the number of pixels k looks rounded up (ceil); it is rounded down: ⌊keep · H · W⌋",
                 (wrong(count=lambda keep, pixels, valid: max(1, math.ceil(keep * pixels - 1e-6))),),
             ),
             Mistake(
                 "rounded",
-                "k looks rounded to the nearest whole number; it is rounded down: ⌊keep · H · W⌋",
+                "the number of pixels k looks rounded to the nearest one; it is rounded down: ⌊keep · H · W⌋",
                 (wrong(count=lambda keep, pixels, valid: max(1, round(keep * pixels))),),
             ),
             Mistake(
@@ -169,7 +192,7 @@ EXERCISES = (
             ),
             Mistake(
                 "of-valid",
-                "k looks like the share of the pixels that are not ignored; ignored pixels count in H · W",
+                "the number k looks like a share of the pixels that are not ignored; ignored pixels count in H · W",
                 (
                     wrong(count=lambda keep, pixels, valid: max(1, int(keep * valid))),
                     wrong(count=lambda keep, pixels, valid: max(1, int(keep * valid)), drop=True),
@@ -190,7 +213,7 @@ EXERCISES = (
             ),
             Mistake(
                 "of-objects",
-                "k is a share of another number than the pixels H · W, such as the logits K · H · W, or the rows",
+                "the number k is a share of something else than the pixels H · W, such as the logits K · H · W",
                 (
                     wrong(count=lambda keep, pixels, valid: max(1, int(keep * 2 * pixels))),
                     wrong(count=lambda keep, pixels, valid: max(1, int(keep * 3 * pixels))),
@@ -213,6 +236,8 @@ EXERCISES = (
                     wrong(loss=clamped_labels),
                     wrong(lambda kept, counts, losses: kept.mean(), loss=clamped_labels),
                     wrong(loss=last_labels),
+                    wrong(loss=zero_labels),
+                    wrong(lambda kept, counts, losses: kept.mean(), loss=zero_labels),
                     wrong(lambda kept, counts, losses: kept.mean(), loss=last_labels),
                 ),
             ),

@@ -75,7 +75,7 @@ def walk(
         for t in range(len(clip)):
             features, embeddings = (x[0] for x in model.encode(scale(clip.frames[_encoded(how, t)])[None]))
             if t == 0:
-                first = previous = label_frame(embeddings, clip.masks[0], num_objects=k)
+                first = previous = last = label_frame(embeddings, clip.masks[0], num_objects=k)
                 one_hot = (clip.masks[0] == torch.arange(k)[:, None, None]).float()
                 if how == "no-first-mask":
                     logits = model.segment([model.cues(features, embeddings, first, previous)])[0]
@@ -95,7 +95,7 @@ def walk(
             new = (fed_hard if hard else known)(logits, labels, embeddings)
             if how == "truth":
                 new = label_frame(embeddings, clip.masks[t], num_objects=k)
-            previous = _next(how, previous, new)
+            previous, last = (last if how == "late" else _next(how, previous, new)), new
             if how == "moving-first":
                 first = previous
         if how == "train":
