@@ -17,6 +17,7 @@ from torch import Tensor
 
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.images import PALETTE, overlay
+from feelvos_lab.data.sample_video import CREDITS
 from feelvos_lab.figures import style
 from feelvos_lab.figures.basic import grid_extent, window_bounds
 from feelvos_lab.inference.probe import NearestCell, PixelView
@@ -57,7 +58,8 @@ class ExplorerSheet:
         """Draw another view; returns the same figure."""
         t, who = look.frame, style.name_of(look.object_id)
         window = "□ local window    " if look.window is not None else ""
-        true = ", true in the result" if self.clip.annotated else ""
+        known = t in self.clip.annotated_frames
+        true = ", true in the result" if known else ""
         self._heading.set_text(
             f"“{self.clip.name}” as seen from + in frame {t} (row {look.cell[0]}, column {look.cell[1]} of the grid)\n"
             f"○ nearest pixel of {who}    {window}white line: {who}, given in A, predicted in B{true}"
@@ -73,8 +75,8 @@ class ExplorerSheet:
         self._images["previous_distance"].set_data(look.previous_distance.numpy())
         self._outlines["first_distance"].set_data(*_edges(look.first_object, self.size))
         self._outlines["previous_distance"].set_data(*_edges(look.previous_object, self.size))
-        if self.clip.annotated:
-            self._outlines["result"].set_data(*_edges(self.clip.masks[t] == look.object_id, self.size))
+        truth = _edges(self.clip.masks[t] == look.object_id, self.size) if known else ([], [])
+        self._outlines["result"].set_data(*truth)
         self._mark(look)
         kind = "global map" if look.switches.previous_matching == "global" else "local map"
         to_first = _match_caption(look.first_match, look, "first_matching", "global map")
@@ -117,7 +119,8 @@ class ExplorerSheet:
         height, width = self.size
         panel = min(2.6 * page / style.PAGE, (page / 3 - 0.1) * height / width)
         figure = self.figure
-        figure.set_size_inches(page, 2 * (panel + 0.42) + 0.95)
+        credit = CREDITS.get(self.clip.name, "")
+        figure.set_size_inches(page, 2 * (panel + 0.42) + (1.15 if credit else 0.95))
         self._heading = figure.suptitle("two\nlines", x=0.005, ha="left")
         grid = figure.add_gridspec(3, 3, height_ratios=[panel, panel, 0.08])
         names = (("first", "previous", "current"), ("first_distance", "previous_distance", "result"))
@@ -151,6 +154,7 @@ class ExplorerSheet:
         style.add_bar(figure, figure.add_subplot(grid[2, :2]), "distance")
         self._below = figure.add_subplot(grid[2, 2]).text(0, 0.5, "", va="top", color=style.QUIET)
         self._below.axes.set_axis_off()
+        style.credit(figure, credit)
         style.freeze_layout(figure)  # later texts have as many lines as these
 
     def _mark(self, look: PixelView) -> None:

@@ -6,6 +6,7 @@ Symbols: H W frame size.
 
 from __future__ import annotations
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
@@ -28,6 +29,13 @@ OPACITY = 0.55
 def swatch(object_id: int) -> str:
     """The colour in which an object is painted, in HTML: such as "#800000"."""
     return "#" + "".join(f"{int(part):02x}" for part in PALETTE[object_id % 256])
+
+
+def text_colour(object_id: int) -> str:
+    """Black or white, whichever stands out more from `swatch`, by the relative luminance of WCAG 2."""
+    parts = PALETTE[object_id % 256] / 255
+    luminance = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722)
+    return "black" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "white"
 
 
 class FrameSheet:

@@ -25,7 +25,7 @@ DPI = 150
 
 INK = "#222222"
 
-QUIET = "#777777"  # captions, raw data behind a smoothed line
+QUIET = "#707070"  # captions, raw data behind a smoothed line
 
 PAPER = "#eeeeee"  # where there is nothing to show
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from ipywidgets import HTML, Button, Dropdown, HBox, IntSlider, Label, Layout, ToggleButtons, VBox
+from ipywidgets import HTML, Box, Button, Dropdown, HBox, IntSlider, Label, Layout, ToggleButtons, VBox
 
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.figures.explorer import ExplorerSheet, explorer_sheet
@@ -16,7 +16,7 @@ from feelvos_lab.widgets.page_width import PageWidth
 
 _DPI = 100  # letters of 8 points are 11 pixels high; a smaller picture is drawn and sent faster
 
-_NARROWEST, _WIDEST = 690, 1100  # pixels
+_NARROWEST, _WIDEST = 690, 1100  # pixels; a narrower page scrolls sideways, for the letters
 
 _HINT = "click a pixel of C or of the result; point at any place to read its value; ← and → change the frame"
 
@@ -87,7 +87,7 @@ class Explorer(VBox):
             tooltip="Switch all cues on, with the window that the network was trained with",
             layout=Layout(width="140px"),
         )
-        self.value = HTML()  # of the place under the mouse
+        self.value = HTML("&nbsp;")  # of the place under the mouse
         self.status = Status()
         self.status.say(_HINT)
         self._still = False  # whether controls change without a redraw
@@ -101,7 +101,9 @@ class Explorer(VBox):
         names = ("first frame", "previous frame", "previous mask")
         choices = VBox([_named(name, choice) for name, choice in zip(names, self.controls[3:], strict=True)])
         columns = HBox([VBox(self.controls[:3]), choices, self.reset], layout=Layout(flex_flow="row wrap"))
-        super().__init__([columns, self._page, self.canvas, self.value, self.status, HTML(_OFF)])
+        self.canvas.layout.flex = "0 0 auto"  # never squeezed, which would cut it
+        picture = Box([self.canvas], layout=Layout(overflow="auto hidden"))
+        super().__init__([columns, self._page, picture, self.value, self.status, HTML(_OFF)])
         self.add_class("feelvos-explorer")
 
     @property

@@ -90,13 +90,14 @@ class Status(HTML):
     """A line below a widget for progress and error messages, readable in a light and in a dark theme."""
 
     text = ""
+    failed = False  # whether the text is an error message
 
     def say(self, text: str, *, error: bool = False) -> None:
         """Replace the text; errors are red and begin with a sign."""
         colour = "var(--jp-error-color1, #d32f2f)" if error else "var(--jp-ui-font-color1, inherit)"
         shown = escape(f"⚠ {text}" if error else text)
         self.value = f'<span role="status" style="color:{colour}">{shown}</span>'
-        self.text = text
+        self.text, self.failed = text, error
 
     def guarded(self, action: Callable[..., Any]) -> Callable[..., None]:
         """The action as an event handler that shows the message of a `LabError` here."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from ipywidgets import HTML, VBox
 from torch import Tensor
 
 from feelvos_lab.data.clip import Clip
+from feelvos_lab.data.sample_video import CREDITS
 from feelvos_lab.errors import LabError
 from feelvos_lab.figures.painter import frame_picture
 from feelvos_lab.model.feelvos import Feelvos
@@ -29,13 +29,6 @@ from feelvos_lab.widgets.video_chooser import VideoChooser
 _WIDTH, _WIDEST = 690, 1060  # pixels of the pictures: before the page says how wide it is, and at most
 
 _FIRST = "paint over an object of frame 0, choose another number for the next one, then propagate"
-
-_ORIGINS = {
-    "painted": "painted",
-    "predicted": "predicted",
-    "outdated": "predicted before the last edit, propagate again",
-    "empty": "not segmented yet",
-}
 
 
 class Painter(VBox):
@@ -120,7 +113,8 @@ class Painter(VBox):
         """Frame 0 and its mask as a figure of its own."""
         ids = ", ".join(map(str, self.video.object_ids)) or "nothing is painted yet"
         title = f"Frame 0 of “{self.video.name}” and its mask (objects: {ids})"
-        return Picture(frame_picture(self.video.frames[0], self.video.labels(0), title=title), title)
+        credit = CREDITS.get(self.video.name, "")
+        return Picture(frame_picture(self.video.frames[0], self.video.labels(0), title=title, caption=credit), title)
 
     def steps(self) -> Iterator[int]:
         """Propagate the painted masks, one frame per step, see `PaintedVideo.steps`."""
@@ -173,6 +167,7 @@ class Painter(VBox):
             self._stopped = True
             return
         self.video.clip()  # raises before anything is displayed
+        self.status.say("")
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -207,6 +202,7 @@ class Painter(VBox):
             row(controls.play, self.frame, self.propagate, controls.progress),
             self.status,
             self.strip.canvas,
+            controls.credit,
             HTML(keys_as_html()),
             self._saving,
             self._explorer_box,
@@ -250,8 +246,7 @@ class Painter(VBox):
 
     def _describe(self) -> None:
         t = self.frame.value
-        name, origin = escape(self.video.name), _ORIGINS[self.video.origin(t)]
-        self.controls.title.value = f"<b>Frame {t}</b> of “{name}” (0 to {len(self.video) - 1}): {origin}"
+        self.controls.show_title(self.video, t)
         self.given.disabled = self.video.true_mask(t) is None
         self.unpaint.disabled = not self.video.is_painted(t)
         self._show_objects()
@@ -353,7 +348,8 @@ class Painter(VBox):
 
     def _advance(self, frame: int) -> None:
         self.controls.progress.value = frame + 1
-        self.status.say(f"frame {frame + 1} of {len(self.video)}")
+        if not self.status.failed:  # why a click did nothing stays readable
+            self.status.say(f"frame {frame + 1} of {len(self.video)}")
 
     def _finish(self) -> None:
         done, count = self.video.valid, len(self.video)

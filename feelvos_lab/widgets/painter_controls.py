@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from html import escape
 from typing import Any
 
 from ipywidgets import (
@@ -22,9 +23,18 @@ from ipywidgets import (
     jslink,
 )
 
-from feelvos_lab.data.images import MAX_OBJECTS, PALETTE
-from feelvos_lab.figures.painter import OPACITY, swatch
+from feelvos_lab.data.images import MAX_OBJECTS
+from feelvos_lab.data.sample_video import CREDITS
+from feelvos_lab.figures.painter import OPACITY, swatch, text_colour
 from feelvos_lab.widgets.notebook import Status
+from feelvos_lab.widgets.painted_video import PaintedVideo
+
+_ORIGINS = {
+    "painted": "painted",
+    "predicted": "predicted",
+    "outdated": "predicted before the last edit, propagate again",
+    "empty": "not segmented yet",
+}
 
 
 def row(*widgets: Any) -> HBox:
@@ -58,8 +68,7 @@ class ObjectList(HBox):
     def _button(self, i: int) -> Button:
         button = Button(tooltip=f"Choose object {i}", layout=Layout(width="auto", height="34px"))
         button.style.button_color = swatch(i)
-        red, green, blue = PALETTE[i].tolist()
-        button.style.text_color = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "white"
+        button.style.text_color = text_colour(i)
         button.on_click(lambda _: self._choose(i))
         return button
 
@@ -81,8 +90,8 @@ class Controls:
         self.brush = IntSlider(8, 1, 100, description="brush radius", style=style, layout=Layout(width="320px"))
         self.opacity = FloatSlider(OPACITY, min=0, max=1, step=0.05, description="opacity", readout_format=".2f")
         self.opacity.layout.width = "290px"
-        self.title = HTML()
-        self.frame = IntSlider(0, 0, 1, description="frame", layout=Layout(width="480px"))
+        self.title, self.credit = HTML(), HTML()
+        self.frame = IntSlider(0, 0, 1, description="frame", layout=Layout(width="480px", max_width="100%"))
         self.play = Play(0, 0, 1, interval=150, show_repeat=False, tooltip="Play (Space)")
         jslink((self.play, "value"), (self.frame, "value"))
         self.progress = IntProgress(0, 0, 1, layout=narrow)
@@ -94,6 +103,12 @@ class Controls:
         button = Button(description=name, tooltip=tooltip, layout=Layout(width=f"{width}px"))
         button.on_click(self._status.guarded(lambda _: action()))
         return button
+
+    def show_title(self, video: PaintedVideo, frame: int) -> None:
+        """Name the video and the frame, and say where its mask comes from and whose video it is."""
+        origin = _ORIGINS[video.origin(frame)]
+        self.title.value = f"<b>Frame {frame}</b> of “{escape(video.name)}” (0 to {len(video) - 1}): {origin}"
+        self.credit.value = escape(CREDITS.get(video.name, ""))
 
     def show_colour(self, object_id: int) -> None:
         """Show a patch in the colour of the current object."""

@@ -9,6 +9,8 @@ from mouse import mouse, pixels_of, press_key, texts
 
 from feelvos_lab.config import configure
 from feelvos_lab.data.clip import Clip
+from feelvos_lab.data.frames import GivenMasks
+from feelvos_lab.data.sample_video import film
 from feelvos_lab.model.build import build_model
 from feelvos_lab.model.feelvos import Feelvos
 from feelvos_lab.widgets import Explorer
@@ -105,6 +107,24 @@ def test_a_network_without_a_cue_offers_no_switch_for_it(clip: Clip) -> None:
 def test_a_clip_nobody_annotated_is_explored_without_a_truth(model: Feelvos, clip: Clip) -> None:
     explorer = Explorer(Clip("own", clip.frames, clip.masks[:1], clip.object_ids), model, frame=3)
     assert "true in the result" not in texts(explorer.sheet.figure)
+
+
+def test_where_some_frames_have_a_true_mask_it_is_outlined_in_those_alone(model: Feelvos) -> None:
+    bunny = film("bunny")
+    short = Clip(
+        bunny.name,
+        bunny.frames[:10],
+        GivenMasks({t: bunny.masks.paths[t] for t in (0, 8)}, length=10, size=(240, 427)),
+        bunny.object_ids,
+    )
+    explorer = Explorer(short, model, frame=8, height=64)
+    outline = explorer.sheet._outlines["result"]
+    assert "true in the result" in texts(explorer.sheet.figure)
+    for at, places in zip(outline.get_data(), (bunny.masks[8] == 1).nonzero().flip(1).T.numpy(), strict=True):
+        assert np.nanmin(at) == pytest.approx(places.min() - 0.5) and np.nanmax(at) == pytest.approx(places.max() + 0.5)
+    explorer.frame.value = 7
+    assert "true in the result" not in texts(explorer.sheet.figure) and len(outline.get_xdata()) == 0
+    assert "Blender Foundation" in texts(explorer.sheet.figure)  # its licence asks for that
 
 
 def test_reset_brings_back_what_the_network_was_trained_with_in_one_redraw(explorer: Explorer, monkeypatch) -> None:

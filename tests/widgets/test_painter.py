@@ -261,6 +261,9 @@ def test_a_second_click_stops_the_work_and_keeps_what_is_done(painter: Painter) 
         painted = painter.video.labels(0)
         drag(axes_of(painter), (5, 5))
         assert torch.equal(painter.video.labels(0), painted) and "stop that first, then paint" in painter.status.text
+        while work is painter._working and painter.controls.progress.value < 2:
+            await asyncio.sleep(0.01)
+        assert "stop that first" in painter.status.text  # and not the number of a frame
         painter.propagate.click()
         await work
 

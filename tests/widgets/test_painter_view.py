@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from mouse import drag, mouse, pixels_of, press_key
+from mouse import drag, mouse, pixels_of, press_key, texts
 
 from feelvos_lab.data.clip import Clip
-from feelvos_lab.figures.painter import FrameSheet
+from feelvos_lab.figures.painter import FrameSheet, swatch, text_colour
 from feelvos_lab.model.feelvos import Feelvos
 from feelvos_lab.widgets import Painter
 from feelvos_lab.widgets.painter_keys import KEYS, keys_as_html
@@ -143,3 +143,24 @@ def test_a_large_frame_is_drawn_with_fewer_pixels_and_near_with_all() -> None:
     left, right, bottom, top = sheet._image.get_extent()
     (x0, x1), (y1, y0) = sheet.axes.get_xlim(), sheet.axes.get_ylim()
     assert left <= x0 < left + 1 and right - 1 < x1 <= right and top <= y0 < top + 1 and bottom - 1 < y1 <= bottom
+
+
+def test_an_objects_number_is_readable_on_its_colour() -> None:
+    def luminance(colour: str) -> float:
+        """By WCAG 2, of a colour such as "#a0b1c2"."""
+        parts = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+        return float(
+            np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+        )
+
+    for i in range(1, 255):
+        letters = {"black": 0.0, "white": 1.0}[text_colour(i)]
+        low, high = sorted((letters, luminance(swatch(i))))
+        assert (high + 0.05) / (low + 0.05) >= 4.5, i
+
+
+def test_the_holder_of_the_rights_is_named_with_a_video_and_with_no_other(model: Feelvos, clip: Clip) -> None:
+    painter = Painter("bunny", model)
+    assert "Blender Foundation" in painter.controls.credit.value and "CC BY 3.0" in texts(painter.picture().figure)
+    painter.load(clip)
+    assert painter.controls.credit.value == "" and "CC BY" not in texts(painter.picture().figure)
