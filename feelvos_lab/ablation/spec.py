@@ -96,7 +96,8 @@ def load_spec(path: Path | str) -> Spec:
     table = None
     if file.paper_table is not None:
         table = _with_place(where.at("paper_table"), paper.table, file.paper_table)
-    if not file.question.strip():
+    question = " ".join(file.question.split())
+    if not question or not question.isprintable():
         raise LabError(f"{where.at('question')}: question must say what is asked, got {file.question!r}")
     check_seeds(file.seeds, where=where.at("seeds"))
     for name in ("seed", "folder"):
@@ -124,7 +125,7 @@ def load_spec(path: Path | str) -> Spec:
     return Spec(
         name=path.stem,
         path=path,
-        question=file.question.strip(),
+        question=question,
         notebook=notebook,
         metric=file.metric,
         split=file.split,
@@ -144,9 +145,12 @@ def _sources(where: Places, patterns: Sequence[str]) -> tuple[Path, ...]:
     found: set[Path] = set()
     for number, pattern in enumerate(patterns):
         files = {Path(folder, name) for name in glob.glob(pattern, root_dir=folder, recursive=True)}
-        if not (files := {path for path in files if path.is_file()}):
-            raise LabError(f"{where.at('sources', number)}: sources names {pattern!r}, but no such file is in {folder}")
-        found |= files
+        if not (named := {path for path in files if path.is_file()}):
+            problem = f"sources names {pattern!r}, but no such file is in {folder}"
+            if any(path.is_dir() for path in files):
+                problem = f"sources names the folder {pattern!r}, expected files, such as {Path(pattern) / '**/*.py'}"
+            raise LabError(f"{where.at('sources', number)}: {problem}")
+        found |= named
     return tuple(sorted(found))
 
 

@@ -21,6 +21,7 @@ from pydantic.dataclasses import dataclass
 
 from feelvos_lab.data.difficulty_sweep import place_of
 from feelvos_lab.errors import LabError, did_you_mean
+from feelvos_lab.files.atomic import refuse_pipe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,6 +100,7 @@ class Places(NamedTuple):
 
 def read_file(path: Path) -> tuple[Written, Places]:
     """The file's keys, with their types checked, and their lines; LabError with the line of whatever is wrong."""
+    refuse_pipe(path, "an experiment file")
     try:
         content, lines = _load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -176,8 +178,9 @@ def check_value(name: str, value: Any, annotation: str, *, where: str) -> Any:
         return _adapter(annotation).validate_python(value)
     except (ValidationError, TypeError):
         hint = ""
-        if isinstance(value, str) and (number := re.fullmatch(r"([+-]?[0-9]+)[eE]([+-]?[0-9]+)", value)):
-            hint = f"; YAML reads {value} as text, write {number[1]}.0e{int(number[2]):+d}"  # its floats need a dot
+        if isinstance(value, str) and (number := re.fullmatch(r"([+-]?[0-9]+(\.[0-9]*)?)[eE]([+-]?[0-9]+)", value)):
+            digits = number[1] if number[2] else f"{number[1]}.0"  # its floats need a dot, and a sign behind the e
+            hint = f"; YAML reads {value} as text, write {digits}e{int(number[3]):+d}"
         raise LabError(f"{where}: {name} must be {annotation}, got {type(value).__name__} {value!r}{hint}") from None
 
 
@@ -203,14 +206,12 @@ def _type(annotation: ast.expr) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """Rejects a key that is given twice, where YAML silently keeps the last."""
+    """Rejects a key that is given twice, `<<` too, where YAML silently keeps one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for below, _ in node.value:
-            if below.tag == _MERGE:
-                continue
-            key = self.construct_object(below, deep=True)
+            key = "<<" if below.tag == _MERGE else self.construct_object(below, deep=True)
             if not isinstance(key, Hashable):
                 raise yaml.constructor.ConstructorError(None, None, f"{key!r} cannot be a key", below.start_mark)
             if key in seen:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from feelvos_lab.errors import LabError
-from feelvos_lab.files.atomic import complete_file
+from feelvos_lab.files.atomic import complete_file, refuse_pipe
 
 
 class Job(NamedTuple):
@@ -43,6 +43,7 @@ def find_jobs(root: Path, masks: list[str], out: Path, *, listing: Path | None) 
 
 
 def _read_list(listing: Path) -> list[str]:
+    refuse_pipe(listing, "a list of clips")
     try:
         names = [line.strip() for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:

@@ -21,6 +21,7 @@ from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.frames import LazyFrames, LazyMasks, check_two_frames, frame_and_mask_files
 from feelvos_lab.data.images import opened_image
 from feelvos_lab.errors import LabError
+from feelvos_lab.files.atomic import refuse_pipe
 
 YEARS = (2016, 2017)
 
@@ -103,6 +104,7 @@ def _listed(root: Path, year: int, split: str, size: str) -> list[str]:
 def _read_list(listing: Path, root: Path) -> list[str]:
     """The sequences that a list names, in its order; a line is a sequence, or a frame and its mask."""
     try:
+        refuse_pipe(listing, "a list of sequences")
         lines = [line.split() for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
     except UnicodeDecodeError as error:
         raise LabError(f"{listing} is no text: one sequence a line was expected") from error

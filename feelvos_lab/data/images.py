@@ -35,7 +35,7 @@ from feelvos_lab.data.mask_values import (
     refuse_soft_edges,
 )
 from feelvos_lab.errors import LabError
-from feelvos_lab.files.atomic import complete_file
+from feelvos_lab.files.atomic import complete_file, refuse_pipe
 
 MAX_PIXELS = 1 << 26  # per image: a small file may decompress to any size
 
@@ -280,9 +280,9 @@ def require_file(path: Path | str, expected: str) -> None:
     path = Path(path)
     if not path.exists():
         raise LabError(f"{path} is missing: {expected} was expected")
-    if not path.is_file():
-        kind = "a folder" if path.is_dir() else "no regular file"
-        raise LabError(f"{path} is {kind}: {expected} was expected")
+    if path.is_dir():
+        raise LabError(f"{path} is a folder: {expected} was expected")
+    refuse_pipe(path, expected)
 
 
 def failure_reason(error: Exception) -> str:

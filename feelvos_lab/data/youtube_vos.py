@@ -20,6 +20,7 @@ from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.frames import GivenMasks, LazyFrames, LazyMasks, check_two_frames, frame_and_mask_files
 from feelvos_lab.data.images import VOID
 from feelvos_lab.errors import LabError
+from feelvos_lab.files.atomic import refuse_pipe
 
 FOLDERS = {"train": "train", "val": "valid"}
 
@@ -88,6 +89,7 @@ def _val_clip(folder: Path, name: str, _seen: dict[int, list[str]], height: int)
 
 def _read_meta(path: Path) -> dict[str, dict[int, list[str]]]:
     """Read meta.json: by video and object id, the names of the frames that show the object."""
+    refuse_pipe(path, "a JSON file")
     try:
         videos = json.loads(path.read_text(encoding="utf-8"))["videos"]
         listed = {

@@ -181,8 +181,15 @@ def _writing_to(path: Path, *, only: frozenset[int] | None = None) -> AbstractCo
     return reporting(f"cannot write to the output folder {path}", only=only)
 
 
+def refuse_pipe(path: Path | str, expected: str) -> None:
+    """Raise LabError for a named pipe or a device: reading it could wait for ever."""
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise LabError(f"{path} is no regular file: {expected} was expected")
+
+
 def read_json(path: Path | str) -> dict[str, Any]:
     """Read a JSON object from a file; LabError where there is none."""
+    refuse_pipe(path, "a JSON file")
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:

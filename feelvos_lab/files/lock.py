@@ -29,7 +29,8 @@ INHERITED = sys.platform != "win32"  # whether a subprocess that is given the op
 
 _LOCKED_BYTE = 2**30  # on Windows no other process reads a locked byte, so it must lie behind the entries
 
-_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)  # the first is POSIX's, the second Windows'
+# POSIX's, POSIX's and Windows': no link is followed, no named pipe is waited for
+_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 @contextmanager

@@ -67,6 +67,9 @@ def test_files_that_the_experiment_names_count(tmp_path: Path) -> None:
     with pytest.raises(LabError, match=r"demo\.yml:7: sources names 'lib/\*\*/\*\.py', but no such file is in"):
         load_spec(path)
     (tmp_path / "lib/deep").mkdir(parents=True)
+    (tmp_path / "folder.yml").write_text(path.read_text().replace("lib/**/*.py", "lib"))
+    with pytest.raises(LabError, match=r"folder\.yml:7: sources names the folder 'lib', expected files, such as lib/"):
+        load_spec(tmp_path / "folder.yml")
     for name in ("lib/a.py", "lib/deep/b.py", "weights.bin"):
         (tmp_path / name).write_text("one = 1\n")
     before = marks(path)

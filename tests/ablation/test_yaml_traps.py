@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,46 @@ def test_merges_of_merges_end(merges: str, tmp_path: Path) -> None:
 def test_a_number_that_yaml_reads_otherwise_is_refused_with_its_line(written: str, read: str, tmp_path: Path) -> None:
     path = write_spec(tmp_path, SPEC.replace("radius: 1", f"radius: {written}"))
     with pytest.raises(LabError, match=f"demo.yml:11 is not YAML: {written} would be read as {read}; write that"):
+        load_spec(path)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"), [("1e5", "1.0e+5"), ("1.5e3", "1.5e+3"), ("2.E4", "2.e+4"), ("1e-4", "1.0e-4")]
+)
+def test_a_number_that_yaml_reads_as_text_is_told_how_to_write_it(written: str, expected: str, tmp_path: Path) -> None:
+    path = write_spec(tmp_path, SPEC.replace("radius: 1", f"learning_rate: {written}"))
+    with pytest.raises(LabError, match=re.escape(f"YAML reads {written} as text, write {expected}")):
+        load_spec(path)
+    path.write_text(SPEC.replace("radius: 1", f"learning_rate: {expected}"))
+    assert load_spec(path).variant("narrow").parameters["learning_rate"] == float(written)
+
+
+@pytest.mark.parametrize("row", ["{<<: *n, <<: *n}", "{radius: 1, radius: 2}"])
+def test_a_key_that_is_given_twice_is_refused(row: str, tmp_path: Path) -> None:
+    path = write_spec(tmp_path, MERGED.replace("  blind:\n", f"  twice: {row}\n  blind:\n"))
+    with pytest.raises(LabError, match=r"demo\.yml:1[0-9] is not YAML: '(<<|radius)' is given twice"):
+        load_spec(path)
+
+
+@pytest.mark.parametrize("question", ['"a\\0b"', '"\\ud800"', '"\\e[2J"', '" \\n "'])
+def test_a_question_that_no_report_can_print_is_refused(question: str, tmp_path: Path) -> None:
+    path = write_spec(tmp_path, SPEC.replace("Does a wider window help?", question))
+    with pytest.raises(LabError, match=r"demo\.yml:1: question must say what is asked, got '.*'$"):
+        load_spec(path)
+    path.write_text(SPEC.replace("Does a wider window help?", '"Does it\\n help?"'))
+    assert load_spec(path).question == "Does it help?"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_named_pipe_is_no_experiment_and_no_notebook_to_wait_for(tmp_path: Path) -> None:
+    path = write_spec(tmp_path)
+    (tmp_path / "worker.ipynb").unlink()
+    os.mkfifo(tmp_path / "worker.ipynb")
+    with pytest.raises(LabError, match=r"worker\.ipynb is no regular file: a JSON file was expected"):
+        load_spec(path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(LabError, match=r"demo\.yml is no regular file: an experiment file was expected"):
         load_spec(path)
 
 

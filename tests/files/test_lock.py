@@ -83,6 +83,14 @@ def test_a_lock_file_that_its_holder_removed_is_not_taken_for_the_new_one(
     release(lock, held)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_named_pipe_is_no_lock_file_to_wait_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".lock")
+    assert holder(tmp_path / ".lock") is None
+    with pytest.raises(LabError, match=r"cannot be (written|locked)"):
+        acquire(tmp_path / ".lock", "working")
+
+
 def test_a_child_that_was_given_the_lock_holds_it_until_it_ends(tmp_path: Path) -> None:
     lock = tmp_path / ".lock"
     held = acquire(lock, "working")
