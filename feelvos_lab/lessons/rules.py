@@ -23,6 +23,7 @@ WORD_ID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 GENERATED_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){0,3}(-[0-9a-f]{12})?")  # written by editors: 3f2a90bc
 SETUP_LINES, CODE_LINES = 4, 10  # at most, of the setup cell and of any other; imports do not count
 EXERCISES = 3  # at most in a lesson
+GUESSES = 2  # at least in a lesson
 
 _ASKED = re.compile(r"^### Exercise (\d) · [●○]{4} · \d+ min$", re.MULTILINE)
 _DECORATED = re.compile(r'^@exercise\("(\w+)"\)$', re.MULTILINE)
@@ -120,8 +121,11 @@ def _beats(cells: list[Cell]) -> list[str]:
 
 
 def _guesses(cells: list[Cell]) -> list[str]:
-    """Each cell with a guess is followed by one that reveals the answer, before the text says what happened."""
+    """There are two guesses, and after a cell with one the answer is revealed before the text says what happened."""
     problems, open_guess = [], ""
+    asked = sum(len(re.findall(r"\bguess\(", cell.text)) for cell in cells if cell.kind == "code")
+    if asked < GUESSES:
+        problems.append(f"a lesson must ask {GUESSES} questions that check themselves, with `guess`, it asks {asked}")
     for cell in cells:
         if open_guess and ("**What happened.**" in cell.text or cell is cells[-1]):
             problems.append(f"no cell reveals what cell {open_guess!r} asks")

@@ -26,6 +26,23 @@ def test_09_pairing_leaves_the_mean_and_takes_the_spread(solved):
     assert scope["one_error"] > 20 * scope["paired_error"]
 
 
+def test_09_the_guesses_are_revealed_as_the_text_says(solved):
+    printed = solved[NAME][1]
+    assert "mean of a − b, in points: it is 3.75;" in printed["paper"]
+    assert "next to those of the two rows: it is narrower than both;" in printed["intervals"]
+    assert "over three trainings that hold the truth: it is 7" in printed["coverage"]  # three times in four
+
+
+def test_09_the_lines_rise_though_other_seeds_sort_the_clips(solved):
+    scope, _ = solved[NAME]
+    assert list(scope["drawn"]) == [0, 1, 2] and list(scope["others"]) == [3, 4]
+    third = len(scope["by_clip"]) // 3
+    for seed in scope["drawn"]:
+        line = scope["by_clip"][seed]
+        assert line[-third:].mean() > line[:third].mean() + 8
+    assert scope["by_clip"][scope["others"]].mean(axis=1).is_monotonic_increasing
+
+
 def test_09_clips_differ_more_than_seeds_and_pairs_narrow_the_interval(solved):
     scope, _ = solved[NAME]
     seeds, clips, _ = (spread for _, spread in scope["spreads"].values())

@@ -34,7 +34,7 @@ def clean() -> list[dict[str, Any]]:
         cell("parameters", "seed: int = 0  # of everything", "parameters"),
         cell("setup", "from feelvos_lab import lab\n\nlab.begin(preset='smoke', seed=seed)"),
         cell("ask", "**Predict.** What?", kind="markdown"),
-        cell("see", "1 + 1"),
+        cell("see", 'guess("n", ...)\nguess("m", ...)\nreveal("n", 2)'),
         cell("told", "**What happened.** That.", kind="markdown"),
         cell("ask-stack", ASKED, kind="markdown"),
         cell("ex-stack", STUB),
@@ -83,6 +83,7 @@ def test_a_clean_lesson_has_no_problems(tmp_path):
         (replace(9, "- `experiments/b.yml`", ""), "with 2 pointers, it has 1"),
         (replace(0, "(symbols.md)", ""), "the header must say '(symbols.md)'"),
         (lambda c: c[4].update(source='guess("n", ...)\n1 + 1'), "no cell reveals what cell 'see' asks"),
+        (replace(4, 'guess("m", ...)', ""), "must ask 2 questions that check themselves, with `guess`, it asks 1"),
         (replace(9, "experiments/b.yml", "b.yml"), "must name a file in experiments/"),
     ],
 )
