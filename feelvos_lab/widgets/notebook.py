@@ -100,12 +100,15 @@ class Status(HTML):
         self.text, self.failed = text, error
 
     def guarded(self, action: Callable[..., Any]) -> Callable[..., None]:
-        """The action as an event handler that shows the message of a `LabError` here."""
+        """The action as an event handler that shows the message of a `LabError` here, and that anything else failed."""
 
         def handler(*arguments: Any) -> None:
             try:
                 action(*arguments)
             except LabError as error:
                 self.say(str(error), error=True)
+            except Exception as error:
+                self.say(f"this failed: {type(error).__name__}: {error}", error=True)
+                raise  # the traceback goes to Jupyter's log, which few people have open
 
         return handler

@@ -91,7 +91,9 @@ class Painter(VBox):
         """Open another video, None: the same one anew, with a mask to correct if one is given."""
         self._refuse_while_working("open another")
         video = self._source if video is None else video
-        self._source, self.video = video, open_video(video, mask)
+        opened = open_video(video, mask)
+        self.go(0)  # the other video may have no frame of this number
+        self._source, self.video = video, opened
         self._fit()
         self._begin()
 

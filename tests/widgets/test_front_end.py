@@ -69,6 +69,13 @@ def test_a_status_is_escaped_and_its_colour_is_the_themes() -> None:
     assert "var(--jp-ui-font-color1" in status.value and "⚠" not in status.value
 
 
+def test_an_error_that_nobody_expected_is_shown_and_raised() -> None:
+    status = notebook.Status()
+    with pytest.raises(ZeroDivisionError):
+        status.guarded(lambda n: 1 / n)(0)
+    assert status.text == "this failed: ZeroDivisionError: division by zero" and status.failed
+
+
 def test_the_width_of_a_page_is_reported_when_it_changes() -> None:
     page, widths = PageWidth(), []
     page.call(lambda: widths.append(page.width))

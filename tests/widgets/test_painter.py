@@ -13,6 +13,7 @@ from PIL import Image
 
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.data.images import read_mask, write_mask
+from feelvos_lab.data.synthetic import make_clip
 from feelvos_lab.model.feelvos import Feelvos
 from feelvos_lab.widgets import Explorer, Painter
 
@@ -125,6 +126,14 @@ def test_the_list_of_objects_chooses_and_counts(painter: Painter) -> None:
 
 
 # opening
+
+
+def test_a_shorter_video_is_opened_from_a_frame_that_it_lacks(done: Painter) -> None:
+    done.go(11)
+    short = make_clip(3, height=48, width=64, frames=4, objects=1)
+    done.load(short)
+    assert done.video.name == short.name and done.frame.value == 0 and done.frame.max == 3
+    assert done.status.text.startswith("paint over an object of frame 0")
 
 
 def test_another_video_is_shown_on_the_same_canvas_and_nothing_is_left_of_the_one_before(done: Painter) -> None:
