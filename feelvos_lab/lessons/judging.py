@@ -210,7 +210,8 @@ def _reason(tried: _Tried) -> tuple[str, int]:
     """What can be said of an answer that makes no known mistake, and the case in which it shows."""
     task, cases, expected, results, failed = tried.task, tried.cases, tried.expected, tried.results, tried.failed
     first = failed[0]
-    if words := _plain_reason(tried, first):
+    words = _plain_reason(tried, first)
+    if words or isinstance(results[first], Raised):
         return words, first
     answered = [i for i in range(len(cases)) if not any(isinstance(x[i], Raised) for x in (expected, results))]
     numbers = [as_number(x[i]) for i in answered for x in (expected, results)]
@@ -352,6 +353,8 @@ def _of_error(case: Case, error: BaseException) -> str:
         return f"it has {', '.join(error.obj._fields)}"
     if "is invalid for input of size" in words:
         return "`view` or `reshape` asks for a shape of another number of values: compare it with those below"
+    if "shape of the mask" in words:
+        return "a mask of True and False must have the shape of the axes that it selects from: compare the two"
     if isinstance(error, IndexError) and "out of" in words:
         return "an index is beyond the end of its axis"
     if "must match" in words or "broadcast" in words or "shapes cannot be multiplied" in words:

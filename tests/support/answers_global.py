@@ -263,3 +263,22 @@ def global_in_the_shape_of_labels(query, reference, labels, *, num_objects):
 def global_of_any_object(query, reference, labels, *, num_objects):
     ground, things = maps_of(table_of(query, reference), (labels > 0).long(), 2, query.shape[1:])
     return torch.stack([ground] + [things] * (num_objects - 1))
+
+
+@wrong(GLOBAL, "one vector a row")
+def global_not_transposed(query, reference, labels, *, num_objects):
+    d = squash(pairwise_sq_dist(query.flatten(1), reference.flatten(1)))
+    return torch.stack([d[:, labels.flatten() == o].amin(1).view(query.shape[1:]) for o in range(num_objects)])
+
+
+@wrong(GLOBAL, "one vector a row")
+def global_not_transposed_but_filled(query, reference, labels, *, num_objects):
+    sq = pairwise_sq_dist(query.view(len(query), -1), reference.view(len(reference), -1))
+    return maps_of(sq, labels, num_objects, query.shape[1:])
+
+
+@wrong(GLOBAL, "wrong axis, the query pixels")
+def global_of_chosen_rows(query, reference, labels, *, num_objects):
+    sq = table_of(query, reference)
+    maps = [squash(sq[labels.flatten() == o].amin(0)) for o in range(num_objects)]
+    return torch.stack(maps).view(num_objects, *query.shape[1:])

@@ -13,8 +13,10 @@ from feelvos_lab.lessons.checks.matching_memory import MEMORY
 from feelvos_lab.lessons.checks.tables import (
     any_label,
     changed,
+    columns,
     filled,
     normalised,
+    of_query_rows,
     over_queries,
     products,
     reshaped,
@@ -234,6 +236,15 @@ _MATCHING = Exercise(
             tuple(filled(fill, lambda sq: sq, normalise_distance) for fill in (2.0, 3.0, 4.0, 5.0, 9.0, 10.0)),
         ),
         Mistake(
+            "not-transposed",
+            "`pairwise_sq_dist` takes one vector a row, (N, D), and `flatten(1)` or `view(D, -1)` gives (D, N): "
+            "transpose both lists, `query.flatten(1).t()`",
+            (
+                wrong(table=columns),
+                filled(torch.inf, lambda sq: sq, normalise_distance, table=columns),
+            ),
+        ),
+        Mistake(
             "same-place",
             "each pixel is compared only with the one at the same position; the minimum runs over all pixels of the "
             "object, wherever they are, or nothing that moved would be found",
@@ -257,6 +268,7 @@ _MATCHING = Exercise(
             "and one number per query pixel is left",
             (
                 over_queries,
+                of_query_rows,
                 lambda query, reference, labels, *, num_objects: over_queries(
                     query, reference, labels, num_objects=num_objects
                 ).view(num_objects, *query.shape[1:]),

@@ -73,7 +73,7 @@ SQUASH = Exercise(
         ),
         Mistake(
             "squared-again",
-            "sq looks squared once more; it is a squared distance already",
+            "`sq` looks squared once more; it is a squared distance already",
             (lambda sq: torch.tanh(sq.square() / 2), lambda sq: torch.tanh(sq.square())),
         ),
         Mistake(

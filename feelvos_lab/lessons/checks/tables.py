@@ -15,6 +15,11 @@ def table(query: Tensor, reference: Tensor) -> Tensor:
     return pairwise_sq_dist(query.flatten(1).t(), reference.flatten(1).t())  # (M, N)
 
 
+def columns(query: Tensor, reference: Tensor) -> Tensor:
+    """The table of vectors that were not transposed: channels take the place of pixels."""
+    return pairwise_sq_dist(query.flatten(1), reference.flatten(1))
+
+
 def wrong(
     *,
     table: Callable[[Tensor, Tensor], Tensor] = table,
@@ -39,7 +44,13 @@ def wrong(
     return wrong
 
 
-def filled(fill: float, squash: Callable[[Tensor], Tensor], last: Callable[[Tensor], Tensor]) -> Answer:
+def filled(
+    fill: float,
+    squash: Callable[[Tensor], Tensor],
+    last: Callable[[Tensor], Tensor],
+    *,
+    table: Callable[[Tensor, Tensor], Tensor] = table,
+) -> Answer:
     """The other objects' columns are filled with a number, and not left out."""
 
     def wrong(query: Tensor, reference: Tensor, labels: Tensor, *, num_objects: int) -> Tensor:
@@ -75,6 +86,13 @@ def over_queries(query: Tensor, reference: Tensor, labels: Tensor, *, num_object
     d = normalise_distance(table(query, reference)).amin(0)  # (N,)
     maps = [torch.where(labels.flatten() == o, d, 1.0) for o in range(num_objects)]
     return torch.stack(maps).view(num_objects, *labels.shape)
+
+
+def of_query_rows(query: Tensor, reference: Tensor, labels: Tensor, *, num_objects: int) -> Tensor:
+    """Labels of the reference choose rows of the table, which are query pixels."""
+    d = normalise_distance(table(query, reference))
+    maps = [d[labels.flatten() == o].amin(0) for o in range(num_objects)]
+    return torch.stack(maps).view(num_objects, *query.shape[1:])
 
 
 def seen_only(query: Tensor, reference: Tensor, labels: Tensor, *, num_objects: int) -> Tensor:
