@@ -1,4 +1,4 @@
-"""Jupyter widgets: `explore` matches, `paint` masks and propagate them, `slide` through figures.
+"""Jupyter widgets: `explore` matches, `paint` masks and propagate them, `slide` through figures, drag a `pair`.
 
 Widgets are thin: `inference`, `mask_editor` and `painted_video` compute, `figures` draw. Without a live front end, as
 under papermill, only a static picture is displayed.
@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "Painter": "painter",
         "explore": "explorer",
         "paint": "painter",
+        "pair": "vector_pair",
         "slide": "slider",
     },
 )
