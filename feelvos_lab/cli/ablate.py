@@ -74,14 +74,18 @@ def new(
 
 
 @ablate_app.command("plan")
-def plan(spec: Spec, seeds: Seeds = None, networks: Networks = None, root: Root = ROOT) -> None:
-    """Check the file and list its runs with their states; nothing is started."""
+def plan(
+    spec: Spec, seeds: Seeds = None, data_root: DataRoot = None, networks: Networks = None, root: Root = ROOT
+) -> None:
+    """Check the file, and the data set if its folder is given, and list the runs with their states; nothing starts."""
     from feelvos_lab.ablation import runs as planning
-    from feelvos_lab.ablation.execute import check_networks
+    from feelvos_lab.ablation.execute import check_data, check_networks
     from feelvos_lab.ablation.spec import load_spec
 
     loaded = load_spec(spec)
     check_networks(loaded)
+    if data_root is not None:
+        check_data(loaded, data_root)
     for planned in planning.plan(loaded, seeds=_seeds(seeds), root=root, networks=networks):
         print(f"{planned.state:8}{planned.name:40}{planned.folder}")
 

@@ -91,6 +91,19 @@ def test_a_data_set_that_is_missing_or_not_needed_is_told_before_any_run(experim
     assert not (experiment.parent / "elsewhere").exists()
 
 
+def test_plan_looks_at_the_data_set_if_its_folder_is_given(
+    experiment: Path, davis: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["ablate", "plan", str(experiment), "--root", str(tmp_path)]
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([*arguments, "--data-root", str(davis)])
+    assert capsys.readouterr().out.count("missing") == 2
+    with pytest.raises(SystemExit, match="2"):
+        cli.main([*arguments, "--data-root", str(davis / "ImageSets")])
+    done = capsys.readouterr()
+    assert "no DAVIS-2016 root" in done.err and not done.out and list(tmp_path.iterdir()) == []
+
+
 def test_settings_that_say_what_is_scored_may_differ_from_those_of_the_training(tmp_path: Path) -> None:
     for data, other in (("shapes", {}), ("davis-2016", {"frames": 4})):
         trained = configure("smoke", data=data)
