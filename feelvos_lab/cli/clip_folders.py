@@ -45,7 +45,7 @@ def find_jobs(root: Path, masks: list[str], out: Path, *, listing: Path | None) 
 def _read_list(listing: Path) -> list[str]:
     refuse_pipe(listing, "a list of clips")
     try:
-        names = [line.strip() for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
+        names = [line.strip() for line in listing.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
         raise LabError(f"--list {listing} cannot be read: {reason}, one name of a clip a line was expected") from error

@@ -156,7 +156,7 @@ def segment(
         print(f"{len(clip)} masks{'' if overlay == 'none' else f' and overlay.{overlay}'} are in {out}")
 
     for job in jobs:
-        if resume and job.out.is_dir() and any(job.out.iterdir()):
+        if resume and any(job.out.glob("*.png")):
             print(f"{job.out} is there already")
         else:
             run(read_clip(job.frames, [str(job.mask)]), job.out)

@@ -105,7 +105,7 @@ def _read_list(listing: Path, root: Path) -> list[str]:
     """The sequences that a list names, in its order; a line is a sequence, or a frame and its mask."""
     try:
         refuse_pipe(listing, "a list of sequences")
-        lines = [line.split() for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line.split() for line in listing.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError as error:
         raise LabError(f"{listing} is no text: one sequence a line was expected") from error
     if not lines:

@@ -31,6 +31,8 @@ FRAMES_PER_SECOND = 12  # of a video that is written: slow enough to look at the
 
 TICKS = 90_000  # of the clock of an mp4 that is written, in a second
 
+LONGEST_DELAY = 65_535  # hundredths of a second; a GIF has two bytes for it
+
 GIF_WIDTH = 480  # pixels; wider frames are downscaled
 
 _TEXT = ("tty", "bin", "xbin", "adf", "idf")  # FFmpeg's formats that show text as pictures
@@ -213,7 +215,7 @@ def open_movie(path: Path, *, kind: str, timing: Timing | None = None) -> Iterat
 
     Args:
         kind: "mp4" (needs PyAV), "gif" or "none", which writes no file.
-        timing: None: `FRAMES_PER_SECOND`, without sound. A GIF shows a picture for 0.02 s at least.
+        timing: None: `FRAMES_PER_SECOND`, without sound. A GIF shows a picture for 0.02 to 655.35 s.
     """
     if kind == "none":
         yield lambda picture: None
@@ -252,7 +254,8 @@ def _delay(timing: Timing | None, index: int) -> float:
     if timing is None:
         return 1000 / FRAMES_PER_SECOND
     shown = _shown(timing, index)
-    return max(20, 10 * (round(100 * (shown + _duration(timing, index))) - round(100 * shown)))
+    hundredths = round(100 * (shown + _duration(timing, index))) - round(100 * shown)
+    return 10 * min(max(2, hundredths), LONGEST_DELAY)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ def timing_of(clip: Clip, rate: Rate) -> Timing:
     A part of a video (see `read_part`) begins at 0; frames that were left out of it take their time.
 
     Raises:
-        LabError: a rate that is not above 0, "own" for a clip without a video file, or one that does not say when its
+        LabError: a rate out of bounds, "own" for a clip without a video file, or one that does not say when its
             frames are shown.
 
     Example:
@@ -29,8 +29,8 @@ def timing_of(clip: Clip, rate: Rate) -> Timing:
         Timing(times=[0.0, 0.04, 0.08], sound=None)
     """
     if rate != "own":
-        if isinstance(rate, str) or not 0 < rate <= 1000:
-            raise LabError(f"the rate must be 'own' or frames per second above 0 and up to 1000, got {rate!r}")
+        if isinstance(rate, str) or not 0.01 <= rate <= 1000:
+            raise LabError(f"the rate must be 'own' or 0.01 to 1000 frames per second, got {rate!r}")
         return Timing([t / rate for t in range(len(clip) + 1)])
     frames, shown = clip.frames, range(len(clip))
     if isinstance(frames, Chosen):

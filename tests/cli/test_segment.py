@@ -171,7 +171,7 @@ def test_a_folder_of_clips_is_segmented_with_one_model_and_resumed(
     clip: Clip, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _clips("abc")
-    Path("list.txt").write_text("c\nb\n")
+    Path("list.txt").write_text("\ufeffc\nb\n", encoding="utf-8")  # as Windows' editor begins a file
     command = ("segment", "clips", "--mask", "given", "--checkpoint", checkpoint, "--overlay", "none", "--out", "out")
     assert _run(*command, "--list", "list.txt") == 0
     assert sorted(path.name for path in Path("out").iterdir()) == ["b", "c"]
@@ -182,6 +182,11 @@ def test_a_folder_of_clips_is_segmented_with_one_model_and_resumed(
     assert _segment(checkpoint, "--mask", "masks/00000.png", out="one") == 0
     for name in "abc":
         assert torch.equal(read_mask(f"out/{name}/00003.png"), read_mask("one/00003.png"))
+    shutil.rmtree("out/b")
+    Path("out/b").mkdir()
+    Path("out/b/notes.txt").touch()  # no masks are there
+    assert _run(*command, "--resume") == 2
+    assert "out/b holds files already" in capsys.readouterr().err
 
 
 def test_the_masks_of_clips_are_written_to_one_archive_for_a_server(

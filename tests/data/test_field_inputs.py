@@ -105,6 +105,7 @@ def test_dates_and_clocks_whose_names_are_not_in_their_order_are_rejected(
         ["01-01-2024", "02-02-2024"],  # in order, however they are read
         ["0001 30.12.2024", "0002 01.01.2025"],  # what stands before counts first
         ["24-01-30", "24-01-31", "24-02-01"],  # the year first
+        ["24-01-30", "24-02-12"],  # the day first would be 2030 and 2012
         ["240131", "240201"],
         ["20240130", "20240131", "20240201"],
         ["cam20240131235958", "cam20240131235959", "cam20240201000000"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 from feelvos_lab.cli import main as cli
 from feelvos_lab.data.images import write_mask
-from feelvos_lab.data.video import VideoFrames, open_movie
+from feelvos_lab.data.video import Timing, VideoFrames, open_movie
 from feelvos_lab.errors import LabError
 from feelvos_lab.inference.part import read_part
 from feelvos_lab.inference.timing import timing_of
@@ -134,6 +135,16 @@ def test_a_gif_has_the_rate_of_its_video(tmp_path: Path, checkpoint: Path) -> No
     assert set(delays) == {30, 40} and sum(delays) == pytest.approx(1000 * FRAMES / 30, abs=10)
 
 
+def test_a_gif_shows_a_picture_as_long_as_it_can(tmp_path: Path) -> None:
+    pictures = [np.full((4, 4, 3), 80 * t, np.uint8) for t in range(3)]
+    with open_movie(tmp_path / "a.gif", kind="gif", timing=Timing([0, 700, 700.001, math.inf])) as append:
+        for picture in pictures:
+            append(picture)
+    with Image.open(tmp_path / "a.gif") as gif:
+        delays = [(gif.seek(t), gif.info["duration"])[1] for t in range(3)]
+    assert delays == [655_350, 20, 20]
+
+
 def test_frames_have_the_rate_that_is_given(tmp_path: Path, checkpoint: Path) -> None:
     for t in range(4):
         (tmp_path / "frames").mkdir(exist_ok=True)
@@ -150,9 +161,10 @@ def test_frames_have_the_rate_that_is_given(tmp_path: Path, checkpoint: Path) ->
     [
         ("--rate own", "clip 'frames' is no video file, so it has no rate of its own: give frames per second"),
         ("--rate fast", "--rate must be 'own' or frames per second, such as 25 or 30000/1001, got 'fast'"),
-        ("--rate 0", "the rate must be 'own' or frames per second above 0 and up to 1000, got 0.0"),
+        ("--rate 0", "the rate must be 'own' or 0.01 to 1000 frames per second, got 0.0"),
+        ("--rate 1e-300 --overlay gif", "the rate must be 'own' or 0.01 to 1000 frames per second, got 1e-300"),
         ("--rate 1/0", "--rate must be 'own' or frames per second, such as 25 or 30000/1001, got '1/0'"),
-        ("--rate 1e9", "the rate must be 'own' or frames per second above 0 and up to 1000, got 1000000000.0"),
+        ("--rate 1e9", "the rate must be 'own' or 0.01 to 1000 frames per second, got 1000000000.0"),
         ("--rate 25 --overlay none", "--rate 25 is of the overlay, which --overlay none leaves out"),
     ],
 )
