@@ -27,8 +27,12 @@ WHOLE = make_clip(11, height=48, width=64, frames=5, objects=2)
 
 @pytest.fixture(scope="module")
 def model() -> Feelvos:
+    """Untrained features are tiny: its embeddings are enlarged, so that distances spread over [0, 1]."""
     torch.manual_seed(0)
-    return Feelvos(configure("smoke").model).eval()
+    model = Feelvos(configure("smoke").model).eval()
+    with torch.no_grad():
+        model.embedding.pointwise.weight.mul_(2000)
+    return model
 
 
 def _given(folder: Path, masks: dict[int, Tensor]) -> Clip:
@@ -70,6 +74,7 @@ def test_the_corrected_pixels_join_those_of_the_first_frame(model: Feelvos, tmp_
             for t, e in ((0, first), (2, second))
         ]
         assert torch.allclose(after.cues.global_map[i], torch.stack(each).amin(0), atol=1e-5)
+        assert (each[0] - each[1]).max() > 0.01  # frame 2 has nearer pixels
 
 
 def test_the_truth_corrects_nothing(model: Feelvos, tmp_path: Path) -> None:

@@ -29,8 +29,12 @@ CLIP = make_clip(11, height=48, width=64, frames=5, objects=3)
 
 @pytest.fixture(scope="module")
 def model() -> Feelvos:
+    """Untrained features are tiny: its embeddings are enlarged, so that distances spread over [0, 1]."""
     torch.manual_seed(0)
-    return Feelvos(configure("smoke").model).eval()
+    model = Feelvos(configure("smoke").model).eval()
+    with torch.no_grad():
+        model.embedding.pointwise.weight.mul_(2000)
+    return model
 
 
 def test_a_prediction_a_frame_with_the_given_mask_first(model: Feelvos) -> None:
@@ -205,6 +209,7 @@ def test_a_late_object_is_matched_with_the_frame_that_gives_it(model: Feelvos) -
     labels = resize_labels((CLIP.masks[3] == 2).long(), tuple(query.shape[-2:]))
     expected = global_matching(query, reference, labels, num_objects=2)[1]
     assert torch.allclose(predictions[4].cues.global_map[2], expected, atol=1e-5)
+    assert expected.amax() > 0.1  # not all of them are near
 
 
 def test_the_background_of_a_later_reference_is_what_neither_mask_nor_prediction_calls_an_object(
@@ -222,6 +227,7 @@ def test_the_background_of_a_later_reference_is_what_neither_mask_nor_prediction
         [global_matching(query, e, m, num_objects=2)[1] for e, m in zip((first, third), grounds, strict=True)]
     )
     assert torch.allclose(after.cues.global_map[0], pooled.amin(0), atol=1e-5)
+    assert (pooled[0] - pooled[1]).max() > 0.01  # the later reference has nearer pixels
 
 
 def test_ids_in_any_order_of_entering_come_back_as_they_were_given(model: Feelvos) -> None:
