@@ -22,7 +22,7 @@ from feelvos_lab.config import WEIGHT_FILES, Config, configure
 from feelvos_lab.data.difficulty_sweep import BASE, FACTOR_NAMES, FACTORS, PASTED
 from feelvos_lab.errors import LabError, did_you_mean
 from feelvos_lab.files.atomic import is_device, write_text
-from feelvos_lab.files.notebooks import Parameter, read_parameters
+from feelvos_lab.files.notebooks import Parameter, read_parameters, require_executable
 from feelvos_lab.files.project import project_folder
 
 TOP_LEVEL = {"preset", "split", "seed", "folder", "checkpoint"}  # of the whole experiment, never of a variant
@@ -93,6 +93,7 @@ def load_spec(path: Path | str) -> Spec:
     file, where = read_file(path)
     notebook = (WORKER if file.notebook is None else path.parent / file.notebook).resolve()
     parameters = _with_place(where.at("notebook"), read_parameters, notebook)
+    _with_place(where.at("notebook"), require_executable, notebook)
     table = None
     if file.paper_table is not None:
         table = _with_place(where.at("paper_table"), paper.table, file.paper_table)

@@ -42,6 +42,16 @@ def read_notebook(path: Path) -> dict[str, Any]:
     return book
 
 
+def require_executable(path: Path) -> None:
+    """Raise LabError for a notebook without the entries that papermill needs; the kernel's may be missing."""
+    book = read_notebook(path)
+    if not isinstance(book.get("metadata"), dict) or type(book.get("nbformat_minor")) is not int:
+        raise LabError(f"{path} must have metadata, which may be empty, and an nbformat_minor: save it in Jupyter")
+    for number, cell in enumerate(book["cells"], 1):
+        if "metadata" not in cell:
+            raise LabError(f"cell {number} of {path} must have metadata, which may be empty: save it in Jupyter")
+
+
 def _wrong_form(cell: Any) -> str:
     """What the cell must be or have for the library to read it; empty if it is and has all that."""
     if not isinstance(cell, dict) or cell.get("cell_type") not in ("code", "markdown", "raw"):

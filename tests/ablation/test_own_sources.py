@@ -192,6 +192,25 @@ def test_a_notebook_that_names_no_kernel_is_run_in_python(tmp_path: Path) -> Non
     assert made.state == "ok", made.reason
 
 
+@pytest.mark.parametrize("fault", ["no metadata", "no minor", "no metadata of a cell"])
+def test_a_notebook_that_no_run_could_execute_is_rejected_by_plan(fault: str, tmp_path: Path) -> None:
+    path = write_spec(tmp_path, ONE)
+    worker = tmp_path / "worker.ipynb"
+    book = json.loads(worker.read_text())
+    match fault:
+        case "no metadata":
+            book["metadata"] = None
+        case "no minor":
+            del book["nbformat_minor"]
+        case _:
+            del book["cells"][1]["metadata"]
+    worker.write_text(json.dumps(book))
+    with pytest.raises(
+        LabError, match=r"demo\.yml:2: (cell 2 of )?.*worker\.ipynb must have metadata, which may be empty"
+    ):
+        load_spec(path)
+
+
 def test_a_record_holds_a_digest_of_the_files_that_were_scored_and_the_report_says_where_runs_differ(
     tmp_path: Path,
 ) -> None:
