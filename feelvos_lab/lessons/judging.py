@@ -93,6 +93,7 @@ def judge(task: Exercise, answer: Answer) -> Verdict:
     return _compare(_Tried(task, answer, cases, expected, results, failed, mistakes))
 
 
+_TWO_TENSORS = "along an axis, `min` and `max` return values and indices; take `.values`, or use `amin` and `amax`"
 _ASKED_LIBRARY = "that is the library's function, or an earlier version of your own; write the steps yourself"
 
 
@@ -256,6 +257,8 @@ def _plain_reason(tried: _Tried, case: int) -> str:
             "no gradient reaches the input: it stops at `detach`, `item`, `numpy`, `math` or a new `torch.tensor`; "
             "use torch's functions from the input to the result"
         )
+    if type(got).__module__ == "torch.return_types":
+        return _TWO_TENSORS
     if isinstance(right, Tensor) and isinstance(got, list | tuple) and all(isinstance(x, Tensor) for x in got):
         return "these are several tensors; `torch.stack` makes one of them"
     return ""
@@ -353,6 +356,8 @@ def _of_error(case: Case, error: BaseException) -> str:
         return f"it has {', '.join(error.obj._fields)}"
     if "is invalid for input of size" in words:
         return "`view` or `reshape` asks for a shape of another number of values: compare it with those below"
+    if "torch.return_types" in words:
+        return _TWO_TENSORS
     if "shape of the mask" in words:
         return "a mask of True and False must have the shape of the axes that it selects from: compare the two"
     if isinstance(error, IndexError) and "out of" in words:

@@ -282,3 +282,9 @@ def global_of_chosen_rows(query, reference, labels, *, num_objects):
     sq = table_of(query, reference)
     maps = [squash(sq[labels.flatten() == o].amin(0)) for o in range(num_objects)]
     return torch.stack(maps).view(num_objects, *query.shape[1:])
+
+
+@wrong(GLOBAL, "values and indices")
+def global_of_values_and_indices(query, reference, labels, *, num_objects):
+    d = squash(table_of(query, reference))
+    return torch.stack([d[:, (labels == o).flatten()].min(1) for o in range(num_objects)])
