@@ -10,6 +10,7 @@ from collections.abc import Callable
 from html import escape
 from typing import Any
 
+import numpy as np
 from ipympl.backend_nbagg import Canvas, FigureManager
 from IPython import get_ipython
 from IPython.display import display
@@ -38,6 +39,7 @@ def live_canvas(figure: Figure) -> Canvas:
     Keep one canvas for a figure whose content or size changes, and call `resized`: the page never removes a canvas that
     is replaced in a box, and the old one above the new one takes its clicks.
     """
+    _whole_pixels(figure)
     canvas = Canvas(figure)
     canvas.header_visible = canvas.footer_visible = canvas.resizable = False
     canvas.toolbar_visible = False
@@ -55,8 +57,14 @@ def live_canvas(figure: Figure) -> Canvas:
 
 def resized(canvas: Canvas) -> None:
     """Give the canvas in the page the size of its figure, which has changed, and draw it again."""
+    _whole_pixels(canvas.figure)
     canvas.manager.resize(*canvas.figure.bbox.size)
     canvas.draw_idle()
+
+
+def _whole_pixels(figure: Figure) -> None:
+    """Round the figure's size to whole pixels; else a page stretches the picture, which blurs it."""
+    figure.set_size_inches(np.round(figure.get_size_inches() * figure.dpi) / figure.dpi)
 
 
 class Picture:

@@ -69,6 +69,16 @@ def test_a_status_is_escaped_and_its_colour_is_the_themes() -> None:
     assert "var(--jp-ui-font-color1" in status.value and "⚠" not in status.value
 
 
+@pytest.mark.parametrize("width", [690, 853, 1100])
+def test_canvases_have_whole_pixels_whatever_the_width_of_the_page(width: int, model: Feelvos, clip: Clip) -> None:
+    explorer, painter = Explorer(clip, model), Painter(clip, model)
+    for widget in (explorer, painter):
+        widget._page.set(width + 10)
+    for canvas in (explorer.canvas, painter.view.canvas, painter.strip.canvas):
+        size = canvas.figure.bbox.size
+        assert size == pytest.approx(size.round(), abs=1e-6) and size[0] > 200
+
+
 def test_an_error_that_nobody_expected_is_shown_and_raised() -> None:
     status = notebook.Status()
     with pytest.raises(ZeroDivisionError):
