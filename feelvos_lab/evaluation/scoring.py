@@ -104,8 +104,8 @@ def score_predictions(folder: Path | str, clips: list[Clip], *, binary: bool, fl
     """Score indexed PNGs, `folder/<clip>/<frame>.png`, or `folder/<frame>.png` if `flat`; rows as of `score_masks`.
 
     With `binary` all ids of a mask are merged into object 1, as DAVIS-2016 is scored. The masks of the first and the
-    last frame are not read, since nothing is scored there. A clip without a folder, or a scored frame without a valid
-    mask, raises LabError.
+    last frame are not read, since nothing is scored there. A clip without a folder, a scored frame without a valid
+    mask, or masks that seem to be numbered otherwise than the frames raise LabError.
     """
     folder = Path(folder)
     return _score(clips, lambda clip: _read_masks(folder if flat else folder / clip.name, clip, binary))
@@ -189,7 +189,14 @@ def _read_masks(folder: Path, clip: Clip, binary: bool) -> Iterator[Tensor]:
         raise LabError(f"no predictions for clip {clip.name!r}: the folder {folder} was expected")
     if not isinstance(clip.frames, LazyFrames):
         raise LabError(f"clip {clip.name!r} has no files, so masks made elsewhere cannot be matched to its frames")
+    names = [path.stem for path in clip.frames.paths]
+    files = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() == ".png"}
+    if names[0] not in files and (others := sorted(files.keys() - set(names))):
+        raise LabError(
+            f"{folder} holds {others[-1]}.png, which is no frame of clip {clip.name!r}, and not {names[0]}.png: "
+            "expected masks named like the frames, not numbered from 1"
+        )
     yield torch.empty(0)  # the first frame, which `frame_scores` only counts
-    for path in clip.frames.paths[1:-1]:
-        yield read_mask(folder / f"{path.stem}.png", binary=binary, height=clip.frames.height)
+    for name in names[1:-1]:
+        yield read_mask(files.get(name, folder / f"{name}.png"), binary=binary, height=clip.frames.height)
     yield torch.empty(0)

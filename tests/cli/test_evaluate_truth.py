@@ -58,3 +58,19 @@ def test_what_does_not_fit_is_refused_in_one_sentence(
     monkeypatch.chdir(tmp_path)
     assert _run(*arguments.split(), "--out", "out") == 2
     assert capsys.readouterr().err.startswith(f"feelvos-lab: {sentence}")
+
+
+def test_masks_that_are_numbered_from_one_are_not_scored_one_frame_late(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for t in range(5):
+        write_mask(tmp_path / f"truth/{t:05d}.png", CLIP.masks[t])
+        write_mask(tmp_path / f"mine/{t + 1:05d}.png", CLIP.masks[t])
+        write_mask(tmp_path / f"more/{t:05d}.png", CLIP.masks[t])
+    arguments = ("--truth", tmp_path / "truth", "--out", tmp_path / "out")
+    assert _run(*arguments, "--predictions", tmp_path / "mine") == 2
+    assert "mine holds 00005.png, which is no frame of clip 'truth', and not 00000.png" in capsys.readouterr().err
+    (tmp_path / "more/00002.png").rename(tmp_path / "more/00002.PNG")
+    write_mask(tmp_path / "more/00005.png", CLIP.masks[0])  # as of a video that goes on
+    assert _run(*arguments, "--predictions", tmp_path / "more") == 0
+    assert "100.0" in capsys.readouterr().out.splitlines()[-2]
