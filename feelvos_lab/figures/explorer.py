@@ -23,8 +23,6 @@ from feelvos_lab.figures.basic import grid_extent, window_bounds
 from feelvos_lab.inference.probe import NearestCell, PixelView
 from feelvos_lab.model.grid import cell_at, cell_spacing
 
-_BLACK_EDGE = [withStroke(linewidth=2.0, foreground="black")]  # a white line is visible on any picture
-
 
 class ExplorerSheet:
     """Six pictures of a `PixelView`: both reference frames and the current one, below them distances and result.
@@ -138,8 +136,8 @@ class ExplorerSheet:
             style.hide_axes(axes)
             style.label(axes, "title", "caption")
         self._outlines = {
-            name: self._axes[name].add_line(Line2D([], [], color="white", linewidth=0.8, path_effects=_BLACK_EDGE))
-            for name in ("first_distance", "previous_distance", "result")
+            name: self._axes[name].add_line(_outline(width))
+            for name, width in (("first_distance", 0.8), ("previous_distance", 0.8), ("result", 0.4))
         }
         self._crosses = [line for name in ("current", "result") for line in _add_marker(self._axes[name], "+", 9)]
         self._matches = {
@@ -205,6 +203,12 @@ def _add_marker(axes: Axes, marker: str, size: float) -> list[Line2D]:
     below = Line2D([], [], color="white", markeredgewidth=3.4, **common)
     above = Line2D([], [], color=style.INK, markeredgewidth=1.5, **common)
     return [axes.add_line(below), axes.add_line(above)]
+
+
+def _outline(width: float) -> Line2D:
+    """An empty white line with black edges, visible on any picture; of a fine mask, whose steps are dense, thinner."""
+    edges = [withStroke(linewidth=2.5 * width, foreground="black")]
+    return Line2D([], [], color="white", linewidth=width, path_effects=edges)
 
 
 def _edges(mask: Tensor, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -12,8 +12,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from browser import NOTEBOOKS, PATIENCE, canvas_of, open_page, opened_browser, paint, settled, voila, why_no_browser
+from browser import NOTEBOOKS, canvas_of, open_page, opened_browser, paint, settled, voila, why_no_browser
 from few_colours import few_colours
+from painter_page import finished, said
 from PIL import Image
 
 if TYPE_CHECKING:
@@ -23,11 +24,11 @@ BYTES = 200_000
 
 
 def explorer_picture(page: Page) -> Image.Image:
-    """The explorer, looking at background that resembles an object: near in frame 0, and not in the window."""
+    """The explorer, looking at the stone in front: near to the bunny in frame 0, and far from it in the window."""
     figure = canvas_of(page, "feelvos-explorer")
     before = settled(figure)
     box = figure.bounding_box()
-    figure.click(position={"x": 0.767 * box["width"], "y": 0.179 * box["height"]})
+    figure.click(position={"x": 0.703 * box["width"], "y": 0.316 * box["height"]})
     settled(figure, unlike=before)
     return _shot(page.locator(".feelvos-explorer"))
 
@@ -36,21 +37,22 @@ def painter_picture(page: Page) -> Image.Image:
     """The painter with two painted objects, and the result in a later frame."""
     figure = canvas_of(page, "feelvos-painter")
     before = settled(figure)
-    number = page.locator(".feelvos-painter input[type=number]")
-    blue = [(0.71, 0.3, 0.42), (0.75, 0.26, 0.5), (0.8, 0.24, 0.58), (0.85, 0.24, 0.58), (0.89, 0.34, 0.52)]
-    chequered = [(0.1, 0.47, 0.62), (0.15, 0.43, 0.61), (0.2, 0.38, 0.54), (0.25, 0.31, 0.52), (0.28, 0.3, 0.47)]
-    paint(page, figure, blue)
+    number = page.locator(".feelvos-painter input[type=number]").first
+    bunny = [(0.24, 0.45, 0.65), (0.28, 0.45, 0.7), (0.32, 0.45, 0.7), (0.36, 0.45, 0.62)]
+    stone = [(0.09, 0.6, 0.62), (0.12, 0.6, 0.67), (0.145, 0.66, 0.68)]
+    paint(page, figure, bunny)
     number.fill("2")
     number.press("Enter")
-    paint(page, figure, chequered)
+    paint(page, figure, stone)
     settled(figure, unlike=before)
     page.locator(".feelvos-painter .jupyter-button", has_text="propagate").click()
-    page.get_by_text("frames are segmented").wait_for(timeout=PATIENCE)
+    finished(page, "frames are segmented")
     last = settled(figure)
     page.locator(".feelvos-painter .noUi-handle").last.focus()
     page.keyboard.press("Home")
-    for _ in range(6):
+    for _ in range(8):  # to a frame whose true mask is known
         page.keyboard.press("ArrowRight")
+    said(page, "Frame 8 of “bunny”")
     settled(figure, unlike=last)
     return _shot(page.locator(".feelvos-painter"))
 
