@@ -275,3 +275,16 @@ def test_a_lock_file_that_is_a_link_is_refused_and_its_target_kept(tmp_path: Pat
             pass
         assert holder(link) is None
     assert precious.read_text() == "mine" and not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="this system cannot refuse to follow a link")
+def test_a_link_that_appears_just_before_the_lock_file_is_opened_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    precious, link = tmp_path / "precious.txt", tmp_path / ".lock"
+    precious.write_text("mine")
+    link.symlink_to(precious)
+    monkeypatch.setattr(Path, "is_symlink", lambda path: False)  # when it was looked at, there was none
+    with pytest.raises(LabError, match="cannot be written"):
+        acquire(link, "testing")
+    assert precious.read_text() == "mine"
