@@ -181,13 +181,19 @@ def _unpack(file: Path, folder: Path) -> None:
 def _refuse_twin(parts: tuple[str, ...], spelled: dict[tuple[str, ...], tuple[str, ...]], archive: str) -> None:
     """Raise LabError for a path that some file systems take for another one in `spelled`; add it there.
 
-    They do not distinguish capital letters, or a letter with an accent from the letter and the accent.
+    They do not distinguish capital letters, or a letter with an accent from the letter and the accent, and ignore
+    invisible characters or dots and spaces at the end.
     """
     for length in range(1, len(parts) + 1):
         part = parts[:length]
-        key = tuple(unicodedata.normalize("NFC", name).casefold() for name in part)
+        key = tuple(map(_folded, part))
         if (other := spelled.setdefault(key, part)) != part:
             raise LabError(f"{archive} holds {'/'.join(other)!r} and {'/'.join(part)!r}, which some disks take for one")
+
+
+def _folded(name: str) -> str:
+    seen = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", seen).casefold()).rstrip(". ")
 
 
 def _safe_parts(info: zipfile.ZipInfo, archive: str) -> tuple[str, ...]:

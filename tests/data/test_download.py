@@ -272,7 +272,16 @@ def test_a_name_twice_is_refused(server: Server, files: dict[str, bytes], tmp_pa
 
 
 @pytest.mark.parametrize(
-    "twins", [("One", "one"), ("A/x", "a/y"), ("caf\u00e9", "cafe\u0301"), ("stra\u00dfe", "strasse")]
+    "twins",
+    [
+        ("One", "one"),
+        ("A/x", "a/y"),
+        ("caf\u00e9", "cafe\u0301"),
+        ("stra\u00dfe", "strasse"),
+        ("one", "one."),
+        ("one ", "one"),
+        ("o\u200dne", "one"),
+    ],
 )
 def test_names_that_some_disks_take_for_one_are_refused(
     twins: tuple[str, str], server: Server, files: dict[str, bytes], tmp_path: Path
