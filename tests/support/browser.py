@@ -7,6 +7,7 @@ it, and brings none of its own.
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import shutil
@@ -63,11 +64,12 @@ def opened_browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def jupyterlab(desk: Path) -> Iterator[str]:
+def jupyterlab(desk: Path, *, theme: str = "JupyterLab Light") -> Iterator[str]:
     """The address of a JupyterLab on a folder, as `feelvos-lab start` opens it, without its question about news."""
-    news = desk / ".settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
-    news.parent.mkdir(parents=True)
-    news.write_text('{"fetchNews": "false"}')
+    settings = desk / ".settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')
+    (settings / "themes.jupyterlab-settings").write_text(f'{{"theme": "{theme}"}}')
     port = free_port()
     command = ["jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"]
     command += ["--IdentityProvider.token=", f"--ServerApp.root_dir={desk}"]
@@ -148,9 +150,19 @@ def open_page(browser: Browser, address: str, *, width: int = 1400) -> Page:
 def open_notebook(browser: Browser, address: str, name: str) -> Page:
     """A notebook in JupyterLab, its kernel ready."""
     page = open_page(browser, f"{address}/lab/workspaces/{Path(name).stem}/tree/{name}")
+
+    def accept(dialog: Locator) -> None:
+        print(f"JupyterLab asks: {dialog.inner_text()}")
+        dialog.locator(".jp-mod-accept").click()
+
+    page.add_locator_handler(page.locator("dialog.jp-Dialog"), accept)
     page.wait_for_selector(".jp-Notebook", timeout=PATIENCE)
     page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', state="attached", timeout=PATIENCE)
     return page
+
+
+def cells_in(name: str) -> int:
+    return len(json.loads((NOTEBOOKS / f"{name}.ipynb").read_text())["cells"])
 
 
 def run_all(page: Page, *, cells: int) -> None:
@@ -192,19 +204,29 @@ def paint(page: Page, figure: Locator, strokes: list[tuple[float, float, float]]
 
 
 def pixels(figure: Locator) -> np.ndarray:
-    """What the figure shows: (height, width, 3). Left out is its rim, where the browser rings what has the focus."""
+    """What the figure shows: (height, width, 3). Left out is its rim, where the browser rings what has the focus.
+
+    A figure is drawn at whole pixels wherever it lies, so that pictures of one size agree when the page has scrolled.
+    """
     rim = 6
-    picture = np.array(Image.open(io.BytesIO(figure.screenshot())).convert("RGB")).astype(int)
-    return picture[rim:-rim, rim:-rim]
+    figure.scroll_into_view_if_needed()
+    box = figure.bounding_box()
+    clip = {side: round(box[side]) + rim for side in ("x", "y")}
+    clip |= {side: round(box[side]) - 2 * rim for side in ("width", "height")}
+    return np.array(Image.open(io.BytesIO(figure.page.screenshot(clip=clip))).convert("RGB")).astype(int)
 
 
 def settled(figure: Locator, *, unlike: np.ndarray | None = None) -> np.ndarray:
-    """The figure once it no longer changes, and, where another picture is given, once it differs from that."""
+    """The figure once it no longer changes, and, where another picture is given, once it differs from that.
+
+    While the kernel is busy, a canvas that was made wider shows the old picture, and nothing on its right.
+    """
     before, deadline = pixels(figure), time.monotonic() + PATIENCE / 1000
     while time.monotonic() < deadline:
         time.sleep(0.4)
         now = pixels(figure)
-        if np.array_equal(now, before) and now.std() > 1 and (unlike is None or not _alike(now, unlike)):
+        drawn = now[:, -(now.shape[1] // 4) :].std() > 1
+        if np.array_equal(now, before) and drawn and (unlike is None or not _alike(now, unlike)):
             return now
         before = now
     raise AssertionError("the figure did not change, or never came to rest")
@@ -245,3 +267,12 @@ root => {
 def faint_texts(part: Locator) -> list[str]:
     """Texts in a part of the page whose contrast is below 4.5, with it; those of disabled controls are left out."""
     return part.evaluate(_CONTRAST)
+
+
+def contrast(picture: np.ndarray) -> float:
+    """Of what stands out most in a picture (height, width, 3) with its most frequent colour, by WCAG 2."""
+    parts = picture.reshape(-1, 3) / 255
+    light = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722)
+    values, counts = np.unique(light, return_counts=True)
+    ground = values[counts.argmax()] + 0.05
+    return float(max((values.max() + 0.05) / ground, ground / (values.min() + 0.05)))

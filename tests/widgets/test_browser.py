@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ from browser import (
     NOTEBOOKS,
     PATIENCE,
     canvas_of,
+    cells_in,
+    faint_texts,
     jupyterlab,
     open_notebook,
     open_page,
@@ -26,8 +27,11 @@ from browser import (
     voila,
     why_no_browser,
 )
+from painter_page import finished, press, said, upload
+from PIL import Image
 
-from feelvos_lab.data.images import read_mask
+from feelvos_lab.data.images import read_mask, write_mask
+from feelvos_lab.data.synthetic import make_clip
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -36,6 +40,16 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(bool(why_no_browser()), reason=why_no_browser() or "there is one"),
 ]
+
+
+# Of each part of the widgets that is wider than it is shown, and does not scroll: its class.
+_CUT_OFF = """
+() => [...document.querySelectorAll('.feelvos-explorer, .feelvos-painter')]
+  .flatMap(widget => [widget, ...widget.querySelectorAll('*')])
+  .filter(part => part.scrollWidth > part.clientWidth + 12 && part.clientWidth > 0)
+  .filter(part => getComputedStyle(part).overflowX === 'hidden' && !part.closest('.feelvos-width'))
+  .map(part => `${part.className}: ${part.clientWidth} of ${part.scrollWidth}`)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +64,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("desk")
     for name in ("00_start_here", "app"):
         shutil.copy(NOTEBOOKS / f"{name}.ipynb", folder)
+    write_frames(folder / "frames")
     return folder
 
 
@@ -73,6 +88,7 @@ def page(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """The page without code."""
     folder = tmp_path_factory.mktemp("page")
     shutil.copy(NOTEBOOKS / "app.ipynb", folder)
+    write_frames(folder / "frames")
     with voila(folder) as address:
         opened = open_page(browser, address)
         opened.desk = folder
@@ -80,8 +96,11 @@ def page(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         opened.close()
 
 
-def cells_in(name: str) -> int:
-    return len(json.loads((NOTEBOOKS / f"{name}.ipynb").read_text())["cells"])
+def write_frames(folder: Path) -> None:
+    """Twelve frames of a video that is not the one the page shows first."""
+    folder.mkdir()
+    for t, frame in enumerate(make_clip(5, height=240, width=320, frames=12).frames):
+        Image.fromarray(frame.permute(1, 2, 0).numpy()).save(folder / f"{t:05d}.png")
 
 
 def test_the_first_notebook_runs_by_hand_and_shows_its_figures(browser: Browser, lab: str) -> None:
@@ -135,14 +154,14 @@ def test_pictures_are_as_wide_as_the_page_allows(page: Page) -> None:
     for widget, narrow in (("feelvos-explorer", 690), ("feelvos-painter", 0)):
         figure = canvas_of(page, widget)
         wide = figure.bounding_box()["width"]
-        page.set_viewport_size({"width": 840, "height": 1400})
+        page.set_viewport_size({"width": 720, "height": 1400})
         page.wait_for_function(
             "([widget, wide]) => document.querySelector(`.${widget} canvas`).getBoundingClientRect().width < wide",
             arg=[widget, wide],
             timeout=PATIENCE,
         )
         settled(figure)
-        assert max(narrow, 600) <= figure.bounding_box()["width"] <= 840 < wide
+        assert max(narrow, 600) <= figure.bounding_box()["width"] <= 720 < wide
         page.set_viewport_size({"width": width, "height": 1400})
         page.wait_for_function(
             "([widget, wide]) => document.querySelector(`.${widget} canvas`).getBoundingClientRect().width === wide",
@@ -152,14 +171,56 @@ def test_pictures_are_as_wide_as_the_page_allows(page: Page) -> None:
         settled(figure)
 
 
+def test_on_a_narrow_page_nothing_is_cut_off(page: Page) -> None:
+    """What is wider than the page, as the explorer's picture with its letters, is reached by scrolling sideways."""
+    wide = page.viewport_size["width"]
+    page.set_viewport_size({"width": 480, "height": 1400})
+    page.wait_for_function("document.querySelector('.feelvos-painter canvas').getBoundingClientRect().width < 480")
+    page.locator(".feelvos-painter .jupyter-button", has_text=re.compile("^browse$")).click()
+    page.locator(".feelvos-painter select[size]").first.wait_for()
+    figure = canvas_of(page, "feelvos-explorer")
+    assert figure.bounding_box()["width"] == pytest.approx(690, abs=1)
+    assert page.evaluate(_CUT_OFF) == []
+    shown = settled(figure)
+    figure.click(position=on_panel(figure, 0.9, 0.8))  # in the last picture of the row: this scrolls to it
+    assert page.evaluate("document.querySelector('.feelvos-explorer canvas').getBoundingClientRect().right") <= 480
+    settled(figure, unlike=shown)
+    press(page, "browse")
+    page.set_viewport_size({"width": wide, "height": 1400})
+
+
+def test_texts_are_readable_on_the_page(page: Page) -> None:
+    page.get_by_placeholder("a folder, a video file, or bunny").fill("bunny")
+    press(page, "open")
+    said(page, "Frame 0 of “bunny” (0 to 40)")
+    press(page, "given mask")
+    said(page, "this mask came with the video")
+    for widget in ("feelvos-explorer", "feelvos-painter"):
+        assert faint_texts(page.locator(f".{widget}")) == []
+
+
 def test_a_folder_is_found_and_opened(page: Page) -> None:
     press(page, "browse")
     entries = page.locator(".feelvos-painter select[size]").first
     entries.select_option(label="masks/")  # that the painter has saved
-    said(page, "16 images")
+    said(page, "41 images")
     press(page, "use this folder")
-    said(page, "Frame 0 of “masks” (0 to 15)")
+    said(page, "Frame 0 of “masks” (0 to 40)")
     press(page, "browse")
+
+
+def test_a_mask_is_uploaded_for_the_video_that_is_open_and_frames_for_another(page: Page, tmp_path: Path) -> None:
+    page.get_by_placeholder("a folder, a video file, or bunny").fill("frames")
+    press(page, "open")
+    said(page, "Frame 0 of “frames” (0 to 11)")
+    labels = torch.zeros(240, 320, dtype=torch.int64)
+    labels[60:180, 100:300] = 4
+    write_mask(tmp_path / "mine.png", labels)
+    upload(page, tmp_path / "mine.png")
+    page.locator(".feelvos-painter .jupyter-button", has_text="4 · 24,000 pixels").wait_for(timeout=PATIENCE)
+    upload(page, *sorted((page.desk / "frames").glob("*.png"))[:5])
+    said(page, re.compile("Frame 0 of “feelvos-upload-.*” .0 to 4."))
+    page.locator(".feelvos-painter .jupyter-button", has_text=re.compile("^4 · ")).wait_for(state="detached")
 
 
 def test_the_page_shows_no_code_and_asks_for_its_token(page: Page) -> None:
@@ -176,7 +237,7 @@ def test_the_page_shows_no_code_and_asks_for_its_token(page: Page) -> None:
 def explore_by_hand(page: Page) -> None:
     figure = canvas_of(page, "feelvos-explorer")
     first = settled(figure)
-    figure.click(position=on_panel(figure, 0.25, 0.7))  # elsewhere in the current frame
+    figure.click(position=on_panel(figure, 0.92, 0.2))  # in the sky of the current frame
     clicked = settled(figure, unlike=first)
     heat = maps(clicked)
     assert np.abs(heat - maps(first)).mean() > 8  # the distances are those of another pixel
@@ -207,20 +268,20 @@ def paint_by_hand(page: Page, folder: Path) -> None:
     press(page, "propagate")
     said(page, "the first mask is empty: paint at least one object, then propagate")
 
-    paint(page, figure, [(x, 0.3, 0.55) for x in (0.7, 0.74, 0.78, 0.82, 0.86)])  # down the blue thing
+    paint(page, figure, [(x, 0.45, 0.65) for x in (0.2, 0.24, 0.28, 0.32, 0.36)])  # down the bunny
     painted = settled(figure, unlike=empty)
     page.keyboard.press("Control+z")
     fewer = settled(figure, unlike=painted)
     page.keyboard.press("Control+y")
     settled(figure, unlike=fewer)
     press(page, "propagate")
-    said(page, "16 of 16 frames are segmented")
+    finished(page, "41 of 41 frames are segmented")
     press(page, "save")
-    said(page, "16 masks are in")
+    said(page, "41 masks are in")
     before = [read_mask(path) for path in sorted(result.glob("*.png"))]
-    assert len(before) == 16
+    assert len(before) == 41
     assert before[0].unique().tolist() == [0, 1] and 500 < int(before[0].sum()) < 16000
-    assert int((before[0] * before[1]).sum()) > 300  # the thing hardly moved in between
+    assert int((before[0] * before[1]).sum()) > 300  # it hardly moved in between
 
     figure.click(button="right")  # takes the focus and paints nothing
     last = settled(figure)
@@ -238,11 +299,11 @@ def paint_by_hand(page: Page, folder: Path) -> None:
     said(page, "what follows is outdated: propagate it, then save")
     figure.click(button="right")
     page.keyboard.press("Enter")
-    said(page, "16 of 16 frames are segmented")
+    finished(page, "41 of 41 frames are segmented")
     page.locator(".feelvos-painter .jupyter-button", has_text=re.compile("^2 · ")).wait_for(timeout=PATIENCE)
     page.get_by_placeholder("a new folder").fill("corrected")
     press(page, "save")
-    said(page, re.compile("16 masks are in .*corrected"))
+    said(page, re.compile("41 masks are in .*corrected"))
     after = [read_mask(path) for path in sorted((folder / "corrected").glob("*.png"))]
     assert all(torch.equal(a, b) for a, b in zip(before[:9], after[:9], strict=True))
     assert int((after[9] == 2).sum()) > 300 and not (before[9] == 2).any()
@@ -252,9 +313,9 @@ def reopen_and_press_keys(page: Page) -> None:
     """Another video on the same canvas; keys, wheel and sliders."""
     figure = canvas_of(page, "feelvos-painter")
     before = settled(figure)
-    page.get_by_placeholder("a folder, a video file, or bunny").fill("bunny")
+    page.get_by_placeholder("a folder, a video file, or bunny").fill("frames")
     press(page, "open")
-    said(page, "Frame 0 of “bunny”")
+    said(page, "Frame 0 of “frames”")
     opened = settled(figure, unlike=before)
     paint(page, figure, [(0.6, 0.3, 0.5)])
     painted = settled(figure, unlike=opened)
@@ -302,21 +363,11 @@ def reopen_and_press_keys(page: Page) -> None:
     settled(figure, unlike=clear)
     figure.click(button="right")
     page.keyboard.press(" ")  # play
-    page.get_by_text(re.compile(r"Frame [3-9] of “bunny”")).wait_for(timeout=PATIENCE)
+    page.get_by_text(re.compile(r"Frame [3-9] of “frames”")).wait_for(timeout=PATIENCE)
     page.keyboard.press(" ")
     paused = settled(figure)
     page.keyboard.press("Home")
     settled(figure, unlike=paused)
-
-
-def press(page: Page, name: str) -> None:
-    """Click a button of the painter."""
-    page.locator(".feelvos-painter .jupyter-button", has_text=re.compile(f"^{name}$")).click()
-
-
-def said(page: Page, text: str | re.Pattern[str]) -> None:
-    """Wait until the painter says this."""
-    page.locator(".feelvos-painter").get_by_text(text).first.wait_for(timeout=PATIENCE)
 
 
 def on_panel(figure: Locator, x: float, y: float) -> dict[str, float]:
