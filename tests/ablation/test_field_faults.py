@@ -91,7 +91,7 @@ def test_what_is_left_counts_the_start_and_the_drawing(tmp_path: Path) -> None:
 def test_a_run_without_an_end_is_ended_made_again_and_leaves_nothing(tmp_path: Path, monkeypatch) -> None:
     temporary = Path(tempfile.mkdtemp(prefix="t"))  # short: the kernel's sockets lie in it
     monkeypatch.setenv("TMPDIR", str(temporary))
-    path = write_spec(tmp_path, SPEC.replace("radius: 1", "radius: 1, pause: 600.0"))
+    path = write_spec(tmp_path, SPEC.replace("radius: 1", "radius: 1, pause: 60.0"))
     lines: list[str] = []
     settings = {"only": ["narrow"], "retries": 1, "timeout": 15.0, "root": tmp_path, "progress": lines.append}
     runs = execute.run(load_spec(path), **settings)
