@@ -214,7 +214,9 @@ def numbered_files(folder: Path, *, endings: Sequence[str], step: int | Literal[
         raise LabError(f"{folder} is no folder: one with numbered images ({kinds}) was expected")
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in endings and not p.name.startswith("."))
     if not paths:
-        raise LabError(f"{folder} holds no {kinds} image")
+        others = sorted({p.suffix for p in folder.iterdir() if p.suffix and not p.name.startswith(".")})
+        found = f", but {', '.join(others[:3])}" if others else ""
+        raise LabError(f"{folder} holds no {kinds} image{found}")
     paths.sort(key=lambda path: natural_key(path.stem))
     for path in paths:
         if not re.search(r"\d", path.stem):

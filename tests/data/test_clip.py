@@ -295,6 +295,9 @@ def test_a_folder_that_is_missing_or_without_frames_is_told(tmp_path: Path, mask
     )
     (tmp_path / "empty").mkdir()
     assert told(read_folder, tmp_path / "empty", mask_path) == f"{tmp_path}/empty holds no {KINDS} image"
+    for name in ("a.MOV", "b.mp4", "c.mp4", ".hidden.txt"):
+        (tmp_path / "empty" / name).touch()
+    assert told(read_folder, tmp_path / "empty", mask_path).endswith(" image, but .MOV, .mp4")
 
 
 def test_one_frame_only_is_told(tmp_path: Path, mask_path: Path) -> None:

@@ -110,7 +110,7 @@ CASES: list[Case] = [
     ("frame without a number", SEGMENT, masked("video/last.png", {1: 8}),
      "TMP/video/last.png has no number: names such as 00000.png were expected"),
     ("folder without frames", SEGMENT.replace("video", "davis/ImageSets/2017"), None,
-     "TMP/davis/ImageSets/2017 holds no .jpg or .jpeg or .png or .bmp or .tif or .tiff or .webp image"),
+     "TMP/davis/ImageSets/2017 holds no .jpg or .jpeg or .png or .bmp or .tif or .tiff or .webp image, but .txt"),
     ("folder of folders with one mask", SEGMENT.replace("video", "masks"), None,
      "the clips in TMP/masks need --mask DIR, a folder with NAME.png or a folder NAME for each clip"),
     ("frames of two sizes", SEGMENT, image("video/00003.jpg", np.zeros((HEIGHT, 50, 3), np.uint8)),
