@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -40,14 +41,21 @@ def test_a_sweep_that_is_interrupted_leaves_nothing(temporary: Path, tmp_path: P
     path = write_spec(tmp_path, SPEC.replace("preset: smoke", "preset: smoke\nfixed: {pause: 600.0}"))
     command = [sys.executable, "-m", "feelvos_lab", "ablate", "run", str(path), "--workers", "2"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    sweep = subprocess.Popen([*command, "--root", str(tmp_path)], env=environment, stdout=subprocess.DEVNULL)
-    end = time.monotonic() + 100
-    while len(list(temporary.glob("feelvos-*/kernel-1"))) < 2:  # both kernels listen
-        assert sweep.poll() is None and time.monotonic() < end
-        time.sleep(0.1)
-    time.sleep(2)  # into the cell that pauses
-    sweep.send_signal(number)
-    assert sweep.wait(60) == 128 + number
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a process started in the background ignores it
+    sweep = subprocess.Popen(
+        [*command, "--root", str(tmp_path)], env=environment, stdout=subprocess.DEVNULL, preexec_fn=heard
+    )
+    try:
+        end = time.monotonic() + 100
+        while len(list(temporary.glob("feelvos-*/kernel-1"))) < 2:  # both kernels listen
+            assert sweep.poll() is None and time.monotonic() < end
+            time.sleep(0.1)
+        time.sleep(2)  # into the cell that pauses
+        sweep.send_signal(number)
+        assert sweep.wait(60) == 128 + number
+    finally:
+        sweep.kill()
+        sweep.wait()
     assert list(temporary.iterdir()) == []
 
 
