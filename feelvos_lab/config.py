@@ -280,7 +280,7 @@ _PRESETS = {
             head_kernel=7,
             head_dim=64,
         ),
-        train=replace(_REDUCED.train, steps=750, batch_size=4, learning_rate=0.003, hard_anneal_steps=375, rollout=4),
+        train=replace(_REDUCED.train, steps=1500, batch_size=4, learning_rate=0.003, hard_anneal_steps=750, rollout=4),
         data=replace(
             _FULL.data,
             data="davis-2016",

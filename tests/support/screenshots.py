@@ -26,10 +26,11 @@ BYTES = 200_000
 def explorer_picture(page: Page) -> Image.Image:
     """The explorer, looking at the stone in front: near to the bunny in frame 0, and far from it in the window."""
     figure = canvas_of(page, "feelvos-explorer")
-    before = settled(figure)
-    box = figure.bounding_box()
-    figure.click(position={"x": 0.703 * box["width"], "y": 0.316 * box["height"]})
-    settled(figure, unlike=before)
+    before, now = None, settled(figure)
+    while before is None or now.shape != before.shape:  # the page came to its size only now, and took the click
+        box = figure.bounding_box()
+        figure.click(position={"x": 0.703 * box["width"], "y": 0.316 * box["height"]})
+        before, now = now, settled(figure, unlike=now)
     return _shot(page.locator(".feelvos-explorer"))
 
 
