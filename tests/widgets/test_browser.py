@@ -62,8 +62,7 @@ def browser() -> Iterator[Browser]:
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the notebooks, as `feelvos-lab start` makes it."""
     folder = tmp_path_factory.mktemp("desk")
-    for name in ("00_start_here", "app"):
-        shutil.copy(NOTEBOOKS / f"{name}.ipynb", folder)
+    shutil.copy(NOTEBOOKS / "app.ipynb", folder)
     write_frames(folder / "frames")
     return folder
 
@@ -101,14 +100,6 @@ def write_frames(folder: Path) -> None:
     folder.mkdir()
     for t, frame in enumerate(make_clip(5, height=240, width=320, frames=12).frames):
         Image.fromarray(frame.permute(1, 2, 0).numpy()).save(folder / f"{t:05d}.png")
-
-
-def test_the_first_notebook_runs_by_hand_and_shows_its_figures(browser: Browser, lab: str) -> None:
-    page = open_notebook(browser, lab, "00_start_here.ipynb")
-    run_all(page, cells=cells_in("00_start_here"))
-    page.wait_for_function("document.querySelectorAll('.jp-OutputArea-output img').length >= 3", timeout=PATIENCE)
-    assert page.locator('.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.stderr"]').count() == 0
-    page.close()
 
 
 def test_in_a_notebook_a_picture_stands_above_each_widget(notebook: Page) -> None:
