@@ -53,6 +53,7 @@ from feelvos_lab.training.samples import StepSampler
 CASES = {  # height and width of the files, and the height that the network sees
     "240p": ((240, 427), 240),
     "480p": ((480, 854), 480),
+    "480p as 360p": ((480, 854), 360),
     "480p as 240p": ((480, 854), 240),  # what `feelvos-lab segment` does with preset real
 }
 INFERENCE = ("backbone", "decoder", "matching", "head", "answer", "files")
@@ -201,7 +202,7 @@ def main() -> int:
             config = configure(preset)
             timed = max(2, chosen.frames // 4) if preset == "full" else chosen.frames
             for name, (size, height) in CASES.items():
-                if size[0] == height or height == config.data.test_height:
+                if size[0] == height or 0 < config.data.test_height < size[0]:
                     laps = inference_laps(config, size, height=height, frames=timed + 2)
                     print(line(f"{preset} {name}", laps, INFERENCE), flush=True)
     if chosen.only != "inference":
