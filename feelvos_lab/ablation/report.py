@@ -131,7 +131,8 @@ def _report(results: Results) -> str:
     spec, records = results.spec, results.records
     parts = [f"# {spec.name}", "", f"**{spec.question}**", "", f"Measured on {_data_text(results)[1]}", ""]
     parts += [*markdown(table_cells(results)), "", *(f"- {note}" for note in notes(results)), ""]
-    parts += [f"![Every row's score beside the paper's]({FIGURE})", ""]
+    beside = " beside the paper's" if spec.paper_table else ""
+    parts += [f"![Every row's score{beside}]({FIGURE})", ""]
     if results.differences:
         parts += [f"![Every row minus {spec.baseline}, paired, with its clips]({DIFFERENCES})", ""]
     parts += [
