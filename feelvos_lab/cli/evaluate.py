@@ -86,7 +86,8 @@ def evaluate(
     clips = load_clips(settings, split=split)
     print(f"{len(clips)} clips of {data}, split {split}; scored: {source}")
     if model and data != "shapes":
-        seen = f"downscaled to {settings.test_height} rows" if settings.test_height else "as they are"
+        wanted, tallest = settings.test_height, max(clip.frames[0].shape[1] for clip in clips)
+        seen = f"downscaled to {wanted} rows" if 0 < wanted < tallest else f"as they are, {tallest} rows"
         print(f"the network sees frames {seen}; scored at {scored_height or 'the published'} height")
     with complete_folder(out) as folder:
         scores = (

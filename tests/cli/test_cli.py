@@ -243,22 +243,40 @@ def test_evaluate_prints_the_baseline_and_that_synthetic_clips_are_no_benchmark(
     assert files == [*(f"copy_first_mask/{name}" for name in both), *both]
 
 
-def test_masks_made_elsewhere_are_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def davis_of_one(folder: Path) -> tuple[Path, Clip]:
+    """A DAVIS-2017 with one sequence in its val list, of five frames 40 rows high."""
     clip = make_clip(3, height=40, width=48, frames=5, objects=2)
-    root = tmp_path / "davis"
+    root = folder / "davis"
     (root / "JPEGImages/480p/toys").mkdir(parents=True)
     (root / "ImageSets/2017").mkdir(parents=True)
     (root / "ImageSets/2017/val.txt").write_text("toys\n")
     for t in range(5):
         Image.fromarray(clip.frames[t].permute(1, 2, 0).numpy()).save(root / f"JPEGImages/480p/toys/{t:05d}.jpg")
         write_mask(root / f"Annotations/480p/toys/{t:05d}.png", clip.masks[t])
-        if 0 < t < 4:  # nothing is scored in the first and the last frame, so their masks may be missing
-            write_mask(tmp_path / f"masks/toys/{t:05d}.png", clip.masks[t])
+    return root, clip
+
+
+def test_masks_made_elsewhere_are_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root, clip = davis_of_one(tmp_path)
+    for t in range(1, 4):  # nothing is scored in the first and the last frame, so their masks may be missing
+        write_mask(tmp_path / f"masks/toys/{t:05d}.png", clip.masks[t])
     arguments = ("evaluate", "--data", "davis-2017", "--data-root", root, "--predictions", tmp_path / "masks")
     assert _run(*arguments, "--out", tmp_path / "out") == 0
     printed = capsys.readouterr().out
     assert "100.0" in printed and "the published val list has 30 sequences, here are 1" in printed
     assert (tmp_path / "out" / "global.csv").read_text().splitlines()[1].startswith("1.000000,1.000000")
+
+
+@pytest.mark.parametrize(
+    ("height", "seen"), [(20, "downscaled to 20 rows"), (40, "as they are, 40 rows"), (60, "as they are, 40")]
+)
+def test_evaluate_says_how_high_a_frame_the_network_sees(
+    tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str], height: int, seen: str
+) -> None:
+    root, _ = davis_of_one(tmp_path)
+    arguments = ("evaluate", "--data", "davis-2017", "--data-root", root, "--checkpoint", checkpoint)
+    assert _run(*arguments, "--height", height, "--out", tmp_path / "out") == 0
+    assert f"the network sees frames {seen}" in capsys.readouterr().out
 
 
 def test_only_the_whole_val_list_at_its_own_size_is_called_a_benchmark() -> None:
