@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 import torch
+from browser import opened_browser
 from lesson_runs import run_here, solve
 
 from feelvos_lab.config import configure
 from feelvos_lab.model.checkpoint import save_checkpoint
 from feelvos_lab.model.feelvos import Feelvos
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 TESTS = Path(__file__).parent
 
@@ -23,7 +27,7 @@ SLOW = frozenset(
     for folder, names in {
         "": ("benchmarks", "clean_tree", "lab", "packaging", "wheel"),
         "ablation": ("dask_cluster", "difficulty", "execute", "given_networks", "sweep", "temporary_folders"),
-        "cli": ("cli", "listening", "page"),
+        "cli": ("cli", "evaluate", "listening", "page", "segment_files"),
         "data": ("large",),
         "figures": ("distance_maps", "make_distance_maps"),
         "files": ("lock",),
@@ -64,6 +68,13 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     save_checkpoint(path, Feelvos(config.model).eval(), config)
     return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser without a window, for the tests of one file."""
+    with opened_browser() as opened:
+        yield opened
 
 
 @pytest.fixture

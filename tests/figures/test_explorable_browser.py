@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-from browser import opened_browser, why_no_browser
+from browser import NEEDS_BROWSER
 
 from feelvos_lab.data.clip import Clip
 from feelvos_lab.figures import style
@@ -23,10 +23,7 @@ from feelvos_lab.model.checkpoint import load_model
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(bool(why_no_browser()), reason=why_no_browser() or "there is one"),
-]
+pytestmark = NEEDS_BROWSER
 
 FRAMES = (4, 9)
 LAPTOP = {"viewport": {"width": 1280, "height": 900}}
@@ -38,12 +35,6 @@ PHONE = {
     "color_scheme": "dark",
 }
 NAMES = {1: "the first thing", 2: "the second thing"}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with opened_browser() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

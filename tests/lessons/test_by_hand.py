@@ -9,37 +9,27 @@ from typing import TYPE_CHECKING
 
 import pytest
 from browser import (
+    NEEDS_BROWSER,
     NOTEBOOKS,
     PATIENCE,
     canvas_of,
     cells_in,
     jupyterlab,
     open_notebook,
-    opened_browser,
     run_all,
     settled,
-    why_no_browser,
 )
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(bool(why_no_browser()), reason=why_no_browser() or "there is one"),
-]
+pytestmark = NEEDS_BROWSER
 
 # The picture above the first slider: JupyterLab puts a new element in its place when it changes.
 _ABOVE = """
 () => [...document.querySelectorAll('.jp-OutputArea')].find(area => area.querySelector('.feelvos-slide'))
   .querySelector('img').src
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with opened_browser() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +69,10 @@ def test_a_vector_of_the_pair_follows_the_mouse_while_its_button_is_down_and_the
     )
     page.mouse.move(*grasp)
     page.mouse.down()
+    grasped = settled(figure, unlike=first)
     page.mouse.move(*release, steps=6)
+    dragged = settled(figure, unlike=grasped)
     page.mouse.up()
-    dragged = settled(figure, unlike=first)
     page.mouse.move(*elsewhere, steps=6)
     assert abs(settled(figure) - dragged).max() < 24  # the button is up
     page.keyboard.press("ArrowUp")

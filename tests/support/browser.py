@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 from PIL import Image
 
 if TYPE_CHECKING:
@@ -50,6 +51,13 @@ def why_no_browser() -> str:
 def chromium() -> str:
     """The browser's path, or nothing."""
     return os.environ.get("FEELVOS_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or ""
+
+
+# The `pytestmark` of files whose tests need one.
+NEEDS_BROWSER = [
+    pytest.mark.browser,
+    pytest.mark.skipif(bool(why_no_browser()), reason=why_no_browser() or "there is one"),
+]
 
 
 @contextmanager

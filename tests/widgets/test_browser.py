@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from browser import (
+    NEEDS_BROWSER,
     NOTEBOOKS,
     PATIENCE,
     canvas_of,
@@ -20,12 +21,10 @@ from browser import (
     jupyterlab,
     open_notebook,
     open_page,
-    opened_browser,
     paint,
     run_all,
     settled,
     voila,
-    why_no_browser,
 )
 from painter_page import finished, press, said, upload
 from PIL import Image
@@ -36,10 +35,7 @@ from feelvos_lab.data.synthetic import make_clip
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(bool(why_no_browser()), reason=why_no_browser() or "there is one"),
-]
+pytestmark = NEEDS_BROWSER
 
 
 # Of each part of the widgets that is wider than it is shown, and does not scroll: its class.
@@ -50,12 +46,6 @@ _CUT_OFF = """
   .filter(part => getComputedStyle(part).overflowX === 'hidden' && !part.closest('.feelvos-width'))
   .map(part => `${part.className}: ${part.clientWidth} of ${part.scrollWidth}`)
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with opened_browser() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

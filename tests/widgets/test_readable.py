@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import pytest
 from browser import (
+    NEEDS_BROWSER,
     NOTEBOOKS,
     canvas_of,
     cells_in,
@@ -17,14 +17,10 @@ from browser import (
     opened_browser,
     run_all,
     settled,
-    why_no_browser,
 )
 from painter_page import press, said
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(bool(why_no_browser()), reason=why_no_browser() or "there is one"),
-]
+pytestmark = NEEDS_BROWSER
 
 
 def test_all_is_readable_in_the_dark_theme(tmp_path: Path) -> None:
