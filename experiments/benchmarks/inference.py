@@ -202,7 +202,7 @@ def main() -> int:
             config = configure(preset)
             timed = max(2, chosen.frames // 4) if preset == "full" else chosen.frames
             for name, (size, height) in CASES.items():
-                if size[0] == height or 0 < config.data.test_height < size[0]:
+                if size[0] == height or 0 < config.data.test_height < size[0]:  # real alone
                     laps = inference_laps(config, size, height=height, frames=timed + 2)
                     print(line(f"{preset} {name}", laps, INFERENCE), flush=True)
     if chosen.only != "inference":
