@@ -64,8 +64,19 @@ def there(model: Feelvos) -> Iterator[Feelvos]:
         yield model.to(THERE)
 
 
+OTHERS: list[threading.Thread] = []
+
+
+@pytest.fixture(autouse=True)
+def others() -> None:
+    """Threads that were there before: another file's test may hold predictions that it never asked to the end."""
+    OTHERS[:] = threading.enumerate()
+
+
 def threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith(("read ahead", "write behind"))]
+    """Those that this test has started and that run."""
+    own = [thread.name for thread in threading.enumerate() if thread not in OTHERS]
+    return [name for name in own if name.startswith(("read ahead", "write behind"))]
 
 
 def settled(counts: list[int]) -> int:
